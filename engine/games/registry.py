@@ -1,0 +1,30 @@
+"""Games by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games import go
+from ghostgo.engine.games.game import Game
+
+_MAKERS: dict[str, Callable[[], Game]] = {}
+EXAMPLES = ("go9", "go7", "go5", "connect_four", "tic_tac_toe")
+
+
+@cache
+def get_game(name: str) -> Game:
+    """The game called `name`: `go9`, `go7x5`, `connect_four`, `tic_tac_toe`, ...
+
+    Raises UserError naming the known games.
+    """
+    if name in _MAKERS:
+        return _MAKERS[name]()
+    match = re.fullmatch(r"go(\d+)(?:x(\d+))?", name)
+    if match:
+        rows = int(match[1])
+        return go.make_game(rows, int(match[2] or rows))
+    known = ", ".join((*EXAMPLES, "goN or goRxC for 2 to 19"))
+    raise UserError(f"game {name!r} is unknown; known: {known}")
