@@ -47,6 +47,17 @@ def from_gtp(text: str, rows: int, cols: int) -> int:
     return (rows - number) * cols + col
 
 
+def from_name(text: str, rows: int, cols: int) -> int:
+    """Flat action of a GTP vertex in a game without passes.
+
+    Raises UserError as `from_gtp` does, and for a pass.
+    """
+    action = from_gtp(text, rows, cols)
+    if action == rows * cols:
+        raise UserError(f"{text!r} is not a move: there is no pass in this game")
+    return action
+
+
 def to_sgf(action: int, rows: int, cols: int) -> str:
     """SGF point of a flat action; the empty string for a pass."""
     if action == rows * cols:
