@@ -1,0 +1,179 @@
+"""Game tables as HDF5 files, written whole or not at all. The schema is in docs/formats.md."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+from numpy.typing import NDArray
+
+from ghostgo.data.records import GameTable
+from ghostgo.engine.errors import UserError
+
+FORMAT = 1
+"""Number of the shard schema; raised when a reader of the old one would misread the new one."""
+KIND = "ghostgo games"
+"""Value of the attribute `kind`, which tells our files from other HDF5 files."""
+HDF5_VERSION = "v110"
+"""Lowest HDF5 library format in which the metadata too bears checksums."""
+
+_REQUIRED = (
+    "rules_index",
+    "offsets",
+    "moves",
+    "results",
+    "scores",
+    "ranks",
+    "weights",
+    "first_to_play",
+)
+_OPTIONAL = ("policies", "values", "ownership", "setups")
+_NOT_OURS = "is not a file of ghostgo games"
+
+
+def write_shard(
+    path: str | os.PathLike[str], table: GameTable, attributes: Mapping[str, Any]
+) -> None:
+    """Write `table` and the JSON-like `attributes` to `path` in one step, replacing what was there.
+
+    The file appears complete or not at all, and equal content gives equal bytes. Raises UserError
+    if it cannot be written (no room, no permission): the old file is then as it was. Raises
+    ValueError for a table that does not validate.
+    """
+    table.validate()
+    replace_file(Path(path), _image(table, attributes))
+
+
+def read_shard(path: str | os.PathLike[str]) -> GameTable:
+    """The table in the file `path`, checked (checksums of all arrays, shapes, ranges).
+
+    Raises UserError naming the file and the fault if it is missing, damaged, not of ours or newer.
+    """
+    with _open(path) as file:
+        names = [*_REQUIRED, *(name for name in _OPTIONAL if name in file)]
+        table = GameTable(
+            game=file.attrs["game"],
+            rules_table=tuple(json.loads(file.attrs["rules_table"])),
+            sources=list(json.loads(file.attrs["sources"])),
+            **{name: file[name][()] for name in names},
+        )
+        table.validate()
+    return table
+
+
+def attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The attributes that the file `path` was written with; raises UserError as `read_shard`."""
+    with _open(path) as file:
+        given = json.loads(file.attrs["attributes"])
+        if not isinstance(given, dict):
+            raise ValueError("attributes is not a mapping")
+    return given
+
+
+def _image(table: GameTable, attributes: Mapping[str, Any]) -> bytes:
+    """The shard as HDF5 bytes, made in memory: a full disk can then only meet a plain write."""
+    with h5py.File.in_memory(libver=(HDF5_VERSION, HDF5_VERSION)) as file:
+        file.attrs["kind"] = KIND
+        file.attrs["format"] = FORMAT
+        file.attrs["game"] = table.game
+        file.attrs["rules_table"] = _json(list(table.rules_table))
+        file.attrs["sources"] = _json(table.sources)
+        file.attrs["attributes"] = _json(dict(attributes))
+        for name in (*_REQUIRED, *_OPTIONAL):
+            array: NDArray[Any] | None = getattr(table, name)
+            if array is not None:
+                _add(file, name, array)
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
+
+
+def _add(file: h5py.File, name: str, array: NDArray[Any]) -> None:
+    if array.size:
+        file.create_dataset(
+            name, data=array, chunks=True, compression="gzip", compression_opts=1, fletcher32=True
+        )
+    else:
+        file.create_dataset(name, data=array)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+@contextlib.contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """The file, its kind and format checked; whatever goes wrong inside names the file."""
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("kind") != KIND:
+                raise UserError(f"{path}: {_NOT_OURS}")
+            number = int(file.attrs["format"])
+            if number > FORMAT:
+                raise UserError(
+                    f"{path}: is of format {number}; this ghostgo reads up to {FORMAT}: update it"
+                )
+            yield file
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except PermissionError:
+        raise UserError(f"{path}: may not be read (permission denied)") from None
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as fault:
+        raise UserError(f"{path}: {_describe(path, fault)}") from fault
+
+
+def _describe(path: str | os.PathLike[str], fault: Exception) -> str:
+    if Path(path).is_dir():
+        return "is a folder, not a file"
+    text = " ".join(str(fault).split())
+    if "file signature not found" in text:
+        return _NOT_OURS
+    if "truncated file" in text:
+        return "is damaged: it ends too soon"
+    return f"is damaged: {text}"
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Make `content` the file `path`, durably and in one step.
+
+    Written beside it, flushed to disk, renamed, and the folder flushed. Raises UserError, with the
+    old file as it was and nothing left beside it, if any of that fails.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            with open(aside, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(aside)
+            raise
+        _flush_folder(path.parent)
+    except OSError as fault:
+        full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = "the disk is full" if full else fault.strerror or str(fault)
+        raise UserError(f"{path}: cannot be written: {why}; what was there is unchanged") from fault
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename in `folder` last; systems that cannot open a folder do without."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
