@@ -444,7 +444,7 @@ def _outcome(state: State) -> float:
     margin = _score(state)
     if state.to_play == 1:
         margin = -margin
-    return float(margin > 0) - float(margin < 0)
+    return float(np.sign(margin))
 
 
 @kernel

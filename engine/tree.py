@@ -1,0 +1,251 @@
+"""Search trees as parallel arrays, for a batch of games at once.
+
+Letters, used everywhere: G games (one tree each), N nodes a tree, E edges a tree, B rows of an
+evaluation batch, A actions, P points, C planes, D longest path.
+
+A node is expanded when the network has judged it; its legal actions then stand as a run of edges.
+Inside a run the visited edges come first, and the best unvisited prior stands right behind them, so
+that selection reads (visited + 1) edges instead of all. Statistics live on edges; a node keeps the
+sum over its own visits. Node 0 is the root. No state is kept in a node: a leaf's state is the
+root's copy plus the path replayed, which is cheaper than the memory traffic of storing it.
+
+Values: an edge's `value_sum` and a node's `value_sum` and `raw_value` are all from the side to move
+at that node (for an edge: at its parent), in [-1, 1] per visit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostgo.engine.games.game import Game, State, play
+from ghostgo.engine.jit import kernel, make_rng
+
+EDGE_LIMIT = 1 << 24
+"""Most edges a tree may hold (320 MiB); beyond it, leaves are valued but no longer expanded."""
+
+ROOT = 0
+NO_CHILD = -1
+# Node kinds.
+UNEXPANDED, EXPANDED, TERMINAL, FROZEN = 0, 1, 2, 3
+
+NODE = np.dtype(
+    [
+        ("value_sum", np.float32),
+        ("raw_value", np.float32),  # the network's value, or the outcome of a terminal node
+        ("visits", np.int32),
+        ("first_edge", np.int32),
+        ("edges", np.int16),
+        ("visited", np.int16),  # edges tried so far, those in flight included
+        ("to_play", np.int8),
+        ("kind", np.uint8),
+        ("pending", np.int16),  # 1 while a leaf evaluation is in flight
+    ]
+)
+EDGE = np.dtype(
+    [
+        ("prior", np.float32),
+        ("value_sum", np.float32),
+        ("visits", np.int32),
+        ("child", np.int32),
+        ("action", np.int16),
+        ("virtual", np.int16),  # visits in flight
+    ]
+)
+
+
+class Trees(NamedTuple):
+    """All arrays of a batch of searches; allocated once, reset per search."""
+
+    states: Any  # (G,) game records: the roots
+    scratch: Any  # (1,) game record
+    nodes: Any  # (G, N) NODE
+    edges: Any  # (G, E) EDGE
+    node_count: NDArray[np.int32]  # (G,)
+    edge_count: NDArray[np.int32]  # (G,)
+    started: NDArray[np.int32]  # (G,) simulations begun below the root, those in flight included
+    budget: NDArray[np.int32]  # (G,) simulations wanted
+    logits: NDArray[np.float32]  # (G, A) root policy logits, -inf where illegal
+    noise: NDArray[np.float32]  # (G, A) Gumbel draws at the root, 0 where the search is noiseless
+    rng: NDArray[np.uint64]  # (G, 1) one RNG state a tree
+    leaf_game: NDArray[np.int32]  # (B,)
+    leaf_node: NDArray[np.int32]  # (B,)
+    leaf_depth: NDArray[np.int32]  # (B,)
+    leaf_path: NDArray[np.int32]  # (B, D) edge indices from the root
+    leaf_mask: NDArray[np.uint8]  # (B, A) legal actions of the leaf
+
+
+def bytes_per_node(game: Game) -> int:
+    """Most bytes that one node can take, all its edges included."""
+    return int(NODE.itemsize + game.actions * EDGE.itemsize)
+
+
+def make_trees(
+    game: Game, games: int, visits: int, batch: int, seed: np.random.SeedSequence
+) -> Trees:
+    """Allocate trees for `games` searches of up to `visits` simulations each.
+
+    Edge arrays are sized for the worst case, up to EDGE_LIMIT a tree, but their pages are taken only
+    when touched.
+    """
+    nodes = visits + 2
+    a, depth = game.actions, min(visits + 1, game.max_moves + 1)
+    streams = [make_rng(child) for child in seed.spawn(games)]
+    record = np.dtype((np.record, NODE)), np.dtype((np.record, EDGE))
+    return Trees(
+        states=game.new_states(games),
+        scratch=game.new_states(1),
+        nodes=np.zeros((games, nodes), record[0]).view(np.recarray),
+        edges=np.zeros((games, min(nodes * a, EDGE_LIMIT)), record[1]).view(np.recarray),
+        node_count=np.zeros(games, np.int32),
+        edge_count=np.zeros(games, np.int32),
+        started=np.zeros(games, np.int32),
+        budget=np.zeros(games, np.int32),
+        logits=np.zeros((games, a), np.float32),
+        noise=np.zeros((games, a), np.float32),
+        rng=np.stack(streams),
+        leaf_game=np.zeros(batch, np.int32),
+        leaf_node=np.zeros(batch, np.int32),
+        leaf_depth=np.zeros(batch, np.int32),
+        leaf_path=np.zeros((batch, depth), np.int32),
+        leaf_mask=np.zeros((batch, a), np.uint8),
+    )
+
+
+@kernel
+def reset_tree(trees: Trees, g: int, budget: int) -> None:
+    """Forget tree `g` and make its root from `states[g]`, with `budget` simulations to do."""
+    trees.node_count[g] = 0
+    trees.edge_count[g] = 0
+    trees.started[g] = 0
+    trees.budget[g] = budget
+    new_node(trees, g, trees.states[g].to_play)
+
+
+@kernel
+def new_node(trees: Trees, g: int, to_play: int) -> int:
+    """Append an unexpanded node to tree `g`; returns its index."""
+    index = trees.node_count[g]
+    trees.node_count[g] = index + 1
+    node = trees.nodes[g, index]
+    node.value_sum = 0.0
+    node.raw_value = 0.0
+    node.visits = 0
+    node.first_edge = 0
+    node.edges = 0
+    node.visited = 0
+    node.to_play = to_play
+    node.kind = UNEXPANDED
+    node.pending = 0
+    return index
+
+
+@kernel
+def bring_best_forward(trees: Trees, g: int, index: int) -> None:
+    """Swap the best unvisited prior of node `index` into the place behind the visited edges."""
+    node = trees.nodes[g, index]
+    edges = trees.edges[g]
+    first = node.first_edge + node.visited
+    last = node.first_edge + node.edges
+    best = first
+    best_prior = np.float32(-1.0)
+    for e in range(first, last):
+        if edges[e].prior > best_prior:
+            best_prior = edges[e].prior
+            best = e
+    if best != first:
+        prior, action = edges[first].prior, edges[first].action
+        edges[first].prior, edges[first].action = edges[best].prior, edges[best].action
+        edges[best].prior, edges[best].action = prior, action
+
+
+@kernel
+def expand(
+    trees: Trees, g: int, index: int, mask: NDArray[np.uint8], logits: NDArray[np.float32]
+) -> None:
+    """Give node `index` an edge for each legal action, its prior the softmax of `logits` (A,).
+
+    A node that no longer fits keeps its network value for good (FROZEN).
+    """
+    node = trees.nodes[g, index]
+    legal = 0
+    highest = np.float32(-np.inf)
+    for a in range(len(mask)):
+        if mask[a]:
+            legal += 1
+            highest = max(highest, logits[a])
+    first = trees.edge_count[g]
+    if first + legal > trees.edges.shape[1]:
+        node.kind = FROZEN
+        return
+    edges = trees.edges[g]
+    total = np.float32(0.0)
+    e = first
+    for a in range(len(mask)):
+        if mask[a]:
+            edge = edges[e]
+            edge.prior = np.exp(logits[a] - highest)
+            edge.value_sum = 0.0
+            edge.visits = 0
+            edge.child = NO_CHILD
+            edge.action = a
+            edge.virtual = 0
+            total += edge.prior
+            e += 1
+    for e in range(first, first + legal):
+        edges[e].prior /= total
+    trees.edge_count[g] = first + legal
+    node.first_edge = first
+    node.edges = legal
+    node.kind = EXPANDED
+    bring_best_forward(trees, g, index)
+
+
+@kernel
+def follow_edge(trees: Trees, g: int, index: int, edge_index: int, state: State) -> int:
+    """Mark an edge of node `index` in flight and play it on `state`; returns the child's index.
+
+    The child is made where it is missing; a search never makes more nodes than simulations.
+    """
+    node = trees.nodes[g, index]
+    edge = trees.edges[g, edge_index]
+    edge.virtual += 1
+    if edge_index - node.first_edge == node.visited:
+        node.visited += 1
+        bring_best_forward(trees, g, index)
+    play(state, edge.action)
+    if edge.child == NO_CHILD:
+        edge.child = new_node(trees, g, state.to_play)
+    return edge.child
+
+
+@kernel
+def backup(trees: Trees, b: int, value: float) -> None:
+    """Add `value`, from the side to move at leaf `b`, to every edge and node of its path."""
+    g = trees.leaf_game[b]
+    nodes = trees.nodes[g]
+    edges = trees.edges[g]
+    depth = trees.leaf_depth[b]
+    leaf_to_play = nodes[trees.leaf_node[b]].to_play
+    index = ROOT
+    for d in range(depth + 1):
+        node = nodes[index]
+        signed = value if node.to_play == leaf_to_play else -value
+        node.visits += 1
+        node.value_sum += signed
+        if d < depth:
+            edge = edges[trees.leaf_path[b, d]]
+            edge.visits += 1
+            edge.virtual -= 1
+            edge.value_sum += signed
+            index = edge.child
+
+
+@kernel
+def cancel(trees: Trees, b: int) -> None:
+    """Take back the virtual visits of leaf `b`, whose node another leaf is already waiting for."""
+    g = trees.leaf_game[b]
+    for d in range(trees.leaf_depth[b]):
+        trees.edges[g, trees.leaf_path[b, d]].virtual -= 1
