@@ -1,0 +1,140 @@
+"""Where and how batches of positions are judged: device, number format, backend."""
+
+from __future__ import annotations
+
+import copy
+import os
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ghostgo.engine import fused
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game
+from ghostgo.engine.network import Network, count_flops, expected_value
+
+ROUND_ROWS = 8
+"""Batches are rounded up to a multiple of this, so that few shapes occur."""
+
+
+def choose_device(wanted: str = "auto") -> tuple[str, str]:
+    """The device to use, and why; `wanted` is `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises UserError for a device that is not there.
+    """
+    if wanted == "auto":
+        wanted = os.environ.get("GHOSTGO_DEVICE", "auto")
+    if wanted == "cpu":
+        return "cpu", "asked for"
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return "cuda", f"a GPU is at hand: {torch.cuda.get_device_name()}"
+        return "cpu", "no GPU that this torch can use"
+    if not wanted.startswith("cuda"):
+        raise UserError(f"device {wanted!r} is unknown; one of: auto, cpu, cuda, cuda:N")
+    if not torch.cuda.is_available():
+        raise UserError(f"device {wanted!r} is not available: this torch sees no GPU; use cpu")
+    return wanted, "asked for"
+
+
+def choose_backend(device: str) -> tuple[str, str]:
+    """How to compute on `device`, and why: `fused`, `bf16` or `fp32`."""
+    if device != "cpu":
+        if torch.cuda.is_bf16_supported():
+            return "bf16", "bfloat16, channels-last"
+        return "fp32", "this GPU has no bfloat16"
+    ok, why = fused.available()
+    if ok:
+        return "fused", why
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "bf16", f"eager bfloat16, channels-last ({why})"
+    return "fp32", f"float32, channels-last ({why})"
+
+
+class NetworkEvaluator:
+    """Judges batches with a network; see `ghostgo.engine.search.Evaluator` for the arrays.
+
+    Weights are a snapshot: call `load` after training. On a CPU it computes with the calling
+    thread's torch thread count.
+    """
+
+    def __init__(
+        self, network: Network, batch: int, device: str = "auto", backend: str = "auto"
+    ) -> None:
+        game = network.game
+        self.game = game
+        self.device, _ = choose_device(device)
+        self.backend = choose_backend(self.device)[0] if backend == "auto" else backend
+        rows = -(-batch // ROUND_ROWS) * ROUND_ROWS
+        bits = torch.zeros(rows, game.rows, game.cols, game.planes, dtype=torch.int16)
+        if self.device != "cpu":
+            bits = bits.pin_memory()
+        self._input = bits.view(torch.bfloat16).permute(0, 3, 1, 2)
+        flat = bits.numpy().view(np.uint16).reshape(rows, game.points, game.planes)
+        self.planes: NDArray[np.uint16] = flat[:batch]
+        self.policy: NDArray[np.float32] = np.zeros((rows, game.actions), np.float32)
+        self.value: NDArray[np.float32] = np.zeros(batch, np.float32)
+        self.evaluations = 0
+        self.flops_per_evaluation = count_flops(network)
+        self.load(network)
+
+    def load(self, network: Network) -> None:
+        """Take a fresh snapshot of the network's weights."""
+        with torch.no_grad():
+            if self.backend == "fused":
+                snapshot = copy.deepcopy(network).to("cpu").eval()
+                self._fused = fused.FusedNetwork(snapshot, len(self._input))
+                return
+            dtype = torch.bfloat16 if self.backend == "bf16" else torch.float32
+            self._eager = copy.deepcopy(network).eval().requires_grad_(False)
+            self._eager.to(device=self.device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.backend == "fused":
+            return self._fused(x)
+        dtype = torch.bfloat16 if self.backend == "bf16" else torch.float32
+        x = x.to(device=self.device, dtype=dtype, non_blocking=True)
+        trunk = self._eager.trunk(x)
+        return (
+            self._eager.policy_heads(trunk)[:, 0].float(),
+            self._eager.value_heads(trunk)["value"].float(),
+        )
+
+    def evaluate(self, n: int) -> None:
+        """Judge rows 0 .. n-1 of `planes` into `policy` and `value`.
+
+        Raises FloatingPointError if the network gives something that is not a number.
+        """
+        rows = min(-(-n // ROUND_ROWS) * ROUND_ROWS, len(self._input))
+        with torch.inference_mode():
+            policy, value = self._forward(self._input[:rows])
+            torch.from_numpy(self.policy)[:rows].copy_(policy)
+            self.value[:n] = expected_value(value)[:n].cpu().numpy()
+        if not np.isfinite(self.value[:n]).all():
+            raise FloatingPointError("the network's value is not a number: its weights are broken")
+        self.evaluations += n
+
+
+class UniformEvaluator:
+    """Equal logits and an even value for every position: search without knowledge, and tests."""
+
+    def __init__(self, game: Game, batch: int) -> None:
+        self.game = game
+        self.planes: NDArray[np.uint16] = np.zeros((batch, game.points, game.planes), np.uint16)
+        self.policy: NDArray[np.float32] = np.zeros((batch, game.actions), np.float32)
+        self.value: NDArray[np.float32] = np.zeros(batch, np.float32)
+        self.evaluations = 0
+        self.flops_per_evaluation = 0.0
+
+    def evaluate(self, n: int) -> None:
+        """Count the rows; the answers never change."""
+        self.evaluations += n
+
+
+def make_evaluator(
+    network: Network, batch: int, device: str = "auto", backend: str = "auto"
+) -> NetworkEvaluator:
+    """An evaluator of up to `batch` rows for `network` on the best device and backend here."""
+    return NetworkEvaluator(network, batch, device, backend)

@@ -1,0 +1,150 @@
+"""CPU inference in bfloat16: batch norms folded, activations and skips fused into convolutions.
+
+The fused path calls oneDNN's convolution operators, which torch keeps for its own compiler. They
+are private, so `available` tries them once on small tensors against the public operators, and
+whoever asks falls back to eager bfloat16 where the trial fails.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ghostgo.engine.network import Block, Network, pool
+
+_POINTWISE: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+
+
+class FusedConv:
+    """A convolution with folded batch norm and optional skip and ReLU, weights packed for oneDNN."""
+
+    def __init__(self, conv: nn.Conv2d, relu: bool, shape: tuple[int, int, int, int]) -> None:
+        self.padding = list(conv.padding)  # type: ignore[arg-type]
+        weight = conv.weight.detach().to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        self.bias = None if conv.bias is None else conv.bias.detach().to(torch.bfloat16)
+        self.relu = "relu" if relu else "none"
+        self.weight = torch.ops.mkldnn._reorder_convolution_weight(
+            weight, self.padding, [1, 1], [1, 1], 1, list(shape)
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return _POINTWISE(  # type: ignore[no-any-return]
+            x, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1, self.relu, [], ""
+        )
+
+    def add(self, x: Tensor, skip: Tensor) -> Tensor:
+        """relu(conv(x) + skip)."""
+        return _POINTWISE.binary(  # type: ignore[no-any-return]
+            x, skip, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1,
+            "add", 1.0, "relu", [], "",
+        )  # fmt: skip
+
+
+def _folded(pair: nn.Module) -> nn.Conv2d:
+    conv, norm = pair
+    return fuse_conv_bn_eval(conv.eval(), norm.eval())  # type: ignore[no-any-return]
+
+
+class FusedNetwork:
+    """The network's policy and value for inference on a CPU, from (B, C, H, W) bf16 planes.
+
+    Planes are channels-last. Built from a snapshot: later changes of the network do not show.
+    """
+
+    def __init__(self, network: Network, batch: int) -> None:
+        game, c = network.game, network.config.channels
+        inner = (batch, c, game.rows, game.cols)
+        self.game = game
+        self.stem = FusedConv(_folded(network.stem), True, (batch, game.planes, *inner[2:]))
+        self.blocks = [self._block(block, inner) for block in network.blocks]  # type: ignore[arg-type]
+        self.policy_conv = FusedConv(_folded(network.policy_conv), True, inner)
+        self.value_conv = FusedConv(_folded(network.value_conv), True, inner)
+        bf16 = torch.bfloat16
+        self.policy_pool = _linear(network.policy_pool)
+        self.pass_out = None if network.pass_out is None else _linear(network.pass_out)
+        self.value_hidden = _linear(network.value_hidden)
+        self.value_out = _linear(network.value_out)
+        out = network.policy_out
+        a = game.actions
+        if isinstance(out, nn.Linear):
+            self.policy_weight = out.weight.detach()[:a].to(bf16)
+            self.policy_bias = out.bias.detach()[:a].to(bf16)
+        else:
+            self.policy_weight = out.weight.detach()[:1, :, 0, 0].to(bf16)  # type: ignore[index,operator]
+            self.policy_bias = out.bias.detach()[:1].to(bf16)  # type: ignore[index,operator]
+
+    @staticmethod
+    def _block(
+        block: Block, shape: tuple[int, int, int, int]
+    ) -> tuple[FusedConv, FusedConv, tuple[Tensor, Tensor] | None]:
+        pooled = None if block.pooled is None else _linear(block.pooled)
+        return (
+            FusedConv(_folded(block.first), True, shape),
+            FusedConv(_folded(block.second), False, shape),
+            pooled,
+        )
+
+    def __call__(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        """Policy logits (B, A) and value logits (B, 3), float32."""
+        x = self.stem(planes)
+        for first, second, pooled in self.blocks:
+            y = first(x)
+            if pooled is not None:
+                y = y + F.linear(pool(y), *pooled)[:, :, None, None]
+            x = second.add(y, x)
+        return self._policy(x).float(), self._value(x).float()
+
+    def _policy(self, x: Tensor) -> Tensor:
+        p = self.policy_conv(x)
+        pooled = pool(p)
+        p = F.relu(p + F.linear(pooled, *self.policy_pool)[:, :, None, None])
+        if self.game.policy_head == "flat":
+            return F.linear(p.flatten(1), self.policy_weight, self.policy_bias)
+        # Channels-last: points as rows of a matrix, no copy.
+        points = F.linear(p.permute(0, 2, 3, 1), self.policy_weight, self.policy_bias).flatten(1)
+        if self.pass_out is None:
+            return points
+        weight, bias = self.pass_out
+        return torch.cat([points, F.linear(pooled, weight[:1], bias[:1])], dim=1)
+
+    def _value(self, x: Tensor) -> Tensor:
+        hidden = F.relu(F.linear(pool(self.value_conv(x)), *self.value_hidden))
+        return F.linear(hidden, *self.value_out)
+
+
+def _linear(layer: nn.Linear) -> tuple[Tensor, Tensor]:
+    return layer.weight.detach().to(torch.bfloat16), layer.bias.detach().to(torch.bfloat16)
+
+
+@cache
+def available() -> tuple[bool, str]:
+    """Whether the fused operators exist here and compute what the public ones do, and why."""
+    if _POINTWISE is None:
+        return False, "this torch has no fused oneDNN convolution"
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False, "this processor has no bfloat16 support in oneDNN"
+    generator = torch.Generator().manual_seed(1)
+    conv = nn.Conv2d(16, 16, 3, padding=1)
+    with torch.no_grad():
+        conv.weight.copy_(torch.randn(conv.weight.shape, generator=generator) * 0.1)
+    x = torch.randn(4, 16, 5, 5, generator=generator).to(torch.bfloat16)
+    x = x.contiguous(memory_format=torch.channels_last)
+    try:
+        with torch.no_grad():
+            fused = FusedConv(conv, True, (4, 16, 5, 5))
+            plain = FusedConv(conv, False, (4, 16, 5, 5))
+            want = conv(x.float())
+            errors = [
+                (fused(x).float() - F.relu(want)).abs().max(),
+                (plain.add(x, x).float() - F.relu(want + x.float())).abs().max(),
+            ]
+    except (RuntimeError, TypeError, AttributeError) as error:
+        return False, f"fused oneDNN convolution fails: {str(error).splitlines()[0]}"
+    if max(float(e) for e in errors) > 0.1:
+        return False, "fused oneDNN convolution disagrees with the public operator"
+    return True, "fused bfloat16 convolutions by oneDNN"
