@@ -1,0 +1,125 @@
+"""The common contract, game by game; the native games' own rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pytest
+from game_suite import bf16_to_float, check_game
+
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games import game as kernels
+from ghostgo.engine.games.game import Game, State, record_dtype, register_kernels
+from ghostgo.engine.games.go import board_of
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.jit import make_rng
+
+
+def go_key(game: Game, state: State) -> Hashable:
+    """Stones, side to move, simple ko and whether the last move was a pass."""
+    board = np.zeros(game.points, np.int8)
+    board_of(state, board)
+    return board.tobytes(), int(state.to_play), int(state.ko_point), bool(state.passes)
+
+
+@pytest.mark.parametrize("name", ["tic_tac_toe", "connect_four", "connect_four_4x5"])
+def test_contract(name: str) -> None:
+    game = get_game(name)
+    check_game(game)
+    plane = np.full((game.points, game.planes), 9, np.uint16)
+    state = game.new_states(1)[0]
+    kernels.write_planes_of(state, np.ones(game.actions, np.uint8), plane)
+    assert set(np.unique(bf16_to_float(plane))) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "rules", "games"),
+    [
+        ("go2", {"suicide": True}, 20),
+        ("go3", {"ko": "simple"}, 10),
+        ("go5", {"ko": "situational", "komi": -3.5}, 8),
+        ("go4x7", {"suicide": True, "ko": "simple"}, 4),
+        ("go9", {}, 3),
+    ],
+)
+def test_contract_of_go(name: str, rules: dict[str, Any], games: int) -> None:
+    check_game(get_game(name), games, rules, go_key)
+
+
+def play_all(game: Game, actions: str) -> State:
+    state = game.new_states(1)[0]
+    for name in actions.split():
+        action = game.parse_action(name)
+        assert kernels.is_legal_one(state, action), name
+        kernels.play_one(state, action)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("actions", "done", "score"),
+    [
+        ("A1 A2 B1 B2 C1", True, 1),  # a row
+        ("A1 B1 A2 B2 C3 B3", True, -1),  # a column
+        ("A1 A2 B2 B3 C3", True, 1),  # a diagonal
+        ("B2 A1 C1 A3 A2 C2 B3 B1 C3", True, 0),  # full, nobody
+        ("A1 A2 B1 B2", False, 0),
+    ],
+)
+def test_tic_tac_toe(actions: str, done: bool, score: int) -> None:
+    game = get_game("tic_tac_toe")
+    state = play_all(game, actions)
+    assert (bool(state.done), kernels.score_of(state)) == (done, score)
+    if score:
+        assert kernels.outcome_of(state) == -1, "the side to move has just been beaten"
+
+
+@pytest.mark.parametrize(
+    ("actions", "done", "score"),
+    [
+        ("1 2 1 2 1 2 1", True, 1),  # upright
+        ("1 1 2 2 3 3 4", True, 1),  # flat
+        ("7 1 2 2 3 3 4 3 4 4 7 4", True, -1),  # rising diagonal, second player
+        ("7 6 6 5 5 4 5 4 4 1 4", True, 1),  # falling diagonal
+        ("1 1 1 1 1 1 2 2 2 2 2 2", False, 0),  # two full columns
+        ("5 6 7 1 2 3 6 7", False, 0),  # cells that are neighbours only in memory
+    ],
+)
+def test_connect_four(actions: str, done: bool, score: int) -> None:
+    game = get_game("connect_four")
+    state = play_all(game, actions)
+    assert (bool(state.done), kernels.score_of(state)) == (done, score)
+
+
+def test_connect_four_full_column_is_closed() -> None:
+    game = get_game("connect_four")
+    state = play_all(game, "1 1 1 1 1 1")
+    assert game.legal_actions(state).tolist() == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(("name", "opening"), [("tic_tac_toe", "B2"), ("connect_four", "4 4 4 4")])
+def test_rollouts_are_uniform(name: str, opening: str) -> None:
+    game = get_game(name)
+    state = play_all(game, opening)
+    legal, rng, draws = game.legal_actions(state), make_rng(7), 14_000
+    seen = Counter(kernels.rollout_action(state, rng) for _ in range(draws))
+    assert sorted(seen) == legal.tolist()
+    expected = draws / len(legal)
+    assert all(abs(n - expected) < 5 * expected**0.5 for n in seen.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["", "chess", "go1", "go20", "go3x40", "go", "connect_four_3x3", "connect_four_9x9"]
+)
+def test_unknown_games_are_refused(name: str) -> None:
+    with pytest.raises(UserError) as refused:
+        get_game(name)
+    assert "\n" not in str(refused.value)
+
+
+def test_registering_checks_its_kernels() -> None:
+    with pytest.raises(ValueError, match="score"):
+        register_kernels("half_a_game", play=lambda state, action: None)
+    assert record_dtype("tiny", []).itemsize == 64
