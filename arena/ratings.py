@@ -1,0 +1,247 @@
+"""Ratings: one Bradley-Terry fit over all games, with honest intervals.
+
+P(first player wins) = sigma(r_first - r_second + colour), draws counting half, fitted as a binomial
+GLM with one player, the anchor, frozen at 0 Elo. Three things keep it sane:
+
+- A weak prior by data augmentation: every player also drew one game in all, spread over its
+  opponents in proportion to the games played (and one against the anchor if it has no chain of
+  games to it). An unbeaten player's rating is then finite, and strong players are not pulled
+  towards the anchor.
+- Games of one pair share an opening, so errors are clustered by pair (sandwich estimate).
+- Where few games make the sandwich too small, the model's own variance is used instead, draws
+  allowed for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ELO = 400 / np.log(10)
+"""Elo points in one unit of log odds."""
+PRIOR_GAMES = 1.0
+"""Weight, in games, of the draws that each player is given."""
+Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class GameRow:
+    """One rated game."""
+
+    first: int
+    """Index of the first player (Black in Go)."""
+    second: int
+    result: float
+    """1 if the first player won, 0.5 for a draw, 0 if it lost."""
+    pair: int
+    """Number of the pair that the game belongs to; games of one pair share an opening."""
+
+
+@dataclass(frozen=True)
+class Rating:
+    """One player's rating in Elo above the anchor, with its 95 % interval."""
+
+    name: str
+    elo: float
+    low: float
+    high: float
+    games: int
+    points: float
+    """Wins plus half the draws."""
+    mark: str
+    """`unbeaten`, `winless`, `unplayed`, `anchor` or empty."""
+
+    @property
+    def width(self) -> float:
+        """Width of the interval in Elo."""
+        return self.high - self.low
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """A fit over K players; arrays are in Elo and in the players' order."""
+
+    ratings: tuple[Rating, ...]
+    elo: NDArray[np.float64]  # (K,)
+    covariance: NDArray[np.float64] = field(repr=False)  # (K, K), zero for the anchor
+    anchor: int
+    colour: float
+    """Elo advantage of moving first, an average over the games."""
+    colour_error: float
+    games: int
+
+    def difference_variance(self) -> NDArray[np.float64]:
+        """(K, K) variance of each rating difference, Elo squared."""
+        diagonal = np.diag(self.covariance)
+        variance = diagonal[:, None] + diagonal[None, :] - 2 * self.covariance
+        return np.maximum(variance, 0.0)
+
+    def expected_score(self) -> NDArray[np.float64]:
+        """(K, K) expected score of row against column, colours apart."""
+        return np.asarray(1 / (1 + np.exp((self.elo[None, :] - self.elo[:, None]) / ELO)))
+
+
+def rate(names: Sequence[str], games: Sequence[GameRow], anchor: int = 0) -> Ratings:
+    """Rate `names` from `games`, with `names[anchor]` frozen at 0 Elo.
+
+    Players without games get the anchor's rating and a very wide interval.
+    """
+    if len(names) < 2:
+        return _trivial(names, anchor)
+    design, result, weight, cluster = _rows(len(names), games, anchor)
+    beta, hat, sandwich = _fit(design, result, weight, cluster)
+    covariance = _combine(hat, sandwich, _draw_factor(games))
+    keep = np.delete(np.arange(len(names)), anchor)
+    elo = np.zeros(len(names))
+    elo[keep] = beta[:-1] * ELO
+    full = np.zeros((len(names), len(names)))
+    full[np.ix_(keep, keep)] = covariance[:-1, :-1] * ELO**2
+    return Ratings(
+        ratings=_table(names, games, elo, np.sqrt(np.diag(full)), anchor),
+        elo=elo,
+        covariance=full,
+        anchor=anchor,
+        colour=float(beta[-1] * ELO),
+        colour_error=float(np.sqrt(covariance[-1, -1]) * ELO),
+        games=len(games),
+    )
+
+
+def _trivial(names: Sequence[str], anchor: int) -> Ratings:
+    n = len(names)
+    ratings = _table(names, [], np.zeros(n), np.zeros(n), anchor)
+    return Ratings(ratings, np.zeros(n), np.zeros((n, n)), anchor, 0.0, 0.0, 0)
+
+
+def _rows(
+    players: int, games: Sequence[GameRow], anchor: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Design (R, K), results, weights and clusters (R,): the games, then the prior's draws.
+
+    Columns are the players without the anchor, then the first player's advantage.
+    """
+    first = np.array([game.first for game in games], np.int64)
+    second = np.array([game.second for game in games], np.int64)
+    prior_first, prior_second, prior_weight = _prior(players, first, second, anchor)
+    n, m = len(games), len(prior_first)
+    design = np.zeros((n + m + 1, players + 1))
+    rows = np.arange(n + m)
+    design[rows, np.concatenate([first, prior_first])] += 1
+    design[rows, np.concatenate([second, prior_second])] -= 1
+    design[:n, players] = 1
+    design[n + m, players] = 1  # and one draw that holds the colour advantage
+    result = np.full(n + m + 1, 0.5)
+    result[:n] = [game.result for game in games]
+    weight = np.concatenate([np.ones(n), prior_weight, [PRIOR_GAMES]])
+    _, pair = np.unique([game.pair for game in games], return_inverse=True)
+    own = np.arange(m + 1) + (pair.max() + 1 if n else 0)
+    cluster = np.concatenate([pair, own]).astype(np.int64)
+    return np.delete(design, anchor, axis=1), result, weight, cluster
+
+
+def _prior(
+    players: int, first: NDArray[np.int64], second: NDArray[np.int64], anchor: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """The prior's draws as (player, player, weight), one a pairing."""
+    played = np.zeros((players, players))
+    np.add.at(played, (first, second), 1.0)
+    played += played.T
+    total = played.sum(axis=1)
+    safe = np.maximum(total, 1)
+    weight = PRIOR_GAMES / 2 * played * (1 / safe[:, None] + 1 / safe[None, :])
+    for island in _islands(played):
+        if anchor not in island:
+            weight[island[0], anchor] = weight[anchor, island[0]] = PRIOR_GAMES
+    a, b = np.nonzero(np.triu(weight))
+    return a, b, weight[a, b]
+
+
+def _islands(played: NDArray[np.float64]) -> list[list[int]]:
+    """Players grouped so that a chain of games links all of a group."""
+    left = set(range(len(played)))
+    islands = []
+    while left:
+        island = [left.pop()]
+        for player in island:
+            near = [int(other) for other in np.flatnonzero(played[player]) if other in left]
+            left.difference_update(near)
+            island += near
+        islands.append(island)
+    return islands
+
+
+def _fit(
+    design: NDArray[np.float64],
+    result: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    cluster: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Coefficients, the model's covariance, and the covariance clustered by pair."""
+    from statsmodels.genmod.families import Binomial
+    from statsmodels.genmod.generalized_linear_model import GLM
+
+    model = GLM(result, design, family=Binomial(), var_weights=weight)
+    fit: Any = model.fit(maxiter=200, tol=1e-10)
+    beta = np.asarray(fit.params, np.float64)
+    hat = np.asarray(fit.normalized_cov_params, np.float64)
+    expected = 1 / (1 + np.exp(-design @ beta))
+    scores = design * (weight * (result - expected))[:, None]
+    clusters = int(cluster.max()) + 1
+    summed = np.zeros((clusters, design.shape[1]))
+    np.add.at(summed, cluster, scores)
+    correction = clusters / max(clusters - 1, 1)
+    return beta, hat, correction * hat @ (summed.T @ summed) @ hat
+
+
+def _draw_factor(games: Sequence[GameRow]) -> float:
+    """Variance of a result relative to win or loss alone: 1 without draws, at least 0.1."""
+    draws = sum(game.result == 0.5 for game in games)
+    return max(1 - draws / max(len(games), 1), 0.1)
+
+
+def _combine(
+    hat: NDArray[np.float64], sandwich: NDArray[np.float64], factor: float
+) -> NDArray[np.float64]:
+    """The clustered covariance, scaled up where the model's own standard errors are larger."""
+    model = np.sqrt(np.diag(hat) * factor)
+    robust = np.sqrt(np.diag(sandwich))
+    scale = np.maximum(model / np.maximum(robust, 1e-12), 1.0)
+    return np.asarray(sandwich * scale[:, None] * scale[None, :])
+
+
+def _table(
+    names: Sequence[str],
+    games: Sequence[GameRow],
+    elo: NDArray[np.float64],
+    error: NDArray[np.float64],
+    anchor: int,
+) -> tuple[Rating, ...]:
+    count = np.zeros(len(names), np.int64)
+    points = np.zeros(len(names))
+    for game in games:
+        count[[game.first, game.second]] += 1
+        points[game.first] += game.result
+        points[game.second] += 1 - game.result
+    rows = []
+    for i, name in enumerate(names):
+        half = Z95 * float(error[i])
+        mark = "anchor" if i == anchor else _mark(int(count[i]), float(points[i]))
+        rating = float(elo[i])
+        rows.append(
+            Rating(
+                name, rating, rating - half, rating + half, int(count[i]), float(points[i]), mark
+            )
+        )
+    return tuple(rows)
+
+
+def _mark(games: int, points: float) -> str:
+    if games == 0:
+        return "unplayed"
+    if points == games:
+        return "unbeaten"
+    return "winless" if points == 0 else ""
