@@ -1,0 +1,124 @@
+"""What a run has spent: an append-only file of amounts, and their totals (the x-axis).
+
+One JSON object a line: `format`, `time` (seconds since 1970), `phase` and amounts of the fields of
+`Totals`. FLOPs are charged by work done: one forward pass times the network calls, three forward
+passes a training sample; cache hits are free and rating games are never charged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Literal
+
+from ghostgo.engine.errors import UserError
+
+FORMAT = 1
+TRAIN_FORWARDS = 3.0
+"""A training step costs this many forward passes a sample (forward, and twice that backward)."""
+
+Phase = Literal["imitation", "selfplay", "training"]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Amounts spent."""
+
+    imitation_flops: float = 0.0
+    """Supervised training on records."""
+    selfplay_flops: float = 0.0
+    """Network calls in self-play searches."""
+    training_flops: float = 0.0
+    """Training on self-play."""
+    evaluations: int = 0
+    """Network calls in self-play."""
+    positions: int = 0
+    """Self-play positions stored."""
+    samples: int = 0
+    """Positions trained on, repeats counted."""
+    games: int = 0
+    """Self-play games stored."""
+    seconds: float = 0.0
+    """Wall-clock seconds at work."""
+
+    @property
+    def flops(self) -> float:
+        """All FLOPs charged: imitation, self-play and training."""
+        return self.imitation_flops + self.selfplay_flops + self.training_flops
+
+    def plus(self, amounts: dict[str, float]) -> Totals:
+        """These totals with `amounts` added."""
+        return replace(self, **{name: getattr(self, name) + n for name, n in amounts.items()})
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain values, with the sum `flops`."""
+        return {**asdict(self), "flops": self.flops}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, float]) -> Totals:
+        """The inverse of `to_dict`; amounts that this version does not know are left out."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})  # type: ignore[arg-type]
+
+
+_AMOUNTS = {field.name for field in fields(Totals)}
+
+
+class Ledger:
+    """The ledger file of one run, opened for appending; `totals` is always the sum of its rows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.totals = Totals()
+        if path.exists():
+            self._repair()
+            for row in read_ledger(path):
+                self.totals = self.totals.plus({k: v for k, v in row.items() if k in _AMOUNTS})
+
+    def _repair(self) -> None:
+        """Cut a last line that a kill left unfinished; it was never reported."""
+        content = self.path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            with self.path.open("r+b") as file:
+                file.truncate(content.rfind(b"\n") + 1)
+
+    def append(self, phase: Phase, **amounts: float) -> None:
+        """Add one row and force it to disk before the totals show it.
+
+        Raises ValueError for an amount that `Totals` does not have.
+        """
+        unknown = set(amounts) - _AMOUNTS
+        if unknown:
+            raise ValueError(f"the ledger has no amount {sorted(unknown)[0]!r}")
+        row = {"format": FORMAT, "time": round(time.time(), 3), "phase": phase, **amounts}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.totals = self.totals.plus(amounts)
+
+
+def read_ledger(path: Path) -> list[dict[str, float]]:
+    """All complete rows of a ledger file, oldest first; a torn last line is left out.
+
+    Raises UserError naming the line if one in the middle is damaged or from a newer format.
+    """
+    rows = []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line or number == len(lines):
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            raise UserError(f"{path}: line {number} is not a ledger row") from None
+        if row.get("format", 0) > FORMAT:
+            raise UserError(
+                f"{path}: line {number} has format {row['format']}, this ghostgo reads up to "
+                f"{FORMAT}; use a newer ghostgo"
+            )
+        rows.append(row)
+    return rows

@@ -1,0 +1,269 @@
+"""A window over the newest games, and training batches drawn from it.
+
+Games are kept as moves and search targets, never as planes: a row's planes are made by replaying
+its game up to that ply, a few microseconds in a kernel, so that a shard stays small and a change of
+the planes does not spoil old shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostgo.data.records import GameTable
+from ghostgo.engine.games.game import Game, States, legal_mask, play, write_planes
+from ghostgo.engine.games.go import set_up
+from ghostgo.engine.jit import kernel
+
+UNKNOWN = np.float32(np.nan)
+
+
+@dataclass
+class Batch:
+    """A training batch of B rows, everything from the row's side to move."""
+
+    planes: NDArray[np.uint16]
+    """(B, P, C) bfloat16 bits."""
+    policy: NDArray[np.float32]
+    """(B, A) target distribution."""
+    policy_weight: NDArray[np.float32]
+    """(B,)"""
+    reply: NDArray[np.float32]
+    """(B, A) the opponent's policy at the next ply; zeros where there is none."""
+    value: NDArray[np.float32]
+    """(B,) result: 1 win, 0 draw, -1 loss; nan where not to be learnt."""
+    score: NDArray[np.float32]
+    """(B,) final margin in points; nan where not to be learnt."""
+    ownership: NDArray[np.float32]
+    """(B, P) 1 own, 0 the opponent's, 0.5 neither; nan where not to be learnt."""
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+class _Games(NamedTuple):
+    """One table as the kernel wants it: no optional arrays (absent ones are empty)."""
+
+    starts: Any  # (K,) game records
+    start_index: NDArray[np.int32]  # (G,)
+    offsets: NDArray[np.int64]
+    moves: NDArray[np.int16]
+    policies: NDArray[np.float16]  # (M, A), or (0, A): the move is the target
+    weights: NDArray[np.float32]
+    value_known: NDArray[np.uint8]  # (M,) 1 where value, score and ownership may be learnt
+    results: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    ownership: NDArray[np.int8]  # (G, P) or (0, P)
+
+
+@kernel
+def _fill_policy(games: _Games, m: int, turn: NDArray[np.int32], out: NDArray[np.float32]) -> None:
+    out[:] = 0.0
+    if len(games.policies):
+        for a in range(len(out)):
+            out[turn[a]] = games.policies[m, a]
+    else:
+        out[turn[games.moves[m]]] = 1.0
+
+
+@kernel
+def _fill_rows(
+    games: _Games,
+    rows: NDArray[np.int64],
+    owners: NDArray[np.int64],
+    turns: NDArray[np.int64],
+    places: NDArray[np.int64],
+    symmetries: tuple[NDArray[np.int32], NDArray[np.int32]],
+    scratch: Any,
+    buffers: tuple[NDArray[np.uint8], NDArray[np.uint16]],
+    out: Any,
+) -> None:
+    """Fill places[i] of the batch `out` with position rows[i] of game owners[i], turned."""
+    planes, policy, policy_weight, reply, value, score, ownership = out
+    mask, plain = buffers
+    point_turns, action_turns = symmetries
+    for i in range(len(rows)):
+        m, g, b = rows[i], owners[i], places[i]
+        point_turn, action_turn = point_turns[turns[i]], action_turns[turns[i]]
+        scratch[0] = games.starts[games.start_index[g]]
+        state = scratch[0]
+        for k in range(games.offsets[g], m):
+            play(state, games.moves[k])
+        legal_mask(state, mask)
+        write_planes(state, mask, plain)
+        for p in range(len(point_turn)):
+            planes[b, point_turn[p]] = plain[p]
+        _fill_policy(games, m, action_turn, policy[b])
+        policy_weight[b] = games.weights[m]
+        if m + 1 < games.offsets[g + 1]:
+            _fill_policy(games, m + 1, action_turn, reply[b])
+        else:
+            reply[b, :] = 0.0
+        sign = np.float32(1.0) if state.to_play == 0 else np.float32(-1.0)
+        value[b] = UNKNOWN
+        score[b] = UNKNOWN
+        ownership[b, :] = UNKNOWN
+        if games.value_known[m]:
+            value[b] = sign * games.results[g]
+            score[b] = sign * games.scores[g]
+            if len(games.ownership):
+                for p in range(len(point_turn)):
+                    owner = sign * np.float32(games.ownership[g, p])
+                    ownership[b, point_turn[p]] = np.float32(0.5) * (np.float32(1.0) + owner)
+
+
+def start_states(game: Game, table: GameTable) -> tuple[States, NDArray[np.int32]]:
+    """The distinct start positions of a table's games, (K,) records, and each game's, (G,) int32."""
+    keys: dict[tuple[int, int, bytes], int] = {}
+    index = np.zeros(len(table), np.int32)
+    parts = []
+    for g in range(len(table)):
+        stones = b"" if table.setups is None else table.setups[g].tobytes()
+        if not stones.strip(b"\0"):
+            stones = b""
+        key = (int(table.rules_index[g]), int(table.first_to_play[g]), stones)
+        if key not in keys:
+            keys[key] = len(parts)
+            state = game.new_states(1, table.rules_of(g))
+            if stones or key[1]:
+                set_up(state[0], np.frombuffer(stones or bytes(game.points), np.int8), key[1])
+            parts.append(state)
+        index[g] = keys[key]
+    starts = np.concatenate(parts) if parts else game.new_states(0)
+    return starts.view(np.recarray), index
+
+
+def window_rows(total: int, start: int, growth: float = 0.4, power: float = 0.75) -> int:
+    """Rows that the window should hold after `total` rows (KataGo 2019, appendix C).
+
+    c * (1 + growth * ((total / c) ** power - 1) / power) with c = `start`; all rows up to `start`.
+    """
+    if total <= start:
+        return total
+    return int(start * (1 + growth * ((total / start) ** power - 1) / power))
+
+
+def _few_positions(table: GameTable, count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    known = np.zeros(table.positions, np.uint8)
+    for g in range(len(table)):
+        first, last = int(table.offsets[g]), int(table.offsets[g + 1])
+        chosen = rng.choice(last - first, size=min(count, last - first), replace=False)
+        known[first + chosen] = 1
+    return known
+
+
+class ReplayWindow:
+    """Tables of one game, newest last, and batches drawn uniformly from their learnable positions.
+
+    Positions of policy weight 0 are not drawn. `add` evicts whole tables from the old end.
+    """
+
+    def __init__(self, game: Game, value_positions: int | None = None, seed: int = 0) -> None:
+        """With `value_positions`, only that many positions a game, drawn once, teach the value,
+        score and ownership heads: whole games repeat one label (AlphaGo 2016 over-fitted so)."""
+        self.game = game
+        self.value_positions = value_positions
+        self.rng = np.random.default_rng([seed, 7])
+        self._tables: list[_Games] = []
+        self._rows: list[NDArray[np.int64]] = []  # learnable positions of each table
+        self._owners: list[NDArray[np.int32]] = []  # the game of each of those
+        self._scratch = game.new_states(1)
+
+    @property
+    def rows(self) -> int:
+        """Positions that can be drawn."""
+        return sum(len(rows) for rows in self._rows)
+
+    @property
+    def tables(self) -> int:
+        """Tables in the window."""
+        return len(self._tables)
+
+    @property
+    def bytes(self) -> int:
+        """Memory held by the window's arrays."""
+        arrays: Sequence[Any] = [a for table in self._tables for a in table]
+        return sum(a.nbytes for a in [*arrays, *self._rows, *self._owners])
+
+    def add(self, table: GameTable, at_most: int | None = None) -> None:
+        """Append a table, then evict the oldest while what is left still has `at_most` rows."""
+        starts, start_index = start_states(self.game, table)
+        a, p, m = self.game.actions, self.game.points, table.positions
+        known = (
+            np.ones(m, np.uint8)
+            if self.value_positions is None
+            else _few_positions(table, self.value_positions, self.rng)
+        )
+        self._tables.append(
+            _Games(
+                starts,
+                start_index,
+                table.offsets,
+                table.moves,
+                np.zeros((0, a), np.float16) if table.policies is None else table.policies,
+                table.weights,
+                known,
+                table.results,
+                table.scores,
+                np.zeros((0, p), np.int8) if table.ownership is None else table.ownership,
+            )
+        )
+        learnable = np.flatnonzero(table.weights > 0)
+        self._rows.append(learnable)
+        self._owners.append(table.game_of()[learnable].astype(np.int32))
+        while at_most is not None and self.rows - len(self._rows[0]) >= at_most:
+            for column in (self._tables, self._rows, self._owners):
+                column.pop(0)  # type: ignore[attr-defined]
+
+    def sample(self, size: int, rng: np.random.Generator) -> Batch:
+        """`size` rows drawn with replacement, each under a random symmetry of the board.
+
+        Raises ValueError if the window is empty.
+        """
+        sizes = np.array([len(rows) for rows in self._rows])
+        if not sizes.sum():
+            raise ValueError("the replay window is empty")
+        drawn = rng.integers(sizes.sum(), size=size)
+        turns = rng.integers(len(self.game.point_symmetries), size=size)
+        return self.rows_batch(drawn, turns)
+
+    def rows_batch(
+        self, drawn: NDArray[np.integer[Any]], turns: NDArray[np.integer[Any]] | None = None
+    ) -> Batch:
+        """The batch of the window's rows `drawn` (0 .. rows - 1), under symmetries `turns`."""
+        game, size = self.game, len(drawn)
+        turned = np.zeros(size, np.int64) if turns is None else turns.astype(np.int64)
+        batch = Batch(
+            planes=np.zeros((size, game.points, game.planes), np.uint16),
+            policy=np.zeros((size, game.actions), np.float32),
+            policy_weight=np.zeros(size, np.float32),
+            reply=np.zeros((size, game.actions), np.float32),
+            value=np.zeros(size, np.float32),
+            score=np.zeros(size, np.float32),
+            ownership=np.zeros((size, game.points), np.float32),
+        )
+        out = (
+            batch.planes, batch.policy, batch.policy_weight, batch.reply, batch.value,
+            batch.score, batch.ownership,
+        )  # fmt: skip
+        buffers = (
+            np.zeros(game.actions, np.uint8),
+            np.zeros((game.points, game.planes), np.uint16),
+        )
+        symmetries = (game.point_symmetries, game.action_symmetries)
+        ends = np.cumsum([len(rows) for rows in self._rows])
+        which = np.searchsorted(ends, drawn, side="right")
+        for t in np.unique(which):
+            places = np.flatnonzero(which == t)
+            local = drawn[places] - (ends[t] - len(self._rows[t]))
+            rows = self._rows[t][local]
+            owners = self._owners[t][local].astype(np.int64)
+            _fill_rows(
+                self._tables[t], rows, owners, turned[places], places, symmetries, self._scratch,
+                buffers, out,
+            )  # fmt: skip
+        return batch

@@ -1,0 +1,313 @@
+"""A run's folder: its config, its checkpoints, its lock.
+
+    runs/NAME/
+      run.json         format number, game, seed
+      config.toml      the resolved config
+      ledger.jsonl     what was spent (data/ledger.py)
+      shards/          games played (data/shards.py)
+      checkpoints/     one folder a checkpoint: weights.safetensors, meta.json and, in the newest,
+                       the trainer's state, from which the run goes on
+      tensorboard/     events
+      lock             held while a process writes the run
+
+A checkpoint is written aside and renamed, so it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from ghostgo.data.ledger import Totals
+from ghostgo.data.shards import replace_file
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import Network, NetworkConfig
+
+FORMAT = 1
+"""Number of the layout of a run folder and of its checkpoints."""
+ROOT = Path("runs")
+"""Where runs lie unless told otherwise."""
+WEIGHTS, META, STATE = "weights.safetensors", "meta.json", "state.pt"
+_ASIDE = ".writing-"
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """One checkpoint on disk."""
+
+    path: Path
+    step: int
+    """Iterations of the loop behind it; 0 is the start."""
+    meta: dict[str, Any]
+    """`game`, `game_version`, `network`, `rules`, `seed`, `totals`, `sha256` of the weights."""
+
+    @property
+    def totals(self) -> Totals:
+        """What the run had spent when it was written."""
+        return Totals.from_dict(self.meta["totals"])
+
+    @property
+    def run(self) -> str:
+        """Name of the run that it belongs to."""
+        return self.path.parent.parent.name
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise UserError(f"{path}: is damaged: not JSON") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: is damaged: not a JSON object")
+    if not isinstance(values.get("format"), int):
+        raise UserError(f"{path}: is damaged: it has no format number")
+    if values["format"] > FORMAT:
+        raise UserError(
+            f"{path}: has format {values['format']}, this ghostgo reads up to {FORMAT}; "
+            "use a newer ghostgo"
+        )
+    return values
+
+
+def read_checkpoint(path: Path) -> CheckpointInfo:
+    """The checkpoint in folder `path`, its weights not yet read.
+
+    Raises UserError if the folder is no checkpoint, is damaged, or is from a newer format.
+    """
+    if not (path / META).is_file():
+        raise UserError(f"{path}: is not a checkpoint: it has no {META}")
+    meta = _read_json(path / META)
+    missing = {"game", "game_version", "network", "totals", "sha256", "step"} - set(meta)
+    if missing:
+        raise UserError(f"{path / META}: is damaged: it has no {sorted(missing)[0]!r}")
+    return CheckpointInfo(path, int(meta["step"]), meta)
+
+
+def load_network(path: Path) -> Network:
+    """The network of the checkpoint in folder `path`, in eval mode on the CPU.
+
+    Raises UserError naming the file and the fault if it is damaged, newer, or for other rules.
+    """
+    meta = read_checkpoint(path).meta
+    game = get_game(meta["game"])
+    if meta["game_version"] != game.version:
+        raise UserError(
+            f"{path}: was made for version {meta['game_version']} of {game.name}, "
+            f"this ghostgo plays version {game.version}"
+        )
+    file = path / WEIGHTS
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    if hashlib.sha256(content).hexdigest() != meta["sha256"]:
+        raise UserError(f"{file}: is damaged: its checksum differs from the one in {META}")
+    network = Network(game, NetworkConfig(**meta["network"]))
+    try:
+        network.load_state_dict(safetensors.torch.load(content))
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{file}: does not fit its network: {str(error).splitlines()[0]}") from None
+    return network.eval()
+
+
+class Run:
+    """A run folder. `create` makes one, `open` reads one; neither takes the lock."""
+
+    def __init__(self, folder: Path, header: dict[str, Any]) -> None:
+        self.folder = folder
+        self.header = header
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def game(self) -> str:
+        """Registry name of the run's game."""
+        return str(self.header["game"])
+
+    @property
+    def shards(self) -> Path:
+        """Folder of its shards."""
+        return self.folder / "shards"
+
+    @classmethod
+    def create(cls, folder: Path, game: str, seed: int, config: str) -> Run:
+        """Make the folder with its config (TOML text).
+
+        Raises UserError if there is already something of that name.
+        """
+        if folder.exists() and any(folder.iterdir()):
+            raise UserError(f"{folder}: exists already and is not empty; choose another name")
+        try:
+            for part in ("checkpoints", "shards"):
+                (folder / part).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
+        replace_file(folder / "config.toml", config.encode())
+        header = {"format": FORMAT, "game": game, "seed": seed}
+        replace_file(folder / "run.json", json.dumps(header).encode())
+        return cls(folder, header)
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """The run in `folder`.
+
+        Raises UserError if there is none, or it is damaged or from a newer format.
+        """
+        if not (folder / "run.json").is_file():
+            raise UserError(f"{folder}: is not a run: it has no run.json")
+        return cls(folder, _read_json(folder / "run.json"))
+
+    def lock(self) -> filelock.BaseFileLock:
+        """The held lock of this run; release it when done.
+
+        Raises UserError if another process holds it.
+        """
+        lock = filelock.FileLock(self.folder / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise UserError(
+                f"{self.folder}: is being written by another process; wait for it or stop it"
+            ) from None
+        return lock
+
+    def checkpoints(self) -> list[CheckpointInfo]:
+        """All checkpoints, oldest first."""
+        folder = self.folder / "checkpoints"
+        found = [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+        infos = []
+        for path in found:
+            try:
+                infos.append(read_checkpoint(path))
+            except UserError:
+                if path.exists():  # else the run has just pruned it
+                    raise
+        return sorted(infos, key=lambda info: info.step)
+
+    def latest(self) -> CheckpointInfo:
+        """The newest checkpoint; raises UserError if there is none yet."""
+        found = self.checkpoints()
+        if not found:
+            raise UserError(f"{self.folder}: has no checkpoint yet")
+        return found[-1]
+
+    def save_checkpoint(
+        self, step: int, network: Network, meta: dict[str, Any], state: dict[str, Any] | None = None
+    ) -> CheckpointInfo:
+        """Write checkpoint `step`; `state` (tensors and plain values) is what the trainer needs to go on.
+
+        Raises UserError if it cannot be written; older checkpoints are then untouched.
+        """
+        name = f"{step:08d}"
+        target = self.folder / "checkpoints" / name
+        aside = target.with_name(f"{_ASIDE}{name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        weights = safetensors.torch.save(
+            {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+        )
+        full = {
+            "format": FORMAT,
+            "step": step,
+            "game": network.game.name,
+            "game_version": network.game.version,
+            "network": network.config.to_dict(),
+            "sha256": hashlib.sha256(weights).hexdigest(),
+            **meta,
+        }
+        try:
+            aside.mkdir(parents=True)
+            replace_file(aside / WEIGHTS, weights)
+            replace_file(aside / META, json.dumps(full, indent=1).encode())
+            if state is not None:
+                _save_state(state, aside / STATE)
+            if target.exists():
+                shutil.rmtree(target)
+            os.rename(aside, target)
+        except UserError:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        except OSError as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise UserError(f"{target}: cannot be written: {error.strerror}") from None
+        return CheckpointInfo(target, step, full)
+
+    def load_state(self, info: CheckpointInfo) -> dict[str, Any] | None:
+        """The trainer's state saved with a checkpoint, or None if it has none.
+
+        Raises UserError if the file is damaged.
+        """
+        file = info.path / STATE
+        if not file.is_file():
+            return None
+        try:
+            state = torch.load(file, weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise UserError(f"{file}: is damaged: {str(error).splitlines()[0]}") from None
+        return dict(state)
+
+    def prune(self, keep: set[int]) -> None:
+        """Drop all but the newest checkpoint and those of steps `keep`; these lose their state."""
+        found = self.checkpoints()
+        for info in found[:-1]:
+            if info.step in keep:
+                (info.path / STATE).unlink(missing_ok=True)
+            else:
+                shutil.rmtree(info.path)
+        for stray in (self.folder / "checkpoints").glob(f"{_ASIDE}*"):
+            shutil.rmtree(stray, ignore_errors=True)
+
+
+def _save_state(state: dict[str, Any], path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    replace_file(path, buffer.getvalue())
+
+
+def find_checkpoint(name: str, root: Path = ROOT) -> CheckpointInfo:
+    """The checkpoint that `name` means.
+
+    `NAME` is the newest of run NAME below `root`, `NAME@STEP` that step or the nearest before it;
+    the path of a run folder or of a checkpoint folder does as well. Raises UserError naming the
+    runs that there are.
+    """
+    bare, _, step = name.partition("@")
+    for folder in (root / bare, Path(bare)):
+        if (folder / META).is_file():
+            return read_checkpoint(folder)
+        if (folder / "run.json").is_file():
+            run = Run.open(folder)
+            if not step:
+                return run.latest()
+            if not step.isdigit():
+                raise UserError(f"{name!r}: the part after @ must be a step number")
+            before = [info for info in run.checkpoints() if info.step <= int(step)]
+            if not before:
+                raise UserError(f"{name!r}: run {bare} has no checkpoint up to step {step}")
+            return before[-1]
+    known = ", ".join(list_runs(root)) or "none yet (ghostgo selfplay makes one)"
+    raise UserError(f"{name!r} is neither a run nor a checkpoint; runs in {root}: {known}")
+
+
+def list_runs(root: Path = ROOT) -> list[str]:
+    """Names of the runs below `root`, sorted."""
+    if not root.is_dir():
+        return []
+    return sorted(path.parent.name for path in root.glob("*/run.json"))
