@@ -41,7 +41,9 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     for value in values:
         name, sign, spec = value.partition("=")
         if not (name and sign and spec):
-            raise click.BadParameter(f"{value!r} is not NAME=SPEC, such as gnugo1='gnugo --level 1'")
+            raise click.BadParameter(
+                f"{value!r} is not NAME=SPEC, such as gnugo1='gnugo --level 1'"
+            )
         pairs[name] = spec
     return pairs
 
@@ -49,7 +51,9 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 game_option = click.option(
     "--game", callback=_check_game, help="go9, go7, go5, goN, goRxC, connect_four, tic_tac_toe, ..."
 )
-preset_option = click.option("--preset", type=PRESETS, help="Size of network and batch in one word.")
+preset_option = click.option(
+    "--preset", type=PRESETS, help="Size of network and batch in one word."
+)
 root_option = click.option(
     "--root",
     type=click.Path(file_okay=False, path_type=Path),
@@ -180,9 +184,9 @@ def play(**options: Any) -> None:
 
     Without RUN: the newest run in ./runs.
     """
-    from ghostgo import terminal
+    from ghostgo.terminal import play
 
-    terminal.play(**options)
+    play(**options)
 
 
 @cli.command()
@@ -205,9 +209,9 @@ def play(**options: Any) -> None:
 @root_option
 def gtp(**options: Any) -> None:
     """Serve RUN (or RUN@STEP, mcts:1000, random) by the Go Text Protocol, version 2."""
-    from ghostgo import gtp
+    from ghostgo.gtp import serve
 
-    gtp.serve(**options)
+    serve(**options)
 
 
 @cli.command()
@@ -215,9 +219,9 @@ def gtp(**options: Any) -> None:
 @root_option
 def doctor(**options: Any) -> None:
     """Say what is installed, what will be used and why, and what is missing."""
-    from ghostgo import doctor
+    from ghostgo.doctor import report
 
-    doctor.report(**options)
+    report(**options)
 
 
 def _complain(message: str) -> None:

@@ -1,0 +1,344 @@
+"""Go Text Protocol, version 2 (Farneback 2002): any bot for any Go program.
+
+`Engine.answer` turns one line into one response and does no input or output; `serve` connects it to
+the standard streams. Standard output carries responses only: whatever a library prints goes to
+standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from ghostgo import __version__
+from ghostgo.board import render
+from ghostgo.bot import Bot, make_bot
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.go import KO_RULES, MAX_SIZE, MIN_SIZE
+from ghostgo.engine.games.registry import get_game
+from ghostgo.session import Session, fixed_handicap, is_go
+
+COLORS = {"b": 0, "black": 0, "w": 1, "white": 1}
+MOST_FREE_HANDICAP = 9
+
+Handler = Callable[["Engine", list[str]], str]
+COMMANDS: dict[str, Handler] = {}
+
+
+class GtpError(Exception):
+    """A command that fails; the message is what stands after the question mark."""
+
+
+def command(name: str) -> Callable[[Handler], Handler]:
+    """Register a method of `Engine` as the GTP command `name`."""
+
+    def register(handler: Handler) -> Handler:
+        COMMANDS[name] = handler
+        return handler
+
+    return register
+
+
+def clean(line: str) -> str:
+    """A line without comment, control characters and outer blanks; tabs become blanks (2.3)."""
+    line = line.replace("\t", " ").partition("#")[0]
+    return "".join(c for c in line if c >= " " and c != "\x7f").strip()
+
+
+def _color(text: str) -> int:
+    if text.lower() not in COLORS:
+        raise GtpError("invalid color or coordinate")
+    return COLORS[text.lower()]
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise GtpError("syntax error")
+    return int(text)
+
+
+class Engine:
+    """The state of one GTP connection."""
+
+    def __init__(self, bot: Bot, resign_below: float | None = None, ko: str = "positional") -> None:
+        """Raises UserError if the bot plays something else than Go on a square board."""
+        if not is_go(bot.game) or bot.game.rows != bot.game.cols:
+            raise UserError(f"GTP is for Go on square boards, and {bot.name} plays {bot.game.name}")
+        self.bot = bot
+        self.quitting = False
+        self.resign_below = resign_below
+        self.komi: float = bot.game.rules["komi"]
+        self.ko = ko
+        self.suicide: bool = bot.game.rules["suicide"]
+        self._trained_for = bot
+        self._komi_given = False
+        self.session = self._fresh()
+
+    def _fresh(self) -> Session:
+        rules = {"komi": self.komi, "ko": self.ko, "suicide": self.suicide}
+        return Session(self.bot.game, rules)
+
+    def answer(self, line: str) -> str | None:
+        """The response to one line, ending in an empty line; None if the line is blank."""
+        text = clean(line)
+        if not text:
+            return None
+        match = re.fullmatch(r"(\d*)\s*(.*)", text, re.ASCII)
+        number, rest = (match[1], match[2]) if match else ("", text)
+        name, *arguments = rest.split() or [""]
+        try:
+            if name not in COMMANDS:
+                raise GtpError("unknown command")
+            return f"={number} {COMMANDS[name](self, arguments)}".rstrip() + "\n\n"
+        except (GtpError, UserError) as error:
+            message = " ".join(str(error).split())
+        except Exception as error:  # noqa: BLE001 - the connection must outlive a fault of ours
+            traceback.print_exc(file=sys.stderr)
+            message = f"internal error: {type(error).__name__}"
+        return f"?{number} {message}\n\n"
+
+    def _action(self, text: str) -> int:
+        try:
+            return self.session.game.parse_action(text)
+        except ValueError as error:
+            raise GtpError("invalid color or coordinate") from error
+
+    def _vertex(self, action: int) -> str:
+        return self.session.game.action_name(action)
+
+    def _choose(self, player: int) -> int | None:
+        """The bot's move; None to resign."""
+        states = self.session.ready(player)
+        if self.resign_below is None:
+            return self.bot.choose(states)
+        opinion = self.bot.analyse(states)
+        if opinion is None:
+            return self.bot.choose(states)
+        return None if opinion.win_rate < self.resign_below else opinion.action
+
+    @command("protocol_version")
+    def _protocol_version(self, arguments: list[str]) -> str:
+        return "2"
+
+    @command("name")
+    def _name(self, arguments: list[str]) -> str:
+        return "ghostgo"
+
+    @command("version")
+    def _version(self, arguments: list[str]) -> str:
+        return f"{__version__} {self.bot.name}"
+
+    @command("known_command")
+    def _known_command(self, arguments: list[str]) -> str:
+        return "true" if arguments and arguments[0] in COMMANDS else "false"
+
+    @command("list_commands")
+    def _list_commands(self, arguments: list[str]) -> str:
+        return "\n".join(sorted(COMMANDS))
+
+    @command("quit")
+    def _quit(self, arguments: list[str]) -> str:
+        self.quitting = True
+        return ""
+
+    @command("boardsize")
+    def _boardsize(self, arguments: list[str]) -> str:
+        size = _number(arguments[0] if arguments else "")
+        if not MIN_SIZE <= size <= MAX_SIZE:
+            raise GtpError("unacceptable size")
+        if size != self.bot.game.rows:
+            try:
+                self.bot = self._trained_for.bind(get_game(f"go{size}"))
+            except UserError as error:
+                raise GtpError(f"unacceptable size: {error}") from error
+            if not self._komi_given:
+                self.komi = self.bot.game.rules["komi"]
+        self.session = self._fresh()
+        return ""
+
+    @command("clear_board")
+    def _clear_board(self, arguments: list[str]) -> str:
+        self.session = self._fresh()
+        return ""
+
+    @command("komi")
+    def _komi(self, arguments: list[str]) -> str:
+        try:
+            komi = float(arguments[0])
+        except (IndexError, ValueError) as error:
+            raise GtpError("syntax error") from error
+        if not math.isfinite(komi):
+            raise GtpError("syntax error")
+        self.session.set_komi(komi)
+        self.komi = komi
+        self._komi_given = True
+        return ""
+
+    @command("get_komi")
+    def _get_komi(self, arguments: list[str]) -> str:
+        return f"{self.komi:g}"
+
+    @command("play")
+    def _play(self, arguments: list[str]) -> str:
+        if len(arguments) < 2:
+            raise GtpError("syntax error")
+        player = _color(arguments[0])
+        if arguments[1].lower() == "resign":
+            self.session.resign(player)
+            return ""
+        action = self._action(arguments[1])
+        try:
+            self.session.play(action, player)
+        except UserError as error:
+            raise GtpError(f"illegal move: {error}") from error
+        return ""
+
+    @command("genmove")
+    def _genmove(self, arguments: list[str]) -> str:
+        player = _color(arguments[0] if arguments else "")
+        action = self._choose(player)
+        if action is None:
+            self.session.resign(player)
+            return "resign"
+        self.session.play(action, player)
+        return self._vertex(action)
+
+    @command("reg_genmove")
+    def _reg_genmove(self, arguments: list[str]) -> str:
+        action = self._choose(_color(arguments[0] if arguments else ""))
+        return "resign" if action is None else self._vertex(action)
+
+    @command("undo")
+    def _undo(self, arguments: list[str]) -> str:
+        if not self.session.undo():
+            raise GtpError("cannot undo")
+        return ""
+
+    @command("showboard")
+    def _showboard(self, arguments: list[str]) -> str:
+        to_play = self.session.game.player_names[self.session.to_play]
+        return f"\n{render(self.session)}\n{to_play} to play, komi {self.komi:g}"
+
+    @command("final_score")
+    def _final_score(self, arguments: list[str]) -> str:
+        if self.session.over:
+            return self.session.result()
+        margin = self.session.margin()
+        return f"{'B' if margin > 0 else 'W'}+{abs(margin):g}" if margin else "0"
+
+    @command("final_status_list")
+    def _final_status_list(self, arguments: list[str]) -> str:
+        # Under Tromp-Taylor scoring whatever stands on the board is alive.
+        status = arguments[0] if arguments else ""
+        if status not in ("alive", "seki", "dead"):
+            raise GtpError("syntax error")
+        if status != "alive":
+            return ""
+        stones = self.session.stones()
+        return " ".join(self._vertex(a) for a in range(len(stones)) if stones[a])
+
+    @command("fixed_handicap")
+    def _fixed_handicap(self, arguments: list[str]) -> str:
+        game = self.session.game
+        count = _number(arguments[0] if arguments else "")
+        actions = fixed_handicap(game.rows, game.cols, count)
+        self.session.place_handicap(actions)
+        return " ".join(self._vertex(action) for action in actions)
+
+    @command("place_free_handicap")
+    def _place_free_handicap(self, arguments: list[str]) -> str:
+        count = min(_number(arguments[0] if arguments else ""), MOST_FREE_HANDICAP)
+        game = self.session.game
+        while count > 2:  # fewer stones than asked for are allowed (4.1.2)
+            with contextlib.suppress(UserError):
+                fixed_handicap(game.rows, game.cols, count)
+                break
+            count -= 1
+        return self._fixed_handicap([str(count)])
+
+    @command("set_free_handicap")
+    def _set_free_handicap(self, arguments: list[str]) -> str:
+        if len(arguments) < 2:
+            raise GtpError("bad vertex list")
+        self.session.place_handicap([self._action(text) for text in arguments])
+        return ""
+
+    @command("time_settings")
+    def _time_settings(self, arguments: list[str]) -> str:
+        if len(arguments) != 3:
+            raise GtpError("syntax error")
+        for text in arguments:
+            _number(text)
+        return ""
+
+    @command("time_left")
+    def _time_left(self, arguments: list[str]) -> str:
+        if len(arguments) != 3:
+            raise GtpError("syntax error")
+        _color(arguments[0])
+        for text in arguments[1:]:
+            _number(text)
+        return ""
+
+    @command("kata-get-rules")
+    def _get_rules(self, arguments: list[str]) -> str:
+        rules = {"ko": self.ko.upper(), "scoring": "AREA", "suicide": self.suicide, "tax": "NONE"}
+        return json.dumps(rules)
+
+    @command("kata-set-rule")
+    def _set_rule(self, arguments: list[str]) -> str:
+        if len(arguments) != 2:
+            raise GtpError("syntax error")
+        if self.session.moves or self.session.setup is not None:
+            raise GtpError("board not empty")
+        name, value = arguments[0].lower(), arguments[1].lower()
+        if name == "ko" and value in KO_RULES:
+            self.ko = value
+        elif name == "suicide" and value in ("true", "false"):
+            self.suicide = value == "true"
+        else:
+            kinds = ", ".join(rule.upper() for rule in KO_RULES)
+            raise GtpError(f"unknown rule; ko is one of {kinds}, suicide true or false")
+        self.session = self._fresh()
+        return ""
+
+
+def converse(engine: Engine, lines: IO[bytes], out: IO[bytes]) -> None:
+    """Answer `lines` on `out` until `quit`, the end of input, or nobody reads any more."""
+    for line in lines:
+        response = engine.answer(line.decode("utf-8", errors="replace"))
+        if response is None:
+            continue
+        try:
+            out.write(response.encode())
+            out.flush()
+        except BrokenPipeError:
+            return
+        if engine.quitting:
+            return
+
+
+def serve(
+    opponent: str | None = None,
+    game: str | None = None,
+    visits: int = 400,
+    seed: int | None = None,
+    resign: float | None = None,
+    ko: str = "positional",
+    root: Path = Path("runs"),
+) -> None:
+    """Serve the bot `opponent` on the standard streams.
+
+    Raises UserError for an unknown opponent or a game that is not Go.
+    """
+    out = sys.stdout.buffer
+    with contextlib.redirect_stdout(sys.stderr):
+        bot = make_bot(opponent, game, visits, seed, root)
+        converse(Engine(bot, resign, ko), sys.stdin.buffer, out)

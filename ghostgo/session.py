@@ -1,0 +1,250 @@
+"""One game in progress, for a person or a GTP client: moves, undo, handicap, komi, result.
+
+No input, no output and no bot: the terminal and the GTP server each put a face on a `Session`.
+Players are 0 (the first, Black in Go) and 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games import go
+from ghostgo.engine.games.game import (
+    FIRST,
+    Game,
+    State,
+    States,
+    is_legal_one,
+    legal_mask_of,
+    outcome_of,
+    ownership_of,
+    play_one,
+    score_of,
+    write_planes_of,
+)
+
+TROMP_TAYLOR = (
+    "Area scoring by Tromp-Taylor: stones on the board and the empty points that only they touch "
+    "count; dead stones count as alive until they are captured."
+)
+
+
+def is_go(game: Game) -> bool:
+    """Whether `game` is Go, on any board."""
+    return bool(game.dtype.names and game.dtype.names[0] == go.TAG)
+
+
+class Session:
+    """A game from its first move on; every position is kept, so that any move can be undone."""
+
+    def __init__(self, game: Game, rules: Mapping[str, Any] | None = None) -> None:
+        """A fresh game. Raises UserError for an unknown rule or a value out of range."""
+        self.game = game
+        self.rules: dict[str, Any] = {**game.rules, **(rules or {})}
+        self.moves: list[tuple[int, int]] = []
+        """(player, action) of each move so far."""
+        self.setup: NDArray[np.int8] | None = None
+        """Handicap stones (P,), 1 first player's, -1 second's."""
+        self.resigned: int | None = None
+        """The player who resigned."""
+        self._states: list[States] = [game.new_states(1, self.rules)]
+
+    @property
+    def states(self) -> States:
+        """The position now, shape (1,)."""
+        return self._states[-1]
+
+    @property
+    def state(self) -> State:
+        """The position now, one record."""
+        return self._states[-1][0]
+
+    @property
+    def to_play(self) -> int:
+        """The player to move."""
+        return int(self.state.to_play)
+
+    @property
+    def first_to_play(self) -> int:
+        """The player who had the first move."""
+        return int(self._states[0][0].to_play)
+
+    @property
+    def over(self) -> bool:
+        """Whether the game has ended, by the rules or by resignation."""
+        return self.resigned is not None or bool(self.state.done)
+
+    @property
+    def last_action(self) -> int | None:
+        """The last move's action."""
+        return self.moves[-1][1] if self.moves else None
+
+    @property
+    def last_point(self) -> int | None:
+        """The point that the last move put a stone on; None for a pass or before the first move."""
+        if not self.moves:
+            return None
+        new = (self.stones(self._states[-2]) == 0) & (self.stones() != 0)
+        return int(np.argmax(new)) if new.any() else None
+
+    def stones(self, states: States | None = None) -> NDArray[np.int8]:
+        """Stones (P,) of `states`, (1,), by default now: 1 first player's, -1 second's, 0 empty."""
+        game = self.game
+        state = self.state if states is None else states[0]
+        mask = np.zeros(game.actions, np.uint8)
+        planes = np.zeros((game.points, game.planes), np.uint16)
+        legal_mask_of(state, mask)
+        write_planes_of(state, mask, planes)
+        own = planes[:, game.plane_names.index("own_stones")] != 0
+        opponent = planes[:, game.plane_names.index("opponent_stones")] != 0
+        stones: NDArray[np.int8] = own.astype(np.int8) - opponent.astype(np.int8)
+        if state.to_play != FIRST:
+            stones *= -1
+        return stones
+
+    def play(self, action: int, player: int | None = None) -> None:
+        """Play `action` for `player` (the one to move, if not given).
+
+        In Go a move out of turn, or after two passes, is taken as a new start from the same
+        stones, which forgets ko. Raises UserError, changing nothing, if the move is not legal.
+        """
+        if player is None:
+            player = self.to_play
+        if self.over and not is_go(self.game):
+            raise UserError("the game is over; undo takes moves back")
+        after = self.ready(player)
+        if not is_legal_one(after[0], action):
+            raise UserError(self._why_illegal(action, player))
+        play_one(after[0], action)
+        self._states.append(after)
+        self.moves.append((player, action))
+        self.resigned = None
+
+    def ready(self, player: int) -> States:
+        """A copy of the position with `player` to move, (1,); in Go it is never finished.
+
+        Raises UserError, in other games, if it is not the player's turn.
+        """
+        if player == self.to_play and not self.state.done:
+            return self.states.copy()
+        if not is_go(self.game):
+            raise UserError(f"it is {self.game.player_names[self.to_play]}'s turn")
+        return self._from_stones(self.stones(), player)
+
+    def _from_stones(self, stones: NDArray[np.int8], player: int) -> States:
+        states = self.game.new_states(1, self.rules)
+        if not go.set_up(states[0], stones, player):
+            raise UserError("a chain without liberties cannot be set up")
+        states[0].captures[:] = self.state.captures
+        return states
+
+    def _why_illegal(self, action: int, player: int) -> str:
+        name = self.game.action_name(action)
+        if not is_go(self.game):
+            return f"{name} is not a legal move here"
+        if self.stones()[action]:
+            return f"{name} is taken"
+        if is_legal_one(self._from_stones(self.stones(), player)[0], action):
+            return f"{name} would repeat an earlier position ({self.rules['ko']} ko rule)"
+        return f"{name} would be suicide"
+
+    def undo(self) -> bool:
+        """Take the last move (or the resignation) back; False if there is none."""
+        if self.resigned is not None:
+            self.resigned = None
+            return True
+        if not self.moves:
+            return False
+        self.moves.pop()
+        self._states.pop()
+        return True
+
+    def resign(self, player: int) -> None:
+        """End the game: `player` has lost."""
+        self.resigned = player
+
+    def set_komi(self, komi: float) -> None:
+        """Change komi now, and for the moves before. Raises UserError if it is out of range."""
+        if not is_go(self.game):
+            raise UserError(f"{self.game.name} has no komi")
+        rules = {**self.rules, "komi": komi}
+        fresh = self.game.new_states(1, rules)[0]
+        for states in self._states:
+            states[0].komi = fresh.komi
+            states[0].komi_plane[:] = fresh.komi_plane
+        self.rules = rules
+
+    def place_handicap(self, actions: list[int]) -> None:
+        """Start with black stones on these points, White to move.
+
+        Raises UserError if the board is not empty, or a point is given twice or is a pass.
+        """
+        points = set(actions)
+        if self.moves or self.setup is not None:
+            raise UserError("board not empty")
+        if len(points) != len(actions) or not points or self.game.points in points:
+            raise UserError("bad vertex list")
+        stones = np.zeros(self.game.points, np.int8)
+        stones[actions] = 1
+        self._states = [self._from_stones(stones, 1)]
+        self.setup = stones
+
+    @property
+    def has_score(self) -> bool:
+        """Whether the game is won by points."""
+        return self.game.has_score
+
+    def margin(self) -> float:
+        """First player's margin in points as the board stands, komi included."""
+        return float(score_of(self.state))
+
+    def area(self) -> tuple[int, int]:
+        """Points of board that each player owns as it stands, stones and surrounded points."""
+        owners = np.zeros(self.game.points, np.int8)
+        ownership_of(self.state, owners)
+        return int(np.sum(owners > 0)), int(np.sum(owners < 0))
+
+    def winner(self) -> int | None:
+        """The winner of a finished game; None for a draw."""
+        if self.resigned is not None:
+            return 1 - self.resigned
+        value = outcome_of(self.state)
+        if value == 0:
+            return None
+        return self.to_play if value > 0 else 1 - self.to_play
+
+    def result(self) -> str:
+        """Result of a finished game as SGF writes it: `B+2.5`, `W+R`, `B+`, `0` for a draw."""
+        winner = self.winner()
+        if winner is None:
+            return "0"
+        letter = "BW"[winner]
+        if self.resigned is not None:
+            return f"{letter}+R"
+        return f"{letter}+{abs(self.margin()):g}" if self.has_score else f"{letter}+"
+
+
+def fixed_handicap(rows: int, cols: int, count: int) -> list[int]:
+    """The points of GTP's fixed handicap of `count` stones, as actions.
+
+    Raises UserError where GTP 2 defines none (section 4.1.1: odd boards from 9, square; 7 takes 4).
+    """
+    most = 9 if rows % 2 and rows >= 9 else 4
+    if rows != cols or rows < 7 or not 2 <= count <= most:
+        raise UserError("invalid number of stones")
+    edge = 2 if rows < 13 else 3
+    low, middle, high = edge, rows // 2, rows - 1 - edge
+    # (row, col) from the top; Black's first stones stand lower left and upper right.
+    corners = [(high, low), (low, high), (low, low), (high, high)]
+    sides = [(middle, low), (middle, high), (low, middle), (high, middle)]
+    chosen = corners[:count]
+    if count >= 6:
+        chosen += sides[: 2 if count < 8 else 4]
+    if count in (5, 7, 9):
+        chosen.append((middle, middle))
+    return [row * cols + col for row, col in chosen]
