@@ -72,7 +72,7 @@ def attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
     with _open(path) as file:
         given = json.loads(file.attrs["attributes"])
         if not isinstance(given, dict):
-            raise ValueError("attributes is not a mapping")
+            raise TypeError("attributes is not a mapping")
     return given
 
 
