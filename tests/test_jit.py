@@ -1,0 +1,116 @@
+"""The kernel decorator's cache and the random numbers of kernels."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ghostgo.engine import jit
+
+
+def splitmix64(seed: int, count: int) -> list[int]:
+    """SplitMix64 with Python integers (Steele, Lea and Flood 2014)."""
+    words, mask = [], (1 << 64) - 1
+    for _ in range(count):
+        seed = (seed + 0x9E3779B97F4A7C15) & mask
+        z = seed
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        words.append(z ^ (z >> 31))
+    return words
+
+
+def test_random_words_are_splitmix64() -> None:
+    # The first words for seed 0, as published with the algorithm's reference code.
+    assert splitmix64(0, 2) == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
+    for seed in (0, 1, 2**63, 2**64 - 1):
+        rng = np.array([seed], np.uint64)
+        assert [int(jit.random_u64(rng)) for _ in range(50)] == splitmix64(seed, 50)
+
+
+def test_random_below_is_in_range_and_even() -> None:
+    rng = jit.make_rng(5)
+    counts = np.bincount([jit.random_below(rng, 7) for _ in range(14_000)], minlength=7)
+    assert len(counts) == 7
+    assert (np.abs(counts - 2000) < 5 * 2000**0.5).all()
+    assert all(jit.random_below(rng, 1) == 0 for _ in range(10))
+
+
+def test_random_unit_and_gumbel_have_their_moments() -> None:
+    rng = jit.make_rng(6)
+    units = np.array([jit.random_unit(rng) for _ in range(20_000)])
+    assert ((units >= 0) & (units < 1)).all()
+    assert abs(units.mean() - 0.5) < 0.01 and abs(units.var() - 1 / 12) < 0.003
+    gumbels = np.array([jit.random_gumbel(rng) for _ in range(20_000)])
+    assert np.isfinite(gumbels).all()
+    assert abs(gumbels.mean() - 0.5772) < 0.05
+    assert abs(gumbels.std() - math.pi / 6**0.5) < 0.05
+
+
+def test_seeds() -> None:
+    assert jit.make_rng(1) == jit.make_rng(1) != jit.make_rng(2)
+    a, b = np.random.SeedSequence(1).spawn(2)
+    assert jit.make_rng(a) != jit.make_rng(b)
+    assert jit.make_rng(a).shape == (1,) and jit.make_rng(a).dtype == np.uint64
+
+
+def test_source_digest_follows_content_and_names(tmp_path: Path) -> None:
+    (tmp_path / "games").mkdir()
+    source = tmp_path / "games" / "go.py"
+    source.write_text("a = 1\n")
+    first = jit.source_digest(tmp_path)
+    assert len(first) == 16 and first == jit.source_digest(tmp_path)
+    source.write_text("a = 2\n")
+    assert jit.source_digest(tmp_path) != first
+    source.write_text("a = 1\n")
+    assert jit.source_digest(tmp_path) == first
+    source.rename(tmp_path / "games" / "og.py")
+    assert jit.source_digest(tmp_path) != first
+
+
+def test_prune_keeps_the_newest_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit, "CACHE_ROOT", tmp_path)
+    monkeypatch.setattr(jit, "CACHE_DIR", tmp_path / f"{0:016x}")
+    for i in range(6):
+        folder = tmp_path / f"{i:016x}"
+        folder.mkdir()
+        os.utime(folder, (1000 + i, 1000 + i))
+    (tmp_path / "something else").mkdir()
+    assert jit.prune_caches(keep=2) == 3
+    left = sorted(int(path.name, 16) for path in tmp_path.iterdir() if len(path.name) == 16)
+    assert left == [0, 4, 5], "the two newest and the one in use"
+    assert (tmp_path / "something else").is_dir()
+    monkeypatch.setattr(jit, "CACHE_ROOT", tmp_path / "absent")
+    assert jit.prune_caches() == 0
+
+
+PROGRAM = """
+import numpy as np
+from ghostgo.engine import jit
+from ghostgo.engine.games import game
+from ghostgo.engine.games.registry import get_game
+state = get_game("{name}").new_states(2)
+game.random_playout(state[0], jit.make_rng(1))
+print(state[0].move_number, state[0].hash, game.score_of(state[0]))
+"""
+
+
+@pytest.mark.parametrize("name", ["go5", "connect_four"])
+def test_plain_python_plays_the_same_game(name: str) -> None:
+    outputs = []
+    for disabled in ("0", "1"):
+        run = subprocess.run(
+            [sys.executable, "-c", PROGRAM.format(name=name)],
+            env={**os.environ, "NUMBA_DISABLE_JIT": disabled},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        outputs.append(run.stdout)
+    assert outputs[0] == outputs[1] != ""
