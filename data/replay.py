@@ -20,6 +20,8 @@ from ghostgo.engine.games.go import set_up
 from ghostgo.engine.jit import kernel
 
 UNKNOWN = np.float32(np.nan)
+# Numba has no float16: kernels see half floats as bits and look their value up here.
+_HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 @dataclass
@@ -52,7 +54,7 @@ class _Games(NamedTuple):
     start_index: NDArray[np.int32]  # (G,)
     offsets: NDArray[np.int64]
     moves: NDArray[np.int16]
-    policies: NDArray[np.float16]  # (M, A), or (0, A): the move is the target
+    policies: NDArray[np.uint16]  # (M, A) float16 bits, or (0, A): the move is the target
     weights: NDArray[np.float32]
     value_known: NDArray[np.uint8]  # (M,) 1 where value, score and ownership may be learnt
     results: NDArray[np.float32]
@@ -61,11 +63,17 @@ class _Games(NamedTuple):
 
 
 @kernel
-def _fill_policy(games: _Games, m: int, turn: NDArray[np.int32], out: NDArray[np.float32]) -> None:
+def _fill_policy(
+    games: _Games,
+    m: int,
+    turn: NDArray[np.int32],
+    halves: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
     out[:] = 0.0
     if len(games.policies):
         for a in range(len(out)):
-            out[turn[a]] = games.policies[m, a]
+            out[turn[a]] = halves[games.policies[m, a]]
     else:
         out[turn[games.moves[m]]] = 1.0
 
@@ -79,12 +87,12 @@ def _fill_rows(
     places: NDArray[np.int64],
     symmetries: tuple[NDArray[np.int32], NDArray[np.int32]],
     scratch: Any,
-    buffers: tuple[NDArray[np.uint8], NDArray[np.uint16]],
+    buffers: tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32]],
     out: Any,
 ) -> None:
     """Fill places[i] of the batch `out` with position rows[i] of game owners[i], turned."""
     planes, policy, policy_weight, reply, value, score, ownership = out
-    mask, plain = buffers
+    mask, plain, halves = buffers
     point_turns, action_turns = symmetries
     for i in range(len(rows)):
         m, g, b = rows[i], owners[i], places[i]
@@ -97,10 +105,10 @@ def _fill_rows(
         write_planes(state, mask, plain)
         for p in range(len(point_turn)):
             planes[b, point_turn[p]] = plain[p]
-        _fill_policy(games, m, action_turn, policy[b])
+        _fill_policy(games, m, action_turn, halves, policy[b])
         policy_weight[b] = games.weights[m]
         if m + 1 < games.offsets[g + 1]:
-            _fill_policy(games, m + 1, action_turn, reply[b])
+            _fill_policy(games, m + 1, action_turn, halves, reply[b])
         else:
             reply[b, :] = 0.0
         sign = np.float32(1.0) if state.to_play == 0 else np.float32(-1.0)
@@ -133,8 +141,10 @@ def start_states(game: Game, table: GameTable) -> tuple[States, NDArray[np.int32
                 set_up(state[0], np.frombuffer(stones or bytes(game.points), np.int8), key[1])
             parts.append(state)
         index[g] = keys[key]
-    starts = np.concatenate(parts) if parts else game.new_states(0)
-    return starts.view(np.recarray), index
+    starts = np.zeros(len(parts), game.dtype).view(np.recarray)
+    for k, state in enumerate(parts):
+        starts[k] = state[0]
+    return starts, index
 
 
 def window_rows(total: int, start: int, growth: float = 0.4, power: float = 0.75) -> int:
@@ -193,6 +203,7 @@ class ReplayWindow:
         """Append a table, then evict the oldest while what is left still has `at_most` rows."""
         starts, start_index = start_states(self.game, table)
         a, p, m = self.game.actions, self.game.points, table.positions
+        halves = table.policies
         known = (
             np.ones(m, np.uint8)
             if self.value_positions is None
@@ -204,7 +215,7 @@ class ReplayWindow:
                 start_index,
                 table.offsets,
                 table.moves,
-                np.zeros((0, a), np.float16) if table.policies is None else table.policies,
+                np.zeros((0, a), np.uint16) if halves is None else halves.view(np.uint16),
                 table.weights,
                 known,
                 table.results,
@@ -253,6 +264,7 @@ class ReplayWindow:
         buffers = (
             np.zeros(game.actions, np.uint8),
             np.zeros((game.points, game.planes), np.uint16),
+            _HALVES,
         )
         symmetries = (game.point_symmetries, game.action_symmetries)
         ends = np.cumsum([len(rows) for rows in self._rows])

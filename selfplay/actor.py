@@ -1,0 +1,220 @@
+"""Many self-play games in lockstep on one thread: one network call judges a leaf of every game.
+
+A game that ends is replaced at once, so the batch stays full. Each game is searched afresh at every
+move (no tree is carried over: the root's noise would be spent on an old tree).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostgo.data.records import GameTable, concat, empty_table
+from ghostgo.engine.games.game import Game, ownership_of, play, score_of
+from ghostgo.engine.jit import kernel, random_unit
+from ghostgo.engine.search import (
+    Evaluator,
+    Params,
+    SearchConfig,
+    apply_evaluations,
+    is_done,
+    make_params,
+    read_root,
+    select_leaves,
+    start_searches,
+)
+from ghostgo.engine.tree import ROOT, Trees, make_trees, reset_tree
+
+
+class _Slots(NamedTuple):
+    """Records of the games in play, one slot a tree; T is the game's longest length."""
+
+    length: NDArray[np.int32]  # (G,)
+    moves: NDArray[np.int16]  # (G, T)
+    policies: NDArray[np.float32]  # (G, T, A)
+    values: NDArray[np.float32]  # (G, T)
+    finished: NDArray[np.int32]  # (G,) slots whose game has just ended, in front
+    stats: tuple[
+        NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]
+    ]  # four (A,) buffers for a root's statistics
+
+
+@kernel
+def _sample(weights: NDArray[np.float32], rng: NDArray[np.uint64]) -> int:
+    target = random_unit(rng)
+    total = 0.0
+    last = -1
+    for a in range(len(weights)):
+        if weights[a] > 0:
+            total += weights[a]
+            last = a
+            if target < total:
+                return a
+    return last
+
+
+@kernel
+def _finish_moves(
+    trees: Trees, params: Params, slots: _Slots, visits: int, sampled_moves: int
+) -> int:
+    """Play the move of every finished search and start the next; returns how many games ended."""
+    ended = 0
+    for g in range(len(slots.length)):
+        if not is_done(trees, g):
+            continue
+        counts, q, prior, policy = slots.stats
+        action = read_root(trees, params, g, counts, q, prior, policy)
+        t = slots.length[g]
+        if t < sampled_moves and not params.gumbel:
+            action = _sample(policy, trees.rng[g])
+        root = trees.nodes[g, ROOT]
+        slots.moves[g, t] = action
+        slots.policies[g, t, :] = policy
+        slots.values[g, t] = root.value_sum / root.visits
+        slots.length[g] = t + 1
+        play(trees.states[g], action)
+        if trees.states[g].done:
+            slots.finished[ended] = g
+            ended += 1
+        else:
+            reset_tree(trees, g, visits)
+    return ended
+
+
+class Actor:
+    """Plays `games` games at once with one evaluator; call `step` until enough is recorded.
+
+    Its evaluator's batch must hold one row a game. Everything random comes from `seed`.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        evaluator: Evaluator,
+        games: int,
+        visits: int,
+        search: SearchConfig,
+        rules: dict[str, Any] | None = None,
+        sampled_moves: int = 0,
+        seed: np.random.SeedSequence | None = None,
+    ) -> None:
+        self.game = game
+        self.evaluator = evaluator
+        self.visits = visits
+        self.rules = {**game.rules, **(rules or {})}
+        self.sampled_moves = sampled_moves
+        self.params = make_params(search, visits)
+        sequence = seed or np.random.SeedSequence(0)
+        self.trees = make_trees(game, games, visits, len(evaluator.value), sequence)
+        t, a = game.max_moves, game.actions
+        self.slots = _Slots(
+            length=np.zeros(games, np.int32),
+            moves=np.zeros((games, t), np.int16),
+            policies=np.zeros((games, t, a), np.float32),
+            values=np.zeros((games, t), np.float32),
+            finished=np.zeros(games, np.int32),
+            stats=(
+                np.zeros(a, np.int32), np.zeros(a, np.float32), np.zeros(a, np.float32),
+                np.zeros(a, np.float32),
+            ),
+        )  # fmt: skip
+        self._fresh = game.new_states(1, self.rules)
+        self.trees.states[:] = self._fresh[0]
+        self._done: list[GameTable] = []
+        self.positions = 0
+        """Positions of games finished since the last `take`."""
+        self.steps = 0
+        """Network calls since the start."""
+        start_searches(self.trees, games, visits)
+
+    def restart_searches(self) -> None:
+        """Begin the search of every current position anew (the network has changed)."""
+        start_searches(self.trees, len(self.slots.length), self.visits)
+
+    def step(self) -> None:
+        """One network call, then every move that it completes."""
+        trees, evaluator = self.trees, self.evaluator
+        games = len(self.slots.length)
+        count = select_leaves(trees, self.params, games, evaluator.planes)
+        if count:
+            evaluator.evaluate(count)
+            apply_evaluations(trees, self.params, count, evaluator.policy, evaluator.value)
+            self.steps += 1
+        ended = _finish_moves(trees, self.params, self.slots, self.visits, self.sampled_moves)
+        for g in self.slots.finished[:ended]:
+            self._harvest(int(g))
+
+    def _harvest(self, g: int) -> None:
+        """Record the finished game of slot `g` and start a new one there."""
+        slots, trees = self.slots, self.trees
+        state, n = trees.states[g], int(slots.length[g])
+        score = float(score_of(state))
+        owners = None
+        if self.game.has_ownership:
+            owners = np.zeros((1, self.game.points), np.int8)
+            ownership_of(state, owners[0])
+        self._done.append(
+            GameTable(
+                game=self.game.name,
+                rules_table=(self.rules,),
+                rules_index=np.zeros(1, np.uint8),
+                offsets=np.array([0, n], np.int64),
+                moves=slots.moves[g, :n].copy(),
+                results=np.array([np.sign(score)], np.float32),
+                scores=np.array([score], np.float32),
+                ranks=np.zeros((1, 2), np.int8),
+                weights=np.ones(n, np.float32),
+                first_to_play=np.zeros(1, np.int8),
+                policies=slots.policies[g, :n].astype(np.float16),
+                values=slots.values[g, :n].astype(np.float16),
+                ownership=owners,
+            )
+        )
+        self.positions += n
+        slots.length[g] = 0
+        trees.states[g] = self._fresh[0]
+        _restart(trees, g, self.visits)
+
+    def take(self) -> GameTable:
+        """The games finished since the last call."""
+        done, self._done, self.positions = self._done, [], 0
+        return concat(done) if done else empty_table(self.game.name)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """The games in play and the RNGs; enough to go on exactly after `restart_searches`."""
+        longest = int(self.slots.length.max(initial=0))
+        return {
+            "states": np.frombuffer(self.trees.states.tobytes(), np.uint8).copy(),
+            "rng": self.trees.rng.view(np.int64).copy(),
+            "length": self.slots.length.copy(),
+            "moves": self.slots.moves[:, :longest].copy(),
+            "policies": self.slots.policies[:, :longest].copy(),
+            "values": self.slots.values[:, :longest].copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
+        """Go on from `state_dict`, searches begun anew.
+
+        Raises ValueError if it comes from another number of games or another game.
+        """
+        wanted = self.trees.states.nbytes
+        if state["states"].nbytes != wanted or len(state["length"]) != len(self.slots.length):
+            raise ValueError("the actor's state was saved with another number of games")
+        raw = np.frombuffer(state["states"].tobytes(), self.game.dtype)
+        self.trees.states[:] = raw
+        self.trees.rng[:] = state["rng"].view(np.uint64)
+        self.slots.length[:] = state["length"]
+        longest = state["moves"].shape[1]
+        self.slots.moves[:, :longest] = state["moves"]
+        self.slots.policies[:, :longest] = state["policies"]
+        self.slots.values[:, :longest] = state["values"]
+        self.restart_searches()
+
+
+@kernel
+def _restart(trees: Trees, g: int, visits: int) -> None:
+    reset_tree(trees, g, visits)
+
+

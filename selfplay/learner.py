@@ -1,0 +1,171 @@
+"""One optimisation step, and what it lost by head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ghostgo.data.replay import Batch
+from ghostgo.engine.games.game import Game
+from ghostgo.engine.network import DRAW, LOSS, WIN, Network
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """How the network is trained, in self-play and in imitation alike."""
+
+    batch_size: int = 256
+    """Positions in one step."""
+    learning_rate: float = 2e-3
+    """Peak rate of AdamW."""
+    warmup_steps: int = 100
+    """Steps over which the rate rises linearly from zero."""
+    weight_decay: float = 1e-4
+    """Decoupled decay of convolution and linear weights (not of biases and norms)."""
+    gradient_clip: float = 5.0
+    """Largest norm of the gradient; larger ones are scaled down."""
+    value_weight: float = 1.0
+    """Weight of the win/draw/loss cross-entropy."""
+    reply_weight: float = 0.15
+    """Weight of predicting the opponent's reply (KataGo 2019: 0.15)."""
+    score_weight: float = 0.02
+    """Weight of the score's Huber loss, in units of the board's side (KataGo: 0.02 a term)."""
+    ownership_weight: float = 1.5
+    """Weight of the mean ownership cross-entropy over points (KataGo: 1.5 / area, summed)."""
+
+
+class NotANumber(FloatingPointError):
+    """A loss or gradient is not finite; the message names head and step."""
+
+
+def _groups(network: Network, decay: float) -> list[dict[str, Any]]:
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    vectors = [p for p in network.parameters() if p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def planes_tensor(planes: np.ndarray[Any, Any], game: Game, device: str = "cpu") -> Tensor:
+    """bfloat16 bits (B, P, C) as a float32 tensor (B, C, H, W), channels-last."""
+    bits = torch.from_numpy(planes.view(np.int16)).view(torch.bfloat16)
+    x = bits.view(len(planes), game.rows, game.cols, game.planes).permute(0, 3, 1, 2)
+    return x.to(device).float()
+
+
+def _value_classes(value: Tensor) -> Tensor:
+    """Results 1, 0, -1 as class indices."""
+    classes = torch.full_like(value, LOSS, dtype=torch.long)
+    classes[value > 0] = WIN
+    classes[value == 0] = DRAW
+    return classes
+
+
+def _mean_known(losses: Tensor, known: Tensor) -> Tensor:
+    """Mean over the rows where the target is known; 0 if there is none."""
+    return torch.where(known, losses, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def head_losses(out: dict[str, Tensor], batch: Batch, game: Game) -> dict[str, Tensor]:
+    """Mean loss of each head over the rows that teach it: nats, except `score` (Huber).
+
+    `score` is in units of the board's side, sqrt(P) points.
+    """
+    device = out["policy"].device
+    policy = torch.from_numpy(batch.policy).to(device)
+    weight = torch.from_numpy(batch.policy_weight).to(device)
+    reply = torch.from_numpy(batch.reply).to(device)
+    value = torch.from_numpy(batch.value).to(device)
+    cross = -(policy * F.log_softmax(out["policy"].float(), dim=1)).sum(dim=1)
+    losses = {"policy": (cross * weight).sum() / weight.sum().clamp(min=1e-6)}
+    cross = -(reply * F.log_softmax(out["reply"].float(), dim=1)).sum(dim=1)
+    losses["reply"] = _mean_known(cross, reply.sum(dim=1) > 0)
+    known = torch.isfinite(value)
+    each = F.cross_entropy(out["value"].float(), _value_classes(value), reduction="none")
+    losses["value"] = _mean_known(each, known)
+    if "score" in out:
+        score = torch.from_numpy(batch.score).to(device)
+        known = torch.isfinite(score)
+        side = game.points**0.5
+        target = torch.where(known, score, 0.0) / side
+        each = F.huber_loss(out["score"].float() / side, target, reduction="none")
+        losses["score"] = _mean_known(each, known)
+    if "ownership" in out:
+        owner = torch.from_numpy(batch.ownership).to(device)
+        known = torch.isfinite(owner[:, 0])
+        target = torch.nan_to_num(owner)
+        each = F.binary_cross_entropy_with_logits(
+            out["ownership"].float(), target, reduction="none"
+        ).mean(dim=1)
+        losses["ownership"] = _mean_known(each, known)
+    return losses
+
+
+class Learner:
+    """A network, its optimiser and their schedule. `step` trains on one batch."""
+
+    def __init__(self, network: Network, config: LearnerConfig, device: str = "cpu") -> None:
+        self.device = device
+        self.config = config
+        self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.AdamW(
+            _groups(network, config.weight_decay), lr=config.learning_rate
+        )
+        self.steps = 0
+        self.weights = {
+            "policy": 1.0,
+            "value": config.value_weight,
+            "reply": config.reply_weight,
+            "score": config.score_weight,
+            "ownership": config.ownership_weight,
+        }
+
+    def _forward(self, x: Tensor) -> dict[str, Tensor]:
+        bf16 = self.device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        kind = torch.device(self.device).type
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
+            return self.network(x)  # type: ignore[no-any-return]
+
+    def step(self, batch: Batch, rate: float = 1.0) -> dict[str, float]:
+        """Train on `batch` at `rate` times the peak learning rate; losses by head and `total`.
+
+        Raises NotANumber before the weights are touched if the loss or gradient is not finite.
+        """
+        config = self.config
+        warm = min(1.0, (self.steps + 1) / max(1, config.warmup_steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * warm * rate
+        self.network.train()
+        out = self._forward(planes_tensor(batch.planes, self.network.game, self.device))
+        losses = head_losses(out, batch, self.network.game)
+        total: Tensor = sum(self.weights[head] * loss for head, loss in losses.items())  # type: ignore[assignment]
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
+        if not (torch.isfinite(total) and torch.isfinite(norm)):
+            heads = [head for head, loss in losses.items() if not torch.isfinite(loss)]
+            fault = f"loss of {', '.join(heads)}" if heads else "gradient"
+            raise NotANumber(f"step {self.steps}: the {fault} is not a number")
+        self.optimizer.step()
+        self.steps += 1
+        shown = {head: float(loss.detach()) for head, loss in losses.items()}
+        return {**shown, "total": float(total.detach()), "gradient_norm": float(norm)}
+
+    @torch.no_grad()
+    def judge(self, batch: Batch) -> dict[str, Tensor]:
+        """All heads' outputs for a batch, in eval mode."""
+        self.network.eval()
+        x = planes_tensor(batch.planes, self.network.game, self.device)
+        return {name: value.float().cpu() for name, value in self._forward(x).items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimiser and counters (the weights are saved apart)."""
+        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.steps = int(state["steps"])
