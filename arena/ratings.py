@@ -14,6 +14,7 @@ GLM with one player, the anchor, frozen at 0 Elo. Three things keep it sane:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,18 +68,19 @@ class Ratings:
 
     ratings: tuple[Rating, ...]
     elo: NDArray[np.float64]  # (K,)
-    covariance: NDArray[np.float64] = field(repr=False)  # (K, K), zero for the anchor
+    covariance: NDArray[np.float64] = field(repr=False)
+    """(K, K) the model's own, Elo squared, zero for the anchor; what the schedule plans with."""
+    clustered: NDArray[np.float64] = field(repr=False)
+    """(K, K) the same, errors clustered by pair."""
     anchor: int
     colour: float
     """Elo advantage of moving first, an average over the games."""
     colour_error: float
     games: int
 
-    def difference_variance(self) -> NDArray[np.float64]:
-        """(K, K) variance of each rating difference, Elo squared."""
-        diagonal = np.diag(self.covariance)
-        variance = diagonal[:, None] + diagonal[None, :] - 2 * self.covariance
-        return np.maximum(variance, 0.0)
+    def difference_error(self) -> NDArray[np.float64]:
+        """(K, K) standard error of each rating difference in Elo, the larger of both estimates."""
+        return np.sqrt(np.maximum(_spread(self.covariance), _spread(self.clustered)))
 
     def expected_score(self) -> NDArray[np.float64]:
         """(K, K) expected score of row against column, colours apart."""
@@ -94,27 +96,37 @@ def rate(names: Sequence[str], games: Sequence[GameRow], anchor: int = 0) -> Rat
         return _trivial(names, anchor)
     design, result, weight, cluster = _rows(len(names), games, anchor)
     beta, hat, sandwich = _fit(design, result, weight, cluster)
-    covariance = _combine(hat, sandwich, _draw_factor(games))
+    hat *= _draw_factor(games)
     keep = np.delete(np.arange(len(names)), anchor)
     elo = np.zeros(len(names))
     elo[keep] = beta[:-1] * ELO
-    full = np.zeros((len(names), len(names)))
-    full[np.ix_(keep, keep)] = covariance[:-1, :-1] * ELO**2
+    covariance, clustered = np.zeros((2, len(names), len(names)))
+    covariance[np.ix_(keep, keep)] = hat[:-1, :-1] * ELO**2
+    clustered[np.ix_(keep, keep)] = sandwich[:-1, :-1] * ELO**2
+    error = np.sqrt(np.maximum(np.diag(covariance), np.diag(clustered)))
     return Ratings(
-        ratings=_table(names, games, elo, np.sqrt(np.diag(full)), anchor),
+        ratings=_table(names, games, elo, error, anchor),
         elo=elo,
-        covariance=full,
+        covariance=covariance,
+        clustered=clustered,
         anchor=anchor,
         colour=float(beta[-1] * ELO),
-        colour_error=float(np.sqrt(covariance[-1, -1]) * ELO),
+        colour_error=float(np.sqrt(max(hat[-1, -1], sandwich[-1, -1])) * ELO),
         games=len(games),
     )
+
+
+def _spread(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance of every difference, from the covariance."""
+    diagonal = np.diag(covariance)
+    return np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * covariance, 0.0)
 
 
 def _trivial(names: Sequence[str], anchor: int) -> Ratings:
     n = len(names)
     ratings = _table(names, [], np.zeros(n), np.zeros(n), anchor)
-    return Ratings(ratings, np.zeros(n), np.zeros((n, n)), anchor, 0.0, 0.0, 0)
+    zero = np.zeros((n, n))
+    return Ratings(ratings, np.zeros(n), zero, zero, anchor, 0.0, 0.0, 0)
 
 
 def _rows(
@@ -185,7 +197,10 @@ def _fit(
     from statsmodels.genmod.generalized_linear_model import GLM
 
     model = GLM(result, design, family=Binomial(), var_weights=weight)
-    fit: Any = model.fit(maxiter=200, tol=1e-10)
+    with warnings.catch_warnings():
+        # Without games all results are the prior's draws, predicted perfectly: no fault.
+        warnings.simplefilter("ignore")
+        fit: Any = model.fit(maxiter=200, tol=1e-10, scale=1.0)
     beta = np.asarray(fit.params, np.float64)
     hat = np.asarray(fit.normalized_cov_params, np.float64)
     expected = 1 / (1 + np.exp(-design @ beta))
@@ -201,16 +216,6 @@ def _draw_factor(games: Sequence[GameRow]) -> float:
     """Variance of a result relative to win or loss alone: 1 without draws, at least 0.1."""
     draws = sum(game.result == 0.5 for game in games)
     return max(1 - draws / max(len(games), 1), 0.1)
-
-
-def _combine(
-    hat: NDArray[np.float64], sandwich: NDArray[np.float64], factor: float
-) -> NDArray[np.float64]:
-    """The clustered covariance, scaled up where the model's own standard errors are larger."""
-    model = np.sqrt(np.diag(hat) * factor)
-    robust = np.sqrt(np.diag(sandwich))
-    scale = np.maximum(model / np.maximum(robust, 1e-12), 1.0)
-    return np.asarray(sandwich * scale[:, None] * scale[None, :])
 
 
 def _table(

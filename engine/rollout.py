@@ -89,10 +89,10 @@ def _expand(state: State, actions: int, tree: RolloutTree, node: int, size: int,
 @kernel
 def _select(tree: RolloutTree, node: int, exploration: float) -> int:
     """The child to descend to: the next untried one, else the highest upper confidence bound."""
-    first = np.int64(tree.first_child[node])
+    first = int(tree.first_child[node])
     if tree.tried[node] < tree.children[node]:
         tree.tried[node] += 1
-        return first + tree.tried[node] - 1
+        return first + int(tree.tried[node]) - 1
     log_visits = np.log(float(tree.visits[node]))
     best, best_bound = first, -np.inf
     for child in range(first, first + tree.children[node]):
@@ -114,14 +114,14 @@ def _backup(tree: RolloutTree, path: NDArray[np.int32], depth: int, result: floa
 
 @kernel
 def _most_visited(tree: RolloutTree) -> int:
-    first = np.int64(tree.first_child[ROOT])
+    first = int(tree.first_child[ROOT])
     best = first
     for child in range(first, first + tree.children[ROOT]):
         more = tree.visits[child] > tree.visits[best]
         tie = tree.visits[child] == tree.visits[best] and tree.total[child] > tree.total[best]
         if more or tie:
             best = child
-    return np.int64(tree.action[best])
+    return int(tree.action[best])
 
 
 @kernel
@@ -140,7 +140,7 @@ def _grow(
     for _ in range(rollouts):
         states[1] = states[0]
         state = states[1]
-        node, depth = np.int64(ROOT), 0
+        node, depth = ROOT, 0
         path[0] = ROOT
         while not state.done:
             if tree.children[node] == 0:
@@ -148,7 +148,7 @@ def _grow(
                     break
                 size = _expand(state, actions, tree, node, size, rng)
             node = _select(tree, node, exploration)
-            play(state, np.int64(tree.action[node]))
+            play(state, int(tree.action[node]))
             depth += 1
             path[depth] = node
         while not state.done:

@@ -18,10 +18,10 @@ from ghostgo.engine.jit import Rng, kernel, random_below
 @kernel
 def _chain_size(state: State, head: int) -> int:
     size = 1
-    point = np.int64(state.follow[head])
+    point = int(state.follow[head])
     while point != head:
         size += 1
-        point = np.int64(state.follow[point])
+        point = int(state.follow[point])
     return size
 
 
@@ -34,7 +34,7 @@ def _captured_by(state: State, point: int, colour: int) -> int:
         other = go._neighbour(state, point, direction)
         if state.board[other] != 3 - colour:
             continue
-        head = np.int64(state.head[other])
+        head = int(state.head[other])
         known = False
         for i in range(count):
             known |= seen[i] == head
@@ -78,7 +78,7 @@ def _rescue(states: States) -> int:
             continue
         if not go._in_atari(state, point) or _chain_size(state, point) <= most:
             continue
-        liberty = np.int64(state.liberty_sum[point]) // np.int64(state.liberties[point])
+        liberty = int(state.liberty_sum[point]) // int(state.liberties[point])
         escape = go._to_action(state, liberty)
         if not go._is_legal(state, escape):
             continue

@@ -1,0 +1,230 @@
+"""Any GTP engine as a player: one process, one game at a time, and never trusted.
+
+An engine that hangs, dies, answers nonsense or plays an illegal move loses that game, with its last
+lines quoted; a new process plays the next. Games are scored by our rules, which count every stone
+on the board as alive. An engine that passes is therefore asked once more by `kgs-genmove_cleanup`,
+where it knows that command, so that it takes dead stones off the board first.
+"""
+
+from __future__ import annotations
+
+import queue
+import shlex
+import shutil
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import IO
+
+import numpy as np
+
+from ghostgo.arena.players import RESIGN, Actions, PlayerFailed, is_go
+from ghostgo.engine import coords
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game, States, is_legal_one
+
+QUOTED_LINES = 4
+"""How many of an engine's last lines a failure quotes."""
+GAMES_PATH = "/usr/games:/usr/local/games"
+"""Where Debian puts games, which is not on every user's PATH."""
+CLEANUP = "kgs-genmove_cleanup"
+
+
+class EngineFailed(Exception):
+    """The engine cannot go on; the message says why and quotes its last lines."""
+
+
+class EngineRefused(Exception):
+    """The engine answered `?`; the message is its reason."""
+
+
+def find_program(name: str) -> str | None:
+    """Full path of a program, looked for on PATH and where Debian puts games."""
+    return shutil.which(name) or shutil.which(name, path=GAMES_PATH)
+
+
+class GtpEngine:
+    """A running engine process and its conversation."""
+
+    def __init__(self, command: str, timeout: float) -> None:
+        """Start it. Raises UserError if there is no such program."""
+        words = shlex.split(command)
+        program = find_program(words[0]) if words else None
+        if program is None:
+            raise UserError(f"GTP engine {command!r}: no program {words[:1]} is installed here")
+        self.timeout = timeout
+        self._said: deque[str] = deque(maxlen=QUOTED_LINES)
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._process = subprocess.Popen(
+            [program, *words[1:]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        for stream, listen in (
+            (self._process.stdout, self._listen),
+            (self._process.stderr, self._overhear),
+        ):
+            threading.Thread(target=listen, args=(stream,), daemon=True).start()
+
+    def _listen(self, stream: IO[str]) -> None:
+        for line in stream:
+            self._lines.put(line.rstrip("\r\n"))
+        self._lines.put(None)
+
+    def _overhear(self, stream: IO[str]) -> None:
+        for line in stream:
+            if line.strip():
+                self._said.append(line.strip())
+
+    def _fail(self, what: str) -> EngineFailed:
+        said = " | ".join(self._said) or "nothing"
+        return EngineFailed(f"{what}; its last lines: {said}")
+
+    def ask(self, command: str) -> str:
+        """Send one command and return the answer's text.
+
+        Raises EngineFailed if the engine dies, hangs or answers no GTP, EngineRefused for `?`.
+        """
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(command + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise self._died(command) from None
+        answer = self._next_line(command)
+        while not answer:
+            answer = self._next_line(command)
+        lines = [answer]
+        while lines[-1]:
+            lines.append(self._next_line(command))
+        text = "\n".join(lines[:-1])
+        if text[0] not in "=?":
+            raise self._fail(f"answered {command!r} with no GTP")
+        body = text[1:].strip()
+        if text[0] == "?":
+            raise EngineRefused(body or "no reason given")
+        return body
+
+    def _next_line(self, command: str) -> str:
+        try:
+            line = self._lines.get(timeout=self.timeout)
+        except queue.Empty:
+            raise self._fail(f"no answer to {command!r} in {self.timeout:g} s") from None
+        if line is None:
+            raise self._died(command)
+        if line.strip():
+            self._said.append(line.strip())
+        return line.strip()
+
+    def _died(self, command: str) -> EngineFailed:
+        try:
+            code = self._process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            return self._fail(f"closed its output at {command!r}")
+        return self._fail(f"ended with status {code} at {command!r}")
+
+    def knows(self, command: str) -> bool:
+        """Whether the engine has this command."""
+        try:
+            return self.ask(f"known_command {command}").lower() == "true"
+        except EngineRefused:
+            return False
+
+    def close(self) -> None:
+        """End the process, whatever state it is in."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            try:
+                if stream is not None:
+                    stream.close()
+            except OSError:
+                pass
+
+
+class GtpPlayer:
+    """A GTP engine as a `Player`; it plays its games one after another."""
+
+    concurrent = 1
+
+    def __init__(self, name: str, command: str, game: Game, timeout: float = 60.0) -> None:
+        """Start the engine once. Raises UserError if it does not run or refuses the board."""
+        if not is_go(game) or game.rows != game.cols:
+            raise UserError(f"player {name!r}: GTP engines play square Go boards, not {game.name}")
+        self.name = name
+        self.evaluations = 0
+        self.flops = 0.0
+        self._command = command
+        self._game = game
+        self._timeout = timeout
+        self._engine: GtpEngine | None = None
+        self._cleans_up = False
+        self._moves: list[int] = []
+        self._sent = -1  # moves of this game that the engine knows; -1: it knows of no game
+        try:
+            self._start().ask(f"boardsize {game.rows}")
+        except (EngineFailed, EngineRefused) as error:
+            self.close()
+            raise UserError(f"player {name!r} ({command}): {error}") from error
+
+    def _start(self) -> GtpEngine:
+        if self._engine is None:
+            self._engine = GtpEngine(self._command, self._timeout)
+            self._cleans_up = self._engine.knows(CLEANUP) and self._engine.knows("undo")
+        return self._engine
+
+    def reset(self, games: Sequence[int]) -> None:
+        """A new game begins."""
+        self._moves = []
+        self._sent = -1
+
+    def observe(self, game: int, action: int) -> None:
+        """Note a move; the engine hears of it when it is asked."""
+        self._moves.append(action)
+
+    def choose(self, states: States, games: Sequence[int]) -> Actions:
+        """The engine's move in the one position `states`, (1,).
+
+        Raises PlayerFailed if it has none; the process is then gone.
+        """
+        if len(states) != 1:
+            raise ValueError(f"{self.name} plays one game at a time, not {len(states)}")
+        try:
+            action = self._generate(states[0])
+        except (EngineFailed, EngineRefused, UserError) as error:
+            self.close()
+            raise PlayerFailed(f"{self.name}: {error}") from error
+        return np.array([action], np.int32)
+
+    def _generate(self, state: States) -> int:
+        engine = self._start()
+        rows, cols = self._game.rows, self._game.cols
+        if self._sent < 0:
+            for command in (f"boardsize {rows}", "clear_board", f"komi {float(state.komi):g}"):
+                engine.ask(command)
+            self._sent = 0
+        for ply in range(self._sent, len(self._moves)):
+            engine.ask(f"play {'bw'[ply % 2]} {coords.to_gtp(self._moves[ply], rows, cols)}")
+        colour = "bw"[len(self._moves) % 2]
+        answer = engine.ask(f"genmove {colour}")
+        if answer.lower() == "pass" and self._cleans_up:
+            engine.ask("undo")
+            answer = engine.ask(f"{CLEANUP} {colour}")
+        if answer.lower() == "resign":
+            return RESIGN
+        action = coords.from_gtp(answer, rows, cols)
+        if not is_legal_one(state, action):
+            raise engine._fail(f"played the illegal move {answer}")
+        self._sent = len(self._moves) + 1
+        return action
+
+    def close(self) -> None:
+        """End the process; the next game starts a new one."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
+        self._sent = -1

@@ -1,0 +1,204 @@
+"""Many games in lockstep: whoever has most positions waiting is asked for all of them at once."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ghostgo.arena.players import RESIGN, Player, PlayerFailed
+from ghostgo.arena.results import GameResult
+from ghostgo.engine.games.game import Game, is_legal_one, outcome_of, play_one, score_of
+
+
+@dataclass(frozen=True)
+class PairTask:
+    """A pair to be played: player numbers a and b, from `opening`, colours swapped."""
+
+    pair: str
+    a: int
+    b: int
+    opening: tuple[int, ...]
+
+
+FinishedPair = tuple[PairTask, tuple[GameResult, GameResult]]
+
+
+@dataclass
+class _Seat:
+    """One game in progress; two-element lists are for players a and b of the task."""
+
+    task: PairTask
+    first: int
+    number: int
+    slot: int = -1
+    moves: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    evaluations: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    flops: list[float] = field(default_factory=lambda: [0.0, 0.0])
+
+    def player(self, side: int) -> int:
+        """Number of the player on `side` of the task."""
+        return self.task.b if side else self.task.a
+
+
+class Match:
+    """Plays pairs of games between `players`, up to `capacity` games at a time.
+
+    Add tasks, then call `sweep` until nothing is in flight.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        players: Sequence[Player],
+        capacity: int = 128,
+        rules: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.game = game
+        self.players = players
+        self.rules = rules
+        self._states = game.new_states(capacity, rules)
+        self._fresh = game.new_states(1, rules)
+        self._free = list(range(capacity))
+        self._waiting: deque[_Seat] = deque()
+        self._playing: list[_Seat] = []
+        self._busy = [0] * len(players)
+        self._half: dict[str, GameResult] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """Games begun or waiting for a place."""
+        return len(self._playing) + len(self._waiting)
+
+    def add(self, task: PairTask) -> None:
+        """Queue both games of a pair."""
+        for first in (0, 1):
+            self._waiting.append(_Seat(task, first, game_number(task.pair, first)))
+
+    def sweep(self) -> list[FinishedPair]:
+        """Ask each player with waiting positions once; returns the pairs that this finished."""
+        self._seat_waiting()
+        finished: list[FinishedPair] = []
+        asked: set[int] = set()
+        while True:
+            turns: dict[int, list[_Seat]] = {}
+            for seat in self._playing:
+                turns.setdefault(seat.player(self._side(seat)), []).append(seat)
+            left = [player for player in turns if player not in asked]
+            if not left:
+                return finished
+            player = max(left, key=lambda number: len(turns[number]))
+            asked.add(player)
+            for seat, result in self._ask(player, turns[player]):
+                finished += self._finish(seat, result)
+
+    def _side(self, seat: _Seat) -> int:
+        """Whose turn it is: 0 for player a, 1 for b."""
+        return int(self._states[seat.slot].to_play) ^ seat.first
+
+    def _seat_waiting(self) -> None:
+        """Begin waiting games, in order, while there is room and their players are free."""
+        for _ in range(len(self._waiting)):
+            seat = self._waiting.popleft()
+            pair = (seat.task.a, seat.task.b)
+            free = all(self._busy[i] < self.players[i].concurrent for i in pair)
+            if not self._free or not free:
+                self._waiting.append(seat)
+                continue
+            seat.slot = self._free.pop()
+            self._states[seat.slot] = self._fresh[0]
+            self._playing.append(seat)
+            for i in pair:
+                self._busy[i] += 1
+                self.players[i].reset([seat.number])
+            for action in seat.task.opening:
+                self._play(seat, action)
+
+    def _play(self, seat: _Seat, action: int) -> None:
+        play_one(self._states[seat.slot], action)
+        seat.moves.append(action)
+        for i in (seat.task.a, seat.task.b):
+            self.players[i].observe(seat.number, action)
+
+    def _ask(self, number: int, seats: list[_Seat]) -> list[tuple[_Seat, GameResult]]:
+        """One move in each of `seats`; returns the games that this ended."""
+        player = self.players[number]
+        rows = np.array([seat.slot for seat in seats])
+        before = (time.perf_counter(), player.evaluations, player.flops)
+        failure = ""
+        try:
+            actions = player.choose(self._states[rows], [seat.number for seat in seats]).tolist()
+        except PlayerFailed as error:
+            if len(seats) > 1:
+                raise
+            actions, failure = [RESIGN], str(error)
+        after = (time.perf_counter(), player.evaluations, player.flops)
+        seconds, evaluations, flops = (
+            (y - x) / len(seats) for x, y in zip(before, after, strict=True)
+        )
+        ended = []
+        for seat, action in zip(seats, actions, strict=True):
+            side = self._side(seat)
+            seat.seconds[side] += seconds
+            seat.evaluations[side] += evaluations
+            seat.flops[side] += flops
+            result = self._advance(seat, side, action, failure)
+            if result:
+                ended.append((seat, result))
+        return ended
+
+    def _advance(self, seat: _Seat, side: int, action: int, failure: str) -> GameResult | None:
+        """Play `action`; the result if the game is over now."""
+        if action == RESIGN:
+            end = "forfeit" if failure else "resign"
+            return _result(seat, float(side), None, end, failure)
+        state = self._states[seat.slot]
+        if not is_legal_one(state, action):
+            name = self.players[seat.player(side)].name
+            raise RuntimeError(f"{name} played the illegal {self.game.action_name(action)}")
+        self._play(seat, action)
+        if not state.done:
+            return None
+        points = (1 + outcome_of(state)) / 2
+        if self._side(seat) == 1:
+            points = 1 - points
+        return _result(seat, points, float(score_of(state)), "score", "")
+
+    def _finish(self, seat: _Seat, result: GameResult) -> list[FinishedPair]:
+        """Free the seat; the pair, if its other game has ended too."""
+        self._playing.remove(seat)
+        self._free.append(seat.slot)
+        for i in (seat.task.a, seat.task.b):
+            self._busy[i] -= 1
+        other = self._half.pop(seat.task.pair, None)
+        if other is None:
+            self._half[seat.task.pair] = result
+            return []
+        games = (result, other) if result.first == 0 else (other, result)
+        return [(seat.task, games)]
+
+
+def game_number(pair: str, first: int) -> int:
+    """The number by which players know a game: 62 bits of its pair's id and who moves first."""
+    digest = hashlib.sha256(f"{pair}/{first}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 2
+
+
+def _result(seat: _Seat, points: float, score: float | None, end: str, note: str) -> GameResult:
+    return GameResult(
+        first=seat.first,
+        moves=tuple(seat.moves),
+        points=points,
+        score=score,
+        end=end,
+        note=note,
+        seconds=(round(seat.seconds[0], 4), round(seat.seconds[1], 4)),
+        evaluations=(round(seat.evaluations[0]), round(seat.evaluations[1])),
+        flops=(seat.flops[0], seat.flops[1]),
+    )

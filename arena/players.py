@@ -1,0 +1,177 @@
+"""Players: one protocol for random, capture bot, plain MCTS, networks and GTP engines.
+
+A player chooses for many games at once. What it plays depends on the position and the game's
+number only, never on which other games are in the batch, so a tournament that was stopped plays the
+same games as one that was not. (A network's numbers can differ in the last bit with the batch.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game, States
+from ghostgo.engine.network import Network
+from ghostgo.engine.rollout import RolloutSearcher, random_actions
+from ghostgo.engine.search import SearchConfig, Searcher
+
+RESIGN = -1
+"""What `choose` gives for a player that resigns."""
+UNLIMITED = 1 << 30
+Actions = NDArray[np.int32]
+
+
+class PlayerFailed(Exception):
+    """A player could not move: it hung, died or broke the rules. The message says what it did."""
+
+
+class Player(Protocol):
+    """Whoever can be asked for moves in many games at once."""
+
+    name: str
+    concurrent: int
+    """Most games that it can play at a time."""
+    evaluations: int
+    """Network evaluations (playouts for plain MCTS) so far."""
+    flops: float
+    """FLOPs of its network so far."""
+
+    def reset(self, games: Sequence[int]) -> None:
+        """New games begin: nothing of earlier ones may matter in them."""
+
+    def observe(self, game: int, action: int) -> None:
+        """`action` was played in `game`, by either side."""
+
+    def choose(self, states: States, games: Sequence[int]) -> Actions:
+        """One action a row (n,) for the side to move, or RESIGN.
+
+        Raises PlayerFailed, only where `concurrent` is 1.
+        """
+
+    def close(self) -> None:
+        """Let go of processes and memory."""
+
+
+class BatchPlayer:
+    """What players without memory of a game have in common."""
+
+    concurrent = UNLIMITED
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.evaluations = 0
+        self.flops = 0.0
+
+    def reset(self, games: Sequence[int]) -> None:
+        """Nothing is kept from game to game."""
+
+    def observe(self, game: int, action: int) -> None:
+        """Positions say everything."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def position_seeds(states: States, games: Sequence[int]) -> NDArray[np.uint64]:
+    """A seed for each row (n,), from the game's number and the ply."""
+    plies = np.asarray(states["move_number"], np.uint64)
+    with np.errstate(over="ignore"):
+        mixed = np.asarray(games, np.uint64) + plies * np.uint64(0x9E3779B97F4A7C15)
+        return np.asarray((mixed ^ (mixed >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9))
+
+
+class RandomPlayer(BatchPlayer):
+    """Uniformly random legal moves; in Go it leaves its own eyes alone."""
+
+    def choose(self, states: States, games: Sequence[int]) -> Actions:
+        """One random action a row."""
+        out = np.empty(len(states), np.int32)
+        random_actions(states, position_seeds(states, games), out)
+        return out
+
+
+class CapturePlayer(BatchPlayer):
+    """The capture bot; Go only."""
+
+    def __init__(self, name: str, game: Game) -> None:
+        super().__init__(name)
+        if not is_go(game):
+            raise UserError(f"player {name!r}: the capture bot plays Go, not {game.name}")
+        self._scratch = game.new_states(2)
+
+    def choose(self, states: States, games: Sequence[int]) -> Actions:
+        """The largest capture, a rescue, or a random move."""
+        from ghostgo.engine.games.capture import capture_actions
+
+        out = np.empty(len(states), np.int32)
+        capture_actions(states, self._scratch, position_seeds(states, games), out)
+        return out
+
+
+class RolloutPlayer(BatchPlayer):
+    """Plain MCTS with random playouts."""
+
+    def __init__(self, name: str, game: Game, rollouts: int) -> None:
+        super().__init__(name)
+        self._searcher = RolloutSearcher(game, rollouts)
+
+    def choose(self, states: States, games: Sequence[int]) -> Actions:
+        """The most visited action of one search a row."""
+        self.evaluations += len(states) * self._searcher.rollouts
+        return self._searcher.choose(states, position_seeds(states, games))
+
+
+class NetPlayer(BatchPlayer):
+    """A network with search, without noise. It is loaded when it is first asked for a move."""
+
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], Network],
+        visits: int,
+        batch: int = 64,
+        device: str = "auto",
+    ) -> None:
+        super().__init__(name)
+        self._load = load
+        self._visits = visits
+        self._batch = batch
+        self._device = device
+        self._searcher: Searcher | None = None
+
+    def _ready(self) -> Searcher:
+        if self._searcher is None:
+            from ghostgo.engine.evaluator import make_evaluator
+
+            network = self._load()
+            evaluator = make_evaluator(network, self._batch, self._device)
+            config = SearchConfig(root="puct")
+            self._searcher = Searcher(network.game, evaluator, self._batch, self._visits, config)
+        return self._searcher
+
+    def choose(self, states: States, games: Sequence[int]) -> Actions:
+        """The action that the search plays, one fresh tree a row."""
+        searcher = self._ready()
+        evaluator = searcher.evaluator
+        before = evaluator.evaluations
+        parts = [
+            searcher.run(states[start : start + self._batch]).action
+            for start in range(0, len(states), self._batch)
+        ]
+        spent = evaluator.evaluations - before
+        self.evaluations += spent
+        self.flops += spent * evaluator.flops_per_evaluation
+        return np.concatenate(parts)
+
+    def close(self) -> None:
+        """Drop the network and the trees; the next move loads them again."""
+        self._searcher = None
+
+
+def is_go(game: Game) -> bool:
+    """Whether `game` is Go on some board."""
+    return (game.dtype.names or ("",))[0] == "go"
