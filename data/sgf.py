@@ -242,8 +242,9 @@ _RANK = re.compile(r"(p?)(\d{1,2})\s*(k|d|p|段|级|級)[a-z]*\s*[?*]?", re.IGNO
 def parse_rank(raw: bytes) -> int:
     """Rank code of a BR or WR value: 0 unknown, 1 = 30k ... 30 = 1k, 31 = 1d ... 39 = 9d.
 
-    Professionals (`9p`, `P9段`) are put at 9d, the top of the scale. A bare number, such as the
-    rating of an app, is unknown: nobody has shown how it maps to ranks.
+    Professionals (`9p`, `P9段`) and ranks above 9d are put at 9d, the top of the scale, and ranks
+    below 30k at 30k. A bare number, such as an app's rating, is unknown: nobody has shown how it
+    maps to ranks.
     """
     match = _RANK.fullmatch(raw.decode("utf-8", "replace").strip())
     if not match:
@@ -251,9 +252,9 @@ def parse_rank(raw: bytes) -> int:
     number, kind = int(match[2]), match[3].lower()
     if match[1] or kind == "p":
         return 39 if 1 <= number <= 9 else 0
-    if kind in "d段":
-        return 30 + number if 1 <= number <= 9 else 0
-    return 31 - number if 1 <= number <= 30 else 0
+    if number == 0:
+        return 0
+    return 30 + min(number, 9) if kind in "d段" else 31 - min(number, 30)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -20,8 +21,11 @@ FORMAT = 1
 """Number of the shard schema; raised when a reader of the old one would misread the new one."""
 KIND = "ghostgo games"
 """Value of the attribute `kind`, which tells our files from other HDF5 files."""
-HDF5_VERSION = "v110"
-"""Lowest HDF5 library format in which the metadata too bears checksums."""
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SEAL = b"\nghostgo games, sha256 "
+"""After the HDF5 content, where HDF5 programs do not look, stand these bytes, the SHA-256 of that
+content in hexadecimal and a line end: a damaged file can make the HDF5 library hang."""
+_SEAL_LENGTH = len(SEAL) + 64 + 1
 
 _REQUIRED = (
     "rules_index",
@@ -51,7 +55,7 @@ def write_shard(
 
 
 def read_shard(path: str | os.PathLike[str]) -> GameTable:
-    """The table in the file `path`, checked (checksums of all arrays, shapes, ranges).
+    """The table in the file `path`, checked (seal, shapes, ranges).
 
     Raises UserError naming the file and the fault if it is missing, damaged, not of ours or newer.
     """
@@ -78,7 +82,8 @@ def attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _image(table: GameTable, attributes: Mapping[str, Any]) -> bytes:
     """The shard as HDF5 bytes, made in memory: a full disk can then only meet a plain write."""
-    with h5py.File.in_memory(libver=(HDF5_VERSION, HDF5_VERSION)) as file:
+    # The format of HDF5 1.10 has less overhead, and takes attributes beyond 64 KiB.
+    with h5py.File.in_memory(libver=("v110", "v110")) as file:
         file.attrs["kind"] = KIND
         file.attrs["format"] = FORMAT
         file.attrs["game"] = table.game
@@ -91,14 +96,16 @@ def _image(table: GameTable, attributes: Mapping[str, Any]) -> bytes:
                 _add(file, name, array)
         file.flush()
         image: bytes = file.id.get_file_image()
-    return image
+    return image + _seal(image)
+
+
+def _seal(image: bytes) -> bytes:
+    return SEAL + hashlib.sha256(image).hexdigest().encode() + b"\n"
 
 
 def _add(file: h5py.File, name: str, array: NDArray[Any]) -> None:
     if array.size:
-        file.create_dataset(
-            name, data=array, chunks=True, compression="gzip", compression_opts=1, fletcher32=True
-        )
+        file.create_dataset(name, data=array, chunks=True, compression="gzip", compression_opts=1)
     else:
         file.create_dataset(name, data=array)
 
@@ -109,9 +116,10 @@ def _json(value: Any) -> str:
 
 @contextlib.contextmanager
 def _open(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    """The file, its kind and format checked; whatever goes wrong inside names the file."""
+    """The file in memory, its seal, kind and format checked; any fault inside names the file."""
+    image = _unsealed(path)
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File.in_memory(image) as file:
             if file.attrs.get("kind") != KIND:
                 raise UserError(f"{path}: {_NOT_OURS}")
             number = int(file.attrs["format"])
@@ -122,23 +130,28 @@ def _open(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
             yield file
     except UserError:
         raise
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as fault:
+        raise UserError(f"{path}: is damaged: {' '.join(str(fault).split())}") from fault
+
+
+def _unsealed(path: str | os.PathLike[str]) -> bytes:
+    """The HDF5 content of the file; UserError unless it is as it was written."""
+    try:
+        content = Path(path).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except PermissionError:
-        raise UserError(f"{path}: may not be read (permission denied)") from None
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as fault:
-        raise UserError(f"{path}: {_describe(path, fault)}") from fault
-
-
-def _describe(path: str | os.PathLike[str], fault: Exception) -> str:
-    if Path(path).is_dir():
-        return "is a folder, not a file"
-    text = " ".join(str(fault).split())
-    if "file signature not found" in text:
-        return _NOT_OURS
-    if "truncated file" in text:
-        return "is damaged: it ends too soon"
-    return f"is damaged: {text}"
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder, not a file") from None
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be read: {fault.strerror}") from None
+    if not content.startswith(HDF5_SIGNATURE):
+        raise UserError(f"{path}: {_NOT_OURS}")
+    image, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
+    if not seal.startswith(SEAL):
+        raise UserError(f"{path}: {_NOT_OURS}, or is damaged: it ends too soon")
+    if seal != _seal(image):
+        raise UserError(f"{path}: is damaged: its content does not fit its checksum")
+    return image
 
 
 def replace_file(path: Path, content: bytes) -> None:

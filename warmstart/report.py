@@ -78,7 +78,7 @@ class ImportReport:
         self.endings[result.how] += 1
         self.ranks.update(ranks)
         self.komi["unknown" if math.isnan(komi) else f"{komi:g}"] += 1
-        name = rules.strip()[:40] or "not stated"
+        name = "".join(c if c.isprintable() else "?" for c in rules.strip()[:40]) or "not stated"
         if name not in self.rules and len(self.rules) >= MAX_RULE_NAMES:
             name = "other"
         self.rules[name] += 1

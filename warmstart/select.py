@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 
 from ghostgo.data import archives, sgf
 from ghostgo.data.records import GameTable, Rules, concat, empty_table
-from ghostgo.data.split import game_hashes, set_up_stones
-from ghostgo.data.split import split_by_hash as split_by_hash
+from ghostgo.data.split import game_hashes, set_up_stones, split_by_hash
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games import go
 from ghostgo.engine.games.game import Game, States, is_legal, play
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import kernel
 from ghostgo.warmstart.report import ImportReport
+
+__all__ = ["ImportReport", "game_hashes", "import_records", "split_by_hash"]
 
 BATCH = 1000
 """Games replayed by one call of the kernel."""
