@@ -1,7 +1,8 @@
 """What answers with a move, and with its reasons, in `ghostgo play` and `ghostgo gtp`.
 
 A bot is named as everywhere: a run (`scratch`), one of its checkpoints (`scratch@1000`), a folder,
-`mcts:1000` (plain search with random playouts, no network) or `random`.
+`mcts:1000` (plain search with random playouts, no network), `capture` (Go: takes what it can) or
+`random`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.capture import capture_actions
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
 from ghostgo.engine.search import SearchConfig, Searcher
+from ghostgo.session import is_go
 
 if TYPE_CHECKING:
     from ghostgo.engine.network import Network
@@ -96,6 +99,29 @@ class RandomBot:
     def bind(self, game: Game) -> RandomBot:
         """The same for another game."""
         return RandomBot(game, self._seed)
+
+
+class CaptureBot(RandomBot):
+    """Takes the largest chain it can, saves its own, else plays at random (Go only)."""
+
+    def __init__(self, game: Game, seed: int | None) -> None:
+        """Raises UserError if the game is not Go."""
+        super().__init__(game, seed)
+        if not is_go(game):
+            raise UserError(f"the capture bot plays Go, not {game.name}")
+        self.name = "capture"
+        self._scratch = game.new_states(2)
+
+    def choose(self, states: States) -> int:
+        """The largest capture, a rescue, or a random move."""
+        out = np.empty(1, np.int32)
+        seeds = self._random.integers(0, 2**64, 1, np.uint64)
+        capture_actions(states, self._scratch, seeds, out)
+        return int(out[0])
+
+    def bind(self, game: Game) -> CaptureBot:
+        """The same for another board."""
+        return CaptureBot(game, self._seed)
 
 
 class RolloutBot:
@@ -213,8 +239,9 @@ def make_bot(name: str | None, game: str | None, visits: int, seed: int | None, 
     Without `game`: the one it was trained on, or 9x9 Go. Raises UserError for an unknown name or a
     game that it cannot play.
     """
-    if name == "random":
-        return RandomBot(get_game(game or DEFAULT_GAME), seed)
+    if name in ("random", "capture"):
+        kind = RandomBot if name == "random" else CaptureBot
+        return kind(get_game(game or DEFAULT_GAME), seed)
     if name is not None and name.startswith("mcts:"):
         count = name.removeprefix("mcts:")
         if not (count.isascii() and count.isdigit() and int(count) > 0):

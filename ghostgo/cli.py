@@ -100,6 +100,7 @@ def cli() -> None:
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of a new run.  [default: 0]")
 @click.option(
     "--config",
+    "config_file",
     type=click.Path(dir_okay=False, path_type=Path),
     help="TOML file of settings; options given here win.",
 )
@@ -147,7 +148,9 @@ def warmstart(**options: Any) -> None:
     metavar="NAME=SPEC",
     help="One more player: random, mcts:1000, a RUN@STEP, or a GTP engine's command line.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the openings."
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

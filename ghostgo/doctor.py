@@ -19,13 +19,7 @@ from ghostgo.engine.errors import UserError
 
 PACKAGES = ("numpy", "numba", "torch", "h5py", "scipy", "safetensors", "matplotlib", "tensorboard")
 CPU_FEATURES = ("avx2", "avx512f", "avx512bf16", "amx-bf16", "neon", "bf16")
-GNUGO_PLACES = ("/usr/games/gnugo",)  # Debian's, which root's PATH leaves out
 GIGABYTE = 1e9
-
-
-def find_gnugo() -> str | None:
-    """Path of GNU Go, or None."""
-    return shutil.which("gnugo") or next((p for p in GNUGO_PLACES if os.access(p, os.X_OK)), None)
 
 
 def _python() -> str:
@@ -72,7 +66,11 @@ def _kernels() -> str:
 
 
 def _gnugo() -> str:
-    return find_gnugo() or "not found (optional, an outside opponent): apt-get install gnugo"
+    from ghostgo.arena.gtp_client import find_program
+
+    return (
+        find_program("gnugo") or "not found (optional, an outside opponent): apt-get install gnugo"
+    )
 
 
 def _disk() -> str:

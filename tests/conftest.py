@@ -1,0 +1,52 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `gpu` where torch sees no CUDA device."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def ghostgo_command() -> list[str]:
+    """The command line, as a process of this interpreter."""
+    return [sys.executable, "-m", "ghostgo"]
+
+
+@pytest.fixture(scope="session")
+def clean_environment() -> dict[str, str]:
+    """The environment for child processes: output unbuffered, no colours."""
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+
+
+@pytest.fixture(scope="session")
+def untrained_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs with one run, `fresh`: 9x9 Go, one untrained checkpoint at step 3."""
+    import torch
+
+    from ghostgo.data.run import Run
+    from ghostgo.engine.games.registry import get_game
+    from ghostgo.engine.network import Network, NetworkConfig
+
+    root = tmp_path_factory.mktemp("runs")
+    torch.manual_seed(1)
+    network = Network(get_game("go9"), NetworkConfig.preset("b1c16"))
+    run = Run.create(root / "fresh", "go9", seed=1, config="")
+    run.save_checkpoint(3, network, {"totals": {}})
+    return root

@@ -1,0 +1,243 @@
+"""A game on the terminal: the dialogue by itself, and the verb as a process."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sgfmill import sgf
+
+from ghostgo.board import hoshi, render
+from ghostgo.bot import Analysis, Bot, Candidate, make_bot
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game, States
+from ghostgo.engine.games.registry import get_game
+from ghostgo.session import Session, fixed_handicap
+from ghostgo.terminal import Dialogue, converse, record, save
+
+
+class Scripted:
+    """A bot that plays the moves it was given, then passes (Go only)."""
+
+    name = "scripted"
+
+    def __init__(self, game: Game, moves: str = "") -> None:
+        self.game = game
+        self.moves = [game.parse_action(move) for move in moves.split()]
+
+    def choose(self, states: States) -> int:
+        return self.moves.pop(0) if self.moves else self.game.points
+
+    def analyse(self, states: States) -> Analysis:
+        moves = (Candidate(40, 30, 0.625), Candidate(41, 2, 0.5))
+        return Analysis(40, 0.61, moves, (40, 30))
+
+    def bind(self, game: Game) -> Bot:
+        return Scripted(game)
+
+
+def dialogue(moves: str = "", game: str = "go9", human: int = 0) -> Dialogue:
+    bot = Scripted(get_game(game), moves)
+    return Dialogue(Session(bot.game), bot, human)
+
+
+def typed(talk: Dialogue, lines: Iterable[str]) -> list[str]:
+    """What is shown when a person types these lines and then ends the input."""
+    shown: list[str] = []
+    left = iter(lines)
+
+    def read(prompt: str) -> str:
+        try:
+            return next(left)
+        except StopIteration:
+            raise EOFError from None
+
+    converse(talk, read, shown.append)
+    return shown
+
+
+def test_moves_show_the_board_with_the_last_move() -> None:
+    talk = dialogue("C3", "go5")
+    greeting, board, _ = typed(talk, ["d4"])
+    assert "you are Black (X), scripted is White. Komi 0.5, positional ko." in greeting
+    assert board.split("\n") == [
+        "    A B C D E",
+        " 5  . . . . .  5",
+        " 4  . + . X .  4",
+        " 3  . .(O). .  3",
+        " 2  . + . + .  2",
+        " 1  . . . . .  1",
+        "    A B C D E",
+        "White plays C3.",
+    ]
+
+
+def test_two_passes_end_the_game_with_a_count_and_a_word_on_the_rules() -> None:
+    talk = dialogue("A1")
+    shown = typed(talk, ["E5", "p", "D5"])
+    assert talk.over
+    assert "Black wins: well played (W+R)" not in shown[-1]
+    assert "White wins" in shown[-1] and "(W+7)" in shown[-1]
+    assert "Black 1, White 1 and komi 7: White is ahead by 7" in shown[-1]
+    assert "dead stones count as alive until they are captured" in shown[-1]
+
+
+def test_the_person_wins() -> None:
+    shown = typed(dialogue(), ["E5", "pass"])
+    assert "Black wins: well played (B+74)." in shown[-1]
+
+
+def test_undo_takes_back_the_answer_too_and_leaves_the_bots_opening() -> None:
+    talk = dialogue("C3 D4 E5", human=1)
+    typed(talk, ["G7", "u"])
+    assert [action for _, action in talk.session.moves] == [talk.session.game.parse_action("C3")]
+    assert talk.session.to_play == 1
+    assert talk.answer("undo") == "there is no move of yours to take back"
+    assert "Black plays E5." in talk.answer("G6")
+
+
+@pytest.mark.parametrize(
+    ("line", "reply"),
+    [
+        ("z9", "'z9' is not a point of this board: A1 to J9, or pass; `help`"),
+        ("fly", "'fly' is not a point of this board"),
+        ("E5", "E5 is taken"),
+        ("hint", "  E5        30 visits   62%\n  F5         2 visits   50%\n  expected: E5 D6"),
+        ("winrate", "scripted gives you 61%"),
+        ("score", "As the board stands: Black 1, White 1 and komi 7: White is ahead by 7."),
+        ("help", "undo     take your last move back"),
+        ("", ""),
+    ],
+)
+def test_questions_and_mistakes_change_nothing(line: str, reply: str) -> None:
+    talk = dialogue("C3")
+    typed(talk, ["E5"])
+    before = talk.session.states.copy()
+    assert talk.answer(line).startswith(reply) or reply in talk.answer(line)
+    assert talk.session.states == before
+    assert not talk.over
+
+
+def test_resigning_and_leaving() -> None:
+    talk = dialogue("C3")
+    assert typed(talk, ["E5", "resign", "D5"])[-1] == "White wins by resignation (W+R)."
+    talk = dialogue("C3")
+    typed(talk, ["E5", "quit", "D5"])
+    assert talk.left and not talk.session.over and len(talk.session.moves) == 2
+
+
+def test_the_record_is_sgf_that_sgfmill_reads() -> None:
+    talk = dialogue("C3 pass")
+    typed(talk, ["E5", "pass"])
+    ending, text = record(talk, datetime(2026, 5, 4))
+    game = sgf.Sgf_game.from_bytes(text.encode())
+    assert ending == ".sgf"
+    moves = [node.get_move() for node in game.get_main_sequence()[1:]]
+    assert moves == [("b", (4, 4)), ("w", (2, 2)), ("b", None), ("w", None)]
+    assert game.get_komi() == 7.0 and game.get_size() == 9 and game.get_winner() == "w"
+    root = game.get_root()
+    assert root.get("RE") == "W+7" and root.get("PB") == "you" and root.get("DT") == "2026-05-04"
+
+
+def test_games_are_saved_under_new_names_and_empty_ones_are_not(tmp_path: Path) -> None:
+    talk = dialogue("C3")
+    assert save(talk, tmp_path / "games") is None
+    typed(talk, ["E5"])
+    paths = {save(talk, tmp_path / "games") for _ in range(3)}
+    assert len(paths) == 3 and len(list((tmp_path / "games").iterdir())) == 3
+
+
+def test_other_games_play_in_the_same_way() -> None:
+    talk = dialogue("1 1 1", "connect_four")
+    shown = typed(talk, ["4", "4", "9", "pass", "4", "4"])
+    assert "'9' is not a column" in shown[3]
+    assert "Red wins: well played." in shown[-1] and talk.over
+    ending, text = record(talk, datetime(2026, 5, 4))
+    assert ending == ".txt" and "moves: 4 1 4 1 4 1 4\n" in text and "result: B+\n" in text
+    assert talk.answer("score") == "connect_four has no points; the end decides"
+
+
+@pytest.mark.parametrize("size", [5, 7, 9, 13, 19])
+def test_handicap_points_are_drawn_as_hoshi(size: int) -> None:
+    if size >= 7:
+        most = 9 if size >= 9 else 4
+        points = {divmod(a, size) for a in fixed_handicap(size, size, most)}
+        assert points <= hoshi(size, size) | {(size // 2, i) for i in range(size)} | {
+            (i, size // 2) for i in range(size)
+        }
+    assert all(0 <= row < size and 0 <= col < size for row, col in hoshi(size, size))
+
+
+def test_session_stones_agree_with_go_after_captures_and_undo() -> None:
+    session = Session(get_game("go5"))
+    drawn = [render(session)]
+    for move in ("B1", "A1", "A2", "C3", "pass", "pass"):
+        session.play(session.game.parse_action(move))
+        drawn.append(render(session))
+    assert session.stones()[20] == 0, "the stone on A1 was captured"
+    assert session.over
+    while session.moves:
+        assert render(session) == drawn.pop()
+        session.undo()
+    assert render(session) == drawn.pop() and not drawn
+    assert not session.undo()
+
+
+def test_komi_changes_at_any_time_as_if_it_had_been_so_from_the_start() -> None:
+    late, early = Session(get_game("go7")), Session(get_game("go7"), {"komi": 3.5})
+    for session in (late, early):
+        session.play(10)
+        session.play(20)
+    late.set_komi(3.5)
+    assert late.states == early.states
+    late.undo()
+    early.undo()
+    assert late.states == early.states
+    with pytest.raises(UserError, match="komi"):
+        late.set_komi(3.3)
+
+
+def test_rollout_bot_finds_the_winning_move_and_says_so() -> None:
+    session = Session(get_game("connect_four"))
+    for column in "1122334":
+        session.play(int(column) - 1)
+    assert session.over and session.winner() == 0
+    session.undo()
+    bot = make_bot("mcts:200", "connect_four", 1, 1, Path("runs"))
+    opinion = bot.analyse(session.states)
+    assert opinion and opinion.action == 3 == opinion.candidates[0].action
+    assert opinion.candidates[0].win_rate == 1.0
+    assert sum(move.visits for move in opinion.candidates) == 200
+
+
+def test_network_bot_analyses_what_it_plays(untrained_runs: Path) -> None:
+    bot = make_bot(None, None, visits=40, seed=1, root=untrained_runs)
+    states = bot.game.new_states(1)
+    opinion = bot.analyse(states)
+    assert opinion and bot.name == "fresh@3"
+    assert opinion.action == bot.choose(states) == opinion.candidates[0].action == opinion.line[0]
+    assert sum(move.visits for move in opinion.candidates) == 40
+    assert 0 <= opinion.win_rate <= 1
+    rates = np.array([move.win_rate for move in opinion.candidates])
+    assert ((rates >= 0) & (rates <= 1)).all()
+
+
+def test_the_process_plays_saves_at_end_of_input_and_resumes_nothing(
+    tmp_path: Path, ghostgo_command: list[str], clean_environment: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [*ghostgo_command, "play", "mcts:20", "--game", "go5", "--seed", "1", "--color", "white"],
+        input="hint\nwinrate\nboard\n", check=False, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path, env=clean_environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "you are White (O), mcts:20 is Black." in done.stdout
+    assert "mcts:20 gives you" in done.stdout
+    (path,) = (tmp_path / "games").iterdir()
+    assert f"saved: {Path('games') / path.name}" in done.stdout
+    game = sgf.Sgf_game.from_bytes(path.read_bytes())
+    assert len(game.get_main_sequence()) == 2
