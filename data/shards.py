@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -83,7 +84,8 @@ def attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _image(table: GameTable, attributes: Mapping[str, Any]) -> bytes:
     """The shard as HDF5 bytes, made in memory: a full disk can then only meet a plain write."""
     # The format of HDF5 1.10 has less overhead, and takes attributes beyond 64 KiB.
-    with h5py.File.in_memory(libver=("v110", "v110")) as file:
+    options = {"driver": "core", "backing_store": False, "libver": ("v110", "v110")}
+    with h5py.File("in memory", "w", **options) as file:
         file.attrs["kind"] = KIND
         file.attrs["format"] = FORMAT
         file.attrs["game"] = table.game
@@ -119,7 +121,7 @@ def _open(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """The file in memory, its seal, kind and format checked; any fault inside names the file."""
     image = _unsealed(path)
     try:
-        with h5py.File.in_memory(image) as file:
+        with h5py.File(io.BytesIO(image), "r") as file:
             if file.attrs.get("kind") != KIND:
                 raise UserError(f"{path}: {_NOT_OURS}")
             number = int(file.attrs["format"])
