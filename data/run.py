@@ -15,12 +15,14 @@ A checkpoint is written aside and renamed, so it is there whole or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import pickle
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +128,7 @@ def load_network(path: Path) -> Network:
 
 
 class Run:
-    """A run folder. `create` makes one, `open` reads one; neither takes the lock."""
+    """A run folder. `creating` makes one, `open` reads one; neither takes the lock."""
 
     def __init__(self, folder: Path, header: dict[str, Any]) -> None:
         self.folder = folder
@@ -148,22 +150,29 @@ class Run:
         return self.folder / "shards"
 
     @classmethod
-    def create(cls, folder: Path, game: str, seed: int, config: str) -> Run:
-        """Make the folder with its config (TOML text).
+    @contextlib.contextmanager
+    def creating(cls, folder: Path, game: str, seed: int, config: str) -> Iterator[Run]:
+        """A new run under a hidden name, to be filled; it takes its place when the block ends well.
 
-        Raises UserError if there is already something of that name.
+        `config` is TOML text. A block that fails, or is killed, leaves no run behind. Raises
+        UserError if there is already something of that name.
         """
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder}: exists already and is not empty; choose another name")
+        aside = folder.with_name(f".creating-{folder.name}")
+        shutil.rmtree(aside, ignore_errors=True)
         try:
             for part in ("checkpoints", "shards"):
-                (folder / part).mkdir(parents=True, exist_ok=True)
+                (aside / part).mkdir(parents=True)
+            header = {"format": FORMAT, "game": game, "seed": seed}
+            replace_file(aside / "config.toml", config.encode())
+            replace_file(aside / "run.json", json.dumps(header).encode())
+            yield cls(aside, header)
+            os.rename(aside, folder)
         except OSError as error:
             raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
-        replace_file(folder / "config.toml", config.encode())
-        header = {"format": FORMAT, "game": game, "seed": seed}
-        replace_file(folder / "run.json", json.dumps(header).encode())
-        return cls(folder, header)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -192,7 +201,9 @@ class Run:
     def checkpoints(self) -> list[CheckpointInfo]:
         """All checkpoints, oldest first."""
         folder = self.folder / "checkpoints"
-        found = [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+        found = (
+            [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+        )
         infos = []
         for path in found:
             try:
@@ -310,4 +321,4 @@ def list_runs(root: Path = ROOT) -> list[str]:
     """Names of the runs below `root`, sorted."""
     if not root.is_dir():
         return []
-    return sorted(path.parent.name for path in root.glob("*/run.json"))
+    return sorted(path.parent.name for path in root.glob("[!.]*/run.json"))

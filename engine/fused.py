@@ -25,7 +25,9 @@ class FusedConv:
 
     def __init__(self, conv: nn.Conv2d, relu: bool, shape: tuple[int, int, int, int]) -> None:
         self.padding = list(conv.padding)  # type: ignore[arg-type]
-        weight = conv.weight.detach().to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        weight = (
+            conv.weight.detach().to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        )
         self.bias = None if conv.bias is None else conv.bias.detach().to(torch.bfloat16)
         self.relu = "relu" if relu else "none"
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(

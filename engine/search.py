@@ -471,7 +471,9 @@ class Searcher:
         self.games = games
         self.visits = visits
         self.config = config or SearchConfig()
-        sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+        sequence = (
+            seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+        )
         batch = len(evaluator.value)
         if batch < 1:
             raise ValueError("the evaluator's batch must hold at least one row")

@@ -216,5 +216,3 @@ class Actor:
 @kernel
 def _restart(trees: Trees, g: int, visits: int) -> None:
     reset_tree(trees, g, visits)
-
-
