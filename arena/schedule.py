@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.arena.ratings import ELO, Ratings
+from ghostgo.arena.ratings import ELO
 
 SPAN_PAIRS = 2
 """Pairs that each pairing of the spanning set gets before information decides."""
@@ -96,15 +96,16 @@ def near_enough(elo: NDArray[np.float64], covariance: NDArray[np.float64]) -> ND
 
 def next_pairs(
     members: Sequence[Member],
-    ratings: Ratings,
+    elo: NDArray[np.float64],
+    covariance: NDArray[np.float64],
     played: NDArray[np.int64],
     flying: NDArray[np.int64],
     count: int,
 ) -> list[Pairing]:
     """Up to `count` pairs to begin now; a pairing may occur several times.
 
-    `played` and `flying` (K, K), symmetric, count finished pairs and those in flight. `ratings`
-    cover at least the K members, in their order.
+    `elo` (K,) and `covariance` (K, K) are the fit; `played` and `flying` (K, K), symmetric, count
+    finished pairs and those in flight.
     """
     if len(members) < 2:
         return []
@@ -117,7 +118,7 @@ def next_pairs(
                 chosen.append((a, b))
                 flying[a, b] += 1
                 flying[b, a] += 1
-    return chosen + _narrowing(members, ratings, flying, count - len(chosen))
+    return chosen + _narrowing(members, elo, covariance, flying, count - len(chosen))
 
 
 def _room(members: Sequence[Member], flying: NDArray[np.int64], a: int, b: int) -> bool:
@@ -125,13 +126,16 @@ def _room(members: Sequence[Member], flying: NDArray[np.int64], a: int, b: int) 
 
 
 def _narrowing(
-    members: Sequence[Member], ratings: Ratings, flying: NDArray[np.int64], count: int
+    members: Sequence[Member],
+    elo: NDArray[np.float64],
+    covariance: NDArray[np.float64],
+    flying: NDArray[np.int64],
+    count: int,
 ) -> list[Pairing]:
     """Up to `count` pairs by gain, in blocks."""
     k = len(members)
-    covariance = ratings.covariance[:k, :k].copy()
-    weight = game_weight(ratings.elo[:k], covariance)
-    allowed = near_enough(ratings.elo[:k], covariance)
+    weight = game_weight(elo, covariance)
+    allowed = near_enough(elo, covariance)
     for a, b in zip(*np.nonzero(np.triu(flying)), strict=True):
         covariance = _after(covariance, weight, int(a), int(b), int(flying[a, b]))
     chosen: list[Pairing] = []

@@ -1,0 +1,177 @@
+"""Elo against training compute: a PNG for papers, and one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import html
+import io
+from typing import Any
+
+from ghostgo.arena.report import Report, Row
+
+COLOURS = ("#2f6fb0", "#d1583b", "#4f9d5d", "#8a5fb3")
+"""One a run, in the order of their names; told apart in greyscale and by the colour-blind."""
+X_TITLE = "training compute: FLOPs of imitation, self-play and training"
+Y_TITLE = "Elo"
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child, td:last-child { text-align: left; }
+tr { border-bottom: 1px solid #8884; }
+#vis { width: 100%; }
+"""
+
+
+def compute_of(row: Row, least: float) -> float:
+    """The row's place on the log axis; nothing spent stands at `least`."""
+    return max(row.flops or 0.0, least)
+
+
+def least_compute(report: Report) -> float:
+    """Left edge of the axis: half of the smallest amount above zero that a run spent."""
+    spent = [row.flops for rows in report.curves().values() for row in rows if row.flops]
+    return min(spent) / 2 if spent else 1.0
+
+
+def draw_png(report: Report) -> bytes:
+    """The curves with 95 % bands, anchors as horizontal lines, as PNG bytes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    least = least_compute(report)
+    for colour, (run, rows) in zip(_colours(report), report.curves().items(), strict=True):
+        x = [compute_of(row, least) for row in rows]
+        axes.fill_between(
+            x, [row.low for row in rows], [row.high for row in rows],
+            color=colour, alpha=0.18, linewidth=0,
+        )  # fmt: skip
+        axes.plot(x, [row.elo for row in rows], "o-", color=colour, label=run, markersize=4)
+    for row in report.outsiders():
+        axes.axhline(row.elo, color="0.55", linewidth=0.8, linestyle="--")
+        axes.annotate(
+            row.name, (1, row.elo), xycoords=("axes fraction", "data"),
+            xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="0.35",
+        )  # fmt: skip
+    if report.curves():
+        axes.set_xscale("log")
+        axes.legend(frameon=False)
+    axes.set_xlabel(X_TITLE)
+    axes.set_ylabel(Y_TITLE)
+    axes.set_title(report.title)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _colours(report: Report) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(len(report.curves()))]
+
+
+def make_chart(report: Report) -> Any:
+    """The same plot as an interactive chart."""
+    import altair as alt
+
+    least = least_compute(report)
+    points = [
+        {
+            "player": row.name,
+            "run": run,
+            "flops": compute_of(row, least),
+            "spent": row.flops,
+            "elo": round(row.elo, 1),
+            "low": round(row.low, 1),
+            "high": round(row.high, 1),
+            "games": row.games,
+        }
+        for run, rows in report.curves().items()
+        for row in rows
+    ]
+    anchors = [
+        {
+            "player": row.name,
+            "elo": round(row.elo, 1),
+            "interval": f"{row.low:.0f} .. {row.high:.0f}",
+        }
+        for row in report.outsiders()
+    ]
+    layers: list[Any] = []
+    if points:
+        x = alt.X("flops:Q", scale=alt.Scale(type="log"), title=X_TITLE, axis=alt.Axis(format="~e"))
+        scale = alt.Scale(domain=list(report.curves()), range=_colours(report))
+        colour = alt.Color("run:N", scale=scale)
+        tips = [
+            alt.Tooltip("player:N"),
+            alt.Tooltip("elo:Q", format=".0f"),
+            alt.Tooltip("low:Q", format=".0f"),
+            alt.Tooltip("high:Q", format=".0f"),
+            alt.Tooltip("games:Q"),
+            alt.Tooltip("spent:Q", format=".3~e", title="FLOPs spent"),
+        ]
+        base = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=colour)
+        layers += [
+            base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=Y_TITLE), y2="high:Q"),
+            base.mark_line().encode(y="elo:Q"),
+            base.mark_circle(size=60).encode(y="elo:Q", tooltip=tips),
+        ]
+    if anchors:
+        fixed = alt.Chart(alt.InlineData(values=anchors)).encode(
+            y=alt.Y("elo:Q", title=Y_TITLE),
+            tooltip=[alt.Tooltip("player:N"), alt.Tooltip("elo:Q"), alt.Tooltip("interval:N")],
+        )
+        layers += [
+            fixed.mark_rule(strokeDash=[5, 4], color="#888"),
+            fixed.mark_text(align="left", dx=4, color="#888").encode(
+                x=alt.value("width"), text="player:N"
+            ),
+        ]
+    chart = alt.layer(*layers).properties(
+        width="container", height=420, padding={"right": 90, "left": 5, "top": 5, "bottom": 5}
+    )
+    return chart.configure(background="transparent").configure_axis(
+        labelColor="#888", titleColor="#888", gridColor="#8883", domainColor="#888",
+        tickColor="#888",
+    ).configure_legend(labelColor="#888", titleColor="#888").configure_view(stroke=None)  # fmt: skip
+
+
+def _table(report: Report) -> str:
+    heads = (
+        "player", "Elo", "95 % interval", "games", "score", "FLOPs spent",
+        "evaluations a move", "seconds a move", "",
+    )  # fmt: skip
+    lines = ["<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
+    for row in report.rows:
+        cells = (
+            html.escape(row.name),
+            f"{row.elo:.0f}",
+            f"{row.low:.0f} to {row.high:.0f}",
+            str(row.games),
+            f"{row.score:.0%}",
+            "" if row.flops is None else f"{row.flops:.2e}",
+            f"{row.evaluations:.0f}",
+            f"{row.seconds:.4f}",
+            row.mark,
+        )
+        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return "<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def make_html(report: Report) -> str:
+    """One page with chart, table and notes; its scripts are inside it."""
+    page: str = make_chart(report).to_html(inline=True, embed_options={"actions": False})
+    title = html.escape(f"ghostgo arena, {report.title}")
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in report.notes)
+    head = (
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{STYLE}</style>"
+    )
+    page = page.replace("<head>", f"<head>{head}", 1)
+    # The inlined libraries hold `<body>` in strings of their own; the page's comes last.
+    before, after = page.rsplit("<body>", 1)
+    inside, end = after.rsplit("</body>", 1)
+    table = f'<div class="scroll">{_table(report)}</div>'
+    return f"{before}<body><h1>{title}</h1>{inside}{table}{notes}</body>{end}"

@@ -1,0 +1,193 @@
+"""Who takes part: the checkpoints of runs, fixed rating anchors, and players given by name.
+
+A player is written as `random`, `capture` (Go), `mcts:ROLLOUTS`, `gtp:COMMAND` (or a command line
+whose program is installed), or a checkpoint: `RUN`, `RUN@STEP`, a folder, with `:VISITS` behind it
+to search with another number of visits than the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ghostgo.arena.gtp_client import GtpPlayer, find_program
+from ghostgo.arena.players import (
+    CapturePlayer,
+    NetPlayer,
+    Player,
+    RandomPlayer,
+    RolloutPlayer,
+    is_go,
+)
+from ghostgo.arena.results import PlayerInfo
+from ghostgo.data.ledger import Totals
+from ghostgo.data.run import CheckpointInfo, Run, find_checkpoint, load_network
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game
+from ghostgo.engine.games.registry import get_game
+
+GO_ANCHORS = ("random", "capture", "mcts:100", "mcts:1000")
+ANCHORS = ("random", "mcts:100", "mcts:1000")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One player of the pool."""
+
+    info: PlayerInfo
+    player: Player
+    run: str | None = None
+    """The run that it is a checkpoint of, None for an outsider."""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A checkpoint on a run's curve."""
+
+    run: str
+    step: int
+    totals: Totals
+    entry: int
+    """Its number in the pool; runs that share a checkpoint share the entry."""
+
+
+@dataclass
+class Pool:
+    """Players, no two alike, and the runs' curves through them."""
+
+    game: Game
+    entries: list[Entry] = field(default_factory=list)
+    points: list[CurvePoint] = field(default_factory=list)
+
+    def add(self, entry: Entry) -> int:
+        """Put a player in, unless one that plays alike is there; returns its number."""
+        for i, other in enumerate(self.entries):
+            if other.info.identity == entry.info.identity:
+                return i
+        if any(other.info.name == entry.info.name for other in self.entries):
+            raise UserError(f"two players are called {entry.info.name!r}; give one another name")
+        self.entries.append(entry)
+        return len(self.entries) - 1
+
+    def close(self) -> None:
+        """Close all players."""
+        for entry in self.entries:
+            entry.player.close()
+
+
+@dataclass(frozen=True)
+class PlayerOptions:
+    """How the pool's players are made."""
+
+    root: Path = Path("runs")
+    """Folder of the runs."""
+    visits: int = 64
+    """Search visits a move of every network."""
+    batch: int = 64
+    """Positions that a network's search takes at a time."""
+    device: str = "auto"
+    gtp_timeout: float = 60.0
+    """Seconds that a GTP engine has for one answer."""
+
+
+def build_pool(
+    runs: Sequence[str],
+    players: Mapping[str, str],
+    game: str | None,
+    anchors: Sequence[str] | None,
+    options: PlayerOptions,
+) -> Pool:
+    """Anchors first, then the given players, then each run's checkpoints, oldest first.
+
+    Raises UserError for an unknown run, player or game, for runs of different games, and for an
+    engine that does not run.
+    """
+    checkpoints = {run: _checkpoints(run, options.root) for run in runs}
+    names = {info.meta["game"] for infos in checkpoints.values() for info in infos}
+    if game:
+        names.add(game)
+    if len(names) > 1:
+        raise UserError(f"one arena rates one game, not {' and '.join(sorted(names))}")
+    if not names:
+        raise UserError("without a run, say which game is played: --game go9, for example")
+    pool = Pool(get_game(names.pop()))
+    if anchors is None:
+        anchors = GO_ANCHORS if is_go(pool.game) else ANCHORS
+    try:
+        for spec in anchors:
+            pool.add(make_entry(spec.replace(":", ""), spec, pool.game, options))
+        for name, spec in players.items():
+            pool.add(make_entry(name, spec, pool.game, options))
+    except BaseException:
+        pool.close()
+        raise
+    for run, infos in checkpoints.items():
+        for info in infos:
+            _add_checkpoint(pool, run, info, options)
+    return pool
+
+
+def _checkpoints(run: str, root: Path) -> list[CheckpointInfo]:
+    folder = root / run if (root / run).exists() else Path(run)
+    if not (folder / "run.json").is_file():
+        raise UserError(f"{run!r} is not a run in {root}: ghostgo selfplay --run {run} makes one")
+    found = Run.open(folder).checkpoints()
+    if not found:
+        raise UserError(f"run {run!r} has no checkpoint yet: train it a little longer")
+    return found
+
+
+def _add_checkpoint(pool: Pool, run: str, info: CheckpointInfo, options: PlayerOptions) -> None:
+    """Add a checkpoint, loaded now; one that a training run has just dropped is left out."""
+    name = f"{Path(run).name}@{info.step}"
+    try:
+        entry = _net_entry(name, info, pool.game, options.visits, options)
+    except UserError:
+        if info.path.exists():
+            raise
+        return
+    number = pool.add(Entry(entry.info, entry.player, Path(run).name))
+    pool.points.append(CurvePoint(Path(run).name, info.step, info.totals, number))
+
+
+def _net_entry(
+    name: str, info: CheckpointInfo, game: Game, visits: int, options: PlayerOptions
+) -> Entry:
+    if info.meta["game"] != game.name:
+        raise UserError(f"player {name!r} plays {info.meta['game']}, this arena {game.name}")
+    network = load_network(info.path)
+    player = NetPlayer(name, lambda: network, visits, options.batch, options.device)
+    settings = {"sha256": info.meta["sha256"], "visits": visits}
+    return Entry(PlayerInfo(name, "net", settings), player)
+
+
+def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entry:
+    """The player that `spec` means, called `name`.
+
+    Raises UserError saying how players are written.
+    """
+    kind, _, rest = spec.partition(":")
+    if spec == "random":
+        return Entry(PlayerInfo(name, "random"), RandomPlayer(name))
+    if spec == "capture":
+        return Entry(PlayerInfo(name, "capture"), CapturePlayer(name, game))
+    if kind == "mcts" and rest.isdigit():
+        player = RolloutPlayer(name, game, int(rest))
+        return Entry(PlayerInfo(name, "mcts", {"rollouts": int(rest)}), player)
+    command = rest.strip() if kind == "gtp" else spec
+    if kind == "gtp" or (" " in spec and find_program(spec.split()[0])):
+        engine = GtpPlayer(name, command, game, options.gtp_timeout)
+        return Entry(PlayerInfo(name, "gtp", {"command": command}), engine)
+    where, visits = spec, options.visits
+    if match := re.fullmatch(r"(.+):(\d+)", spec):
+        where, visits = match[1], int(match[2])
+    try:
+        found = find_checkpoint(where, options.root)
+    except UserError as error:
+        raise UserError(
+            f"player {name}={spec}: {error}; players are random, capture, mcts:1000, RUN@STEP "
+            "or gtp:COMMAND"
+        ) from None
+    return _net_entry(name, found, game, visits, options)

@@ -1,0 +1,204 @@
+"""The tournament's table, as text, CSV, HTML and PNG."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from ghostgo.arena.league import League
+from ghostgo.arena.pool import CurvePoint, Pool
+from ghostgo.arena.ratings import Ratings
+from ghostgo.data.shards import replace_file
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    elo: float
+    low: float
+    high: float
+    games: int
+    score: float
+    """Share of the points, 0 to 1; 0 without games."""
+    mark: str
+    kind: str
+    seconds: float
+    """Seconds a move."""
+    evaluations: float
+    """Network evaluations (playouts for plain MCTS) a move."""
+    move_flops: float
+    """FLOPs a move."""
+    point: CurvePoint | None
+    """The checkpoint, with what its run had spent; None for outsiders."""
+
+    @property
+    def flops(self) -> float | None:
+        """FLOPs spent on the checkpoint: imitation, self-play and training."""
+        return self.point.totals.flops if self.point else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a tournament found and where it was written."""
+
+    title: str
+    rows: tuple[Row, ...]
+    """Strongest first; a checkpoint that two runs share has a row for each."""
+    notes: tuple[str, ...]
+    html: Path
+    png: Path
+    csv: Path
+
+    def curves(self) -> dict[str, list[Row]]:
+        """Each run's rated checkpoints, oldest first."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if row.point and row.games:
+                found.setdefault(row.point.run, []).append(row)
+        for rows in found.values():
+            rows.sort(key=lambda row: row.point.step if row.point else 0)
+        return dict(sorted(found.items()))
+
+    def outsiders(self) -> list[Row]:
+        """Players that are no checkpoints of the runs."""
+        return [row for row in self.rows if row.point is None and row.kind != "net"]
+
+
+def make_rows(pool: Pool, league: League, ratings: Ratings) -> tuple[Row, ...]:
+    """The table's rows, strongest first."""
+    rows = []
+    for i, rating in enumerate(ratings.ratings):
+        seconds, evaluations, move_flops = league.costs[i].per_move()
+        points = [point for point in pool.points if point.entry == i]
+        for point in points or [None]:
+            rows.append(
+                Row(
+                    name=f"{point.run}@{point.step}" if point else rating.name,
+                    elo=rating.elo,
+                    low=rating.low,
+                    high=rating.high,
+                    games=rating.games,
+                    score=rating.points / max(rating.games, 1),
+                    mark=rating.mark,
+                    kind=league.infos[i].kind,
+                    seconds=seconds,
+                    evaluations=evaluations,
+                    move_flops=move_flops,
+                    point=point,
+                )
+            )
+    return tuple(sorted(rows, key=lambda row: -row.elo))
+
+
+def table(rows: tuple[Row, ...]) -> str:
+    """The ratings as text."""
+    wide = max([len(row.name) for row in rows] + [6])
+    head = f"{'player':{wide}}  {'Elo':>6}  {'95 % interval':>15}  {'games':>5}  {'score':>5}"
+    lines = [f"{head}  {'FLOPs spent':>11}  {'evals/move':>10}  {'s/move':>7}"]
+    for row in rows:
+        interval = f"{row.low:.0f} .. {row.high:.0f}"
+        flops = "" if row.flops is None else f"{row.flops:.2e}"
+        lines.append(
+            f"{row.name:{wide}}  {row.elo:6.0f}  {interval:>15}  {row.games:5d}  {row.score:5.0%}"
+            f"  {flops:>11}  {row.evaluations:10.0f}  {row.seconds:7.4f}  {row.mark}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def make_notes(league: League, ratings: Ratings) -> tuple[str, ...]:
+    """What else must be known to read the table."""
+    anchor = ratings.ratings[ratings.anchor].name
+    games = len(league.rows)
+    forfeits = sum(game.end == "forfeit" for pair in league.pairs.values() for game in pair.games)
+    draws = sum(row.result == 0.5 for row in league.rows)
+    first = league.game.player_names[0]
+    advantage = f"{ratings.colour:.0f} +- {1.96 * ratings.colour_error:.0f} Elo"
+    pairing = (
+        f"{games} games in pairs from the same opening, colours swapped; "
+        f"{league.distinct_share:.0%} of them distinct; {draws} draws, {forfeits} forfeits."
+    )
+    scale = (
+        f"Elo above {anchor}, which is frozen at 0; 95 % intervals, errors clustered by pair. "
+        f"Moving first ({first}) is worth {advantage}."
+    )
+    cost = (
+        "FLOPs spent are those of imitation, self-play and training; rating games cost a run "
+        "nothing. Evaluations of plain MCTS are playouts."
+    )
+    notes = [pairing, scale, cost]
+    if worst := _misfit(ratings, league):
+        notes.append(worst)
+    return tuple(notes)
+
+
+def _misfit(ratings: Ratings, league: League) -> str:
+    """The pairing that the ratings explain worst, if it is worse than chance allows."""
+    seen: dict[tuple[int, int], list[float]] = {}
+    expected = ratings.expected_score()
+    for row in league.rows:
+        a, b = sorted((row.first, row.second))
+        tally = seen.setdefault((a, b), [0.0, 0.0])
+        tally[0] += row.result if row.first == a else 1 - row.result
+        tally[1] += 1
+    worst, sentence = 4.0, ""  # standard deviations; hundreds of pairings reach 3 by chance
+    for (a, b), (points, games) in seen.items():
+        p = float(expected[a, b])
+        deviation = abs(points - games * p) / (games * p * (1 - p) + 0.25) ** 0.5
+        if deviation > worst:
+            worst = deviation
+            names = [ratings.ratings[i].name for i in (a, b)]
+            sentence = (
+                f"Worst explained: {names[0]} scored {points:g} of {games:g} against {names[1]}, "
+                f"{games * p:.1f} expected ({deviation:.1f} standard deviations)."
+            )
+    return sentence
+
+
+def _csv(rows: tuple[Row, ...]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    totals = ("imitation_flops", "selfplay_flops", "training_flops", "evaluations", "seconds")
+    writer.writerow(
+        ["player", "kind", "run", "step", "elo", "low", "high", "games", "score", "mark", "flops"]
+        + [f"run_{name}" for name in totals]
+        + ["seconds_per_move", "evaluations_per_move", "flops_per_move"]
+    )
+    for row in rows:
+        point = row.point
+        spent = [getattr(point.totals, name) for name in totals] if point else [""] * len(totals)
+        writer.writerow(
+            [row.name, row.kind, point.run if point else "", point.step if point else ""]
+            + [f"{row.elo:.1f}", f"{row.low:.1f}", f"{row.high:.1f}", row.games]
+            + [f"{row.score:.4f}", row.mark, "" if row.flops is None else f"{row.flops:.6g}"]
+            + spent
+            + [f"{row.seconds:.6f}", f"{row.evaluations:.1f}", f"{row.move_flops:.6g}"]
+        )
+    return text.getvalue()
+
+
+def write_report(out: Path, pool: Pool, league: League, ratings: Ratings) -> Report:
+    """Print the table and write `arena.csv`, `arena.png` and `arena.html` into `out`."""
+    from ghostgo.arena.plots import draw_png, make_html
+
+    rows = make_rows(pool, league, ratings)
+    runs = list(dict.fromkeys(point.run for point in pool.points))
+    subject = " and ".join(runs) or "rating anchors"
+    report = Report(
+        title=f"{pool.game.name}: {subject}",
+        rows=rows,
+        notes=make_notes(league, ratings),
+        html=out / "arena.html",
+        png=out / "arena.png",
+        csv=out / "arena.csv",
+    )
+    print(table(rows))
+    print("\n".join(report.notes))
+    replace_file(report.csv, _csv(rows).encode())
+    replace_file(report.png, draw_png(report))
+    replace_file(report.html, make_html(report).encode())
+    print(f"plots: {report.html} {report.png}")
+    return report

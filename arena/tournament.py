@@ -1,0 +1,314 @@
+"""The tournament: choose pairs, play them, fit, and report; stopped and started again, it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostgo.arena.league import League
+from ghostgo.arena.match import FinishedPair, Match, PairTask
+from ghostgo.arena.openings import Openings
+from ghostgo.arena.pool import PlayerOptions, Pool, build_pool
+from ghostgo.arena.progress import Progress, duration
+from ghostgo.arena.ratings import Ratings
+from ghostgo.arena.report import Report, write_report
+from ghostgo.arena.results import PairResult, ResultsFile, pair_id, read_results
+from ghostgo.arena.schedule import Member, next_pairs
+from ghostgo.engine.errors import UserError
+
+GAMES_PER_PLAYER = 40
+"""Budget where none is given."""
+FORFEITS_IN_A_ROW = 3
+"""After so many a player is not paired any more in this tournament."""
+OPENING_OFFSETS = 256
+LEDGER = "results.jsonl"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a tournament stops: at whatever comes first."""
+
+    games: int
+    """Games in the ledger, those of earlier starts included."""
+    minutes: float | None = None
+    """Time of this start."""
+    width: float | None = None
+    """Mean width of the pool's 95 % intervals, in Elo."""
+
+
+def run_arena(
+    a: str | None = "scratch",
+    b: str | None = "warm",
+    *,
+    root: Path = Path("runs"),
+    out: Path | None = None,
+    visits: int = 64,
+    games: int | None = None,
+    minutes: float | None = None,
+    width: float | None = None,
+    players: Mapping[str, str] | None = None,
+    anchors: Sequence[str] | None = None,
+    anchor: str = "random",
+    game: str | None = None,
+    rules: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    parallel: int = 128,
+    device: str = "auto",
+    gtp_timeout: float = 60.0,
+) -> Report:
+    """Rate every checkpoint of runs `a` and `b`, fixed rating anchors and `players` in one pool.
+
+    Games are kept in `out` (default `root/arena`), and so are the table and the plots. The same
+    call again goes on where it stopped and takes in new checkpoints. It ends at `games` in all, at
+    `minutes` of this call, or at a mean interval of `width` Elo, whichever is first; without any of
+    these, at 40 games a player. `players` maps names to specs, `anchors` are specs, both as in
+    `ghostgo.arena.pool`; `anchor` is the player whose rating is frozen at 0. At most `parallel`
+    games run at a time. Raises UserError for bad input.
+    """
+    started = time.monotonic()
+    out = out or root / "arena"
+    options = PlayerOptions(root, visits, max(parallel // 2, 1), device, gtp_timeout)
+    runs = list(dict.fromkeys(run for run in (a, b) if run))
+    out.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(out / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise UserError(f"{out}: another arena is at work there; wait for it or stop it") from None
+    try:
+        pool = build_pool(runs, players or {}, game, anchors, options)
+        try:
+            limits = _limits(pool, games, minutes, width)
+            tournament = Tournament(pool, out, anchor, rules or {}, seed, parallel, started)
+            tournament.play(limits)
+            return write_report(out, pool, tournament.league, tournament.ratings)
+        finally:
+            pool.close()
+    finally:
+        lock.release()
+
+
+def _limits(pool: Pool, games: int | None, minutes: float | None, width: float | None) -> Limits:
+    if games is None:
+        budgeted = minutes is not None or width is not None
+        games = 1 << 40 if budgeted else GAMES_PER_PLAYER * len(pool.entries)
+    return Limits(games, minutes, width)
+
+
+@dataclass
+class _Flight:
+    """A pair in progress."""
+
+    opening: tuple[int, ...]
+    a: int
+    b: int
+    begun: float = field(default_factory=time.monotonic)
+
+
+class Tournament:
+    """A pool at play over its ledger of results."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        out: Path,
+        anchor: str,
+        rules: Mapping[str, Any],
+        seed: int,
+        parallel: int,
+        started: float,
+    ) -> None:
+        """Reads the ledger. Raises UserError if it does not fit, or there is no such anchor."""
+        self.pool = pool
+        self.rules = {**pool.game.rules, **rules}
+        self.seed = seed
+        self.path = out / LEDGER
+        names = [entry.info.name for entry in pool.entries]
+        if anchor not in names:
+            raise UserError(f"rating anchor {anchor!r} is no player; players: {', '.join(names)}")
+        self._anchor = names.index(anchor)
+        infos = [entry.info for entry in pool.entries]
+        self.league = League(pool.game, self.rules, infos, len(infos))
+        self.league.extend(read_results(self.path))
+        self.ratings: Ratings = self.league.fit(self._anchor)
+        self._openings = Openings(pool.game, seed, rules)
+        self._parallel = parallel
+        self._match = Match(pool.game, [entry.player for entry in pool.entries], parallel, rules)
+        self._members = [Member(entry.run, entry.player.concurrent == 1) for entry in pool.entries]
+        self._flying: dict[str, _Flight] = {}
+        self._unfitted = 0
+        self._failures = [0] * len(names)
+        self._pair_seconds = 0.0
+        self._started = started
+        self._progress = Progress()
+
+    def play(self, limits: Limits) -> None:
+        """Play until a limit is reached; an interrupt from the keyboard stops it cleanly."""
+        if len(self.pool.entries) < 2:
+            return
+        before, begun = len(self.league.rows), time.monotonic()
+        with ResultsFile(self.path) as ledger:
+            try:
+                self._warm_up()
+                while not self._over(limits):
+                    self._top_up(limits)
+                    if not self._match.in_flight:
+                        break
+                    for finished in self._match.sweep():
+                        self._record(ledger, finished)
+                    self._refit()
+                    self._show(limits, before, begun)
+            except KeyboardInterrupt:
+                self._progress.say("stopped; the same command goes on from here")
+        self._refit(force=True)
+
+    def _warm_up(self) -> None:
+        """One move by each player who keeps no game, so that compiling is not charged to any."""
+        state = self.pool.game.new_states(1, self.rules)
+        for entry in self.pool.entries:
+            if entry.player.concurrent > 1:
+                entry.player.choose(state, [0])
+
+    def _over(self, limits: Limits) -> bool:
+        if limits.minutes and time.monotonic() - self._started >= limits.minutes * 60:
+            return True
+        narrow = limits.width is not None and self._mean_width() <= limits.width
+        return (narrow or len(self.league.rows) >= limits.games) and not self._match.in_flight
+
+    def _mean_width(self) -> float:
+        """Mean width of the pool's intervals, the anchor's apart; infinite before all have met."""
+        widths = [
+            rating.width if rating.games else float("inf")
+            for i, rating in enumerate(self.ratings.ratings[: self.league.pool_size])
+            if i != self._anchor
+        ]
+        return float(np.mean(widths))
+
+    def _top_up(self, limits: Limits) -> None:
+        """Add pairs while there is room, time and budget."""
+        room = (self._parallel - self._match.in_flight) // 2
+        budget = (limits.games - len(self.league.rows) + 1) // 2 - len(self._flying)
+        late = (
+            limits.minutes is not None
+            and time.monotonic() - self._started + self._pair_seconds > limits.minutes * 60
+        )
+        narrow = limits.width is not None and self._mean_width() <= limits.width
+        hungry = self._match.in_flight == 0 or room >= self._parallel // 16
+        if min(room, budget) < 1 or late or narrow or not hungry:
+            return
+        members, numbers = self._active()
+        pick = np.array(numbers)
+        played, flying = self.league.played(), self._flying_counts()
+        grid = np.ix_(pick, pick)
+        pairs = next_pairs(
+            members,
+            self.ratings.elo[pick],
+            self.ratings.covariance[grid],
+            played[grid],
+            flying[grid],
+            min(room, budget),
+        )
+        for x, y in pairs:
+            self._begin(numbers[x], numbers[y])
+
+    def _active(self) -> tuple[list[Member], list[int]]:
+        """The players still paired, and their numbers in the pool."""
+        numbers = [i for i, n in enumerate(self._failures) if n < FORFEITS_IN_A_ROW]
+        return [self._members[i] for i in numbers], numbers
+
+    def _flying_counts(self) -> NDArray[np.int64]:
+        k = self.league.pool_size
+        counts = np.zeros((k, k), np.int64)
+        for flight in self._flying.values():
+            counts[flight.a, flight.b] += 1
+            counts[flight.b, flight.a] += 1
+        return counts
+
+    def _begin(self, a: int, b: int) -> None:
+        """Start the first pair between a and b that is neither played nor in flight."""
+        game = self.pool.game
+        who = (self.pool.entries[a].info.identity, self.pool.entries[b].info.identity)
+        if who[0] > who[1]:  # the same pair whatever the order of the pool
+            who, a, b = (who[1], who[0]), b, a
+        k = 0
+        while True:
+            pair = pair_id(game.name, game.version, self.rules, self.seed, who, k)
+            if pair not in self.league.pairs and pair not in self._flying:
+                break
+            k += 1
+        offset = hashlib.sha256("".join(who).encode()).digest()[0] % OPENING_OFFSETS
+        opening = self._openings[offset + k]
+        self._flying[pair] = _Flight(opening, a, b)
+        self._match.add(PairTask(pair, a, b, opening))
+
+    def _record(self, ledger: ResultsFile, finished: FinishedPair) -> None:
+        """Put a finished pair on the disk, then into the league."""
+        task, games = finished
+        flight = self._flying.pop(task.pair)
+        took = time.monotonic() - flight.begun
+        self._pair_seconds += 0.1 * (took - self._pair_seconds) if self._pair_seconds else took
+        result = PairResult(
+            pair=task.pair,
+            game=self.pool.game.name,
+            game_version=self.pool.game.version,
+            rules=self.rules,
+            seed=self.seed,
+            opening=task.opening,
+            a=self.pool.entries[task.a].info,
+            b=self.pool.entries[task.b].info,
+            games=games,
+        )
+        ledger.append(result)
+        self.league.add(result)
+        self._unfitted += 1
+        for game in games:
+            for side, number in enumerate((task.a, task.b)):
+                lost = game.points == (0.0 if side == 0 else 1.0)
+                failed = game.end == "forfeit" and lost
+                self._failures[number] = self._failures[number] + 1 if failed else 0
+                if failed:
+                    self._progress.say(f"forfeit: {game.note}")
+                if self._failures[number] == FORFEITS_IN_A_ROW:
+                    name = self.pool.entries[number].info.name
+                    self._progress.say(f"{name} forfeits every game: it is paired no more today")
+
+    def _refit(self, force: bool = False) -> None:
+        """Fit again once enough new pairs are in."""
+        enough = max(4, len(self.league.pairs) // 50)
+        if self._unfitted >= enough or (self._unfitted and (force or not self._match.in_flight)):
+            self.ratings = self.league.fit(self._anchor)
+            self._unfitted = 0
+
+    def _show(self, limits: Limits, before: int, begun: float) -> None:
+        games = len(self.league.rows)
+        elapsed = time.monotonic() - begun
+        rate = (games - before) / max(elapsed, 1e-9)
+        width = self._mean_width()
+        parts = [f"{games} games, {rate:.1f}/s", f"{len(self.pool.entries)} players"]
+        parts.append(f"mean interval {width:.0f} Elo" if np.isfinite(width) else "first meetings")
+        left = _seconds_left(limits, games, rate, width, time.monotonic() - self._started)
+        if left is not None:
+            parts.append(f"about {duration(left)} left")
+        self._progress.show("arena: " + ", ".join(parts))
+
+
+def _seconds_left(
+    limits: Limits, games: int, rate: float, width: float, elapsed: float
+) -> float | None:
+    """Seconds until the first limit, as far as that can be told; None if it cannot."""
+    ends = []
+    if limits.minutes is not None:
+        ends.append(limits.minutes * 60 - elapsed)
+    if rate > 0 and limits.games < 1 << 40:
+        ends.append((limits.games - games) / rate)
+    if rate > 0 and limits.width is not None and np.isfinite(width):
+        ends.append(games * ((width / limits.width) ** 2 - 1) / rate)
+    return max(min(ends), 0.0) if ends else None
