@@ -1,0 +1,181 @@
+"""The batched search against its naive twin, toy positions, and its own invariants."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from reference_search import HashEvaluator, naive_puct
+
+from ghostgo.engine.evaluator import UniformEvaluator
+from ghostgo.engine.games.game import Game, States, play_one
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.search import SearchConfig, Searcher, considered_visits
+from ghostgo.engine.tree import ROOT
+
+PUCT = SearchConfig(root="puct")
+GUMBEL = SearchConfig(root="gumbel")
+
+
+def positions(game: Game, count: int, seed: int, plies: int) -> States:
+    """`count` unfinished positions after some random plies."""
+    rng = np.random.default_rng(seed)
+    states = game.new_states(count)
+    for i in range(count):
+        for _ in range(int(rng.integers(plies + 1))):
+            before = states[i : i + 1].copy()
+            play_one(states[i], int(rng.choice(game.legal_actions(states[i]))))
+            if states[i].done:
+                states[i] = before[0]
+                break
+    return states
+
+
+def after(game: Game, *moves: str) -> States:
+    state = game.new_states(1)
+    for move in moves:
+        play_one(state[0], game.parse_action(move))
+    return state
+
+
+@pytest.mark.parametrize("name", ["tic_tac_toe", "connect_four", "go5"])
+def test_puct_visits_equal_the_naive_twin(name: str) -> None:
+    game = get_game(name)
+    states = positions(game, 6, 1, 6)
+    evaluator = HashEvaluator(game, 6)
+    result = Searcher(game, evaluator, 6, 60, PUCT).run(states)
+    for i in range(6):
+        expected = naive_puct(game, states[i : i + 1], 60, PUCT, evaluator)
+        # float32 here and float64 there may part at a near tie; it must stay a rare thing.
+        assert np.abs(result.visits[i] - expected).sum() <= 2, (i, result.visits[i], expected)
+
+
+def test_sequential_halving_table() -> None:
+    # Four actions, eight simulations: one round of all four, then two more visits of the best two.
+    assert considered_visits(4, 8)[4].tolist() == [0, 0, 0, 0, 1, 1, 2, 2]
+    assert considered_visits(4, 8)[1].tolist() == list(range(8))
+    # Sixteen from sixteen simulations: every action once.
+    assert considered_visits(16, 16)[16].tolist() == [0] * 16
+
+
+@pytest.mark.parametrize("config", [PUCT, GUMBEL])
+@pytest.mark.parametrize("leaves", [1, 8])
+def test_counts_add_up_and_nothing_stays_in_flight(config: SearchConfig, leaves: int) -> None:
+    game = get_game("go5")
+    config = SearchConfig(root=config.root, leaves_per_step=leaves, explore=True)
+    searcher = Searcher(game, HashEvaluator(game, 3 * leaves), 3, 50, config, seed=4)
+    states = positions(game, 3, 2, 8)
+    result = searcher.run(states)
+    assert (result.visits.sum(axis=1) == 50).all()
+    assert np.allclose(result.policy.sum(axis=1), 1, atol=1e-5)
+    assert (result.value >= -1).all() and (result.value <= 1).all()
+    for i in range(3):
+        legal = np.zeros(game.actions, bool)
+        legal[game.legal_actions(states[i])] = True
+        assert not result.visits[i][~legal].any()
+        assert not result.policy[i][~legal].any()
+        assert np.isnan(result.q[i][result.visits[i] == 0]).all()
+        nodes = searcher.trees.nodes[i, : searcher.trees.node_count[i]]
+        assert not nodes.pending.any()
+        assert not searcher.trees.edges[i, : searcher.trees.edge_count[i]].virtual.any()
+        for node in nodes[nodes.visits > 0]:
+            run = searcher.trees.edges[i, node.first_edge : node.first_edge + node.edges]
+            if node.edges and node.kind == 1:
+                assert run.visits.sum() == node.visits - 1
+
+
+@pytest.mark.parametrize("config", [PUCT, GUMBEL])
+def test_games_of_a_batch_do_not_touch_each_other(config: SearchConfig) -> None:
+    game = get_game("connect_four")
+    states = positions(game, 5, 3, 10)
+    together = Searcher(game, HashEvaluator(game, 5), 5, 40, config).run(states)
+    for i in range(5):
+        alone = Searcher(game, HashEvaluator(game, 1), 1, 40, config).run(states[i : i + 1])
+        assert (alone.visits[0] == together.visits[i]).all()
+        assert np.array_equal(alone.q[0], together.q[i], equal_nan=True)
+        assert alone.action[0] == together.action[i]
+
+
+def test_batch_smaller_than_the_games_is_enough() -> None:
+    game = get_game("tic_tac_toe")
+    states = positions(game, 5, 3, 3)
+    wide = Searcher(game, HashEvaluator(game, 5), 5, 30, PUCT).run(states)
+    narrow = Searcher(game, HashEvaluator(game, 2), 5, 30, PUCT).run(states)
+    assert (wide.visits == narrow.visits).all()
+
+
+@pytest.mark.parametrize("config", [PUCT, GUMBEL])
+def test_takes_a_win_and_stops_one(config: SearchConfig) -> None:
+    game = get_game("connect_four")
+    searcher = Searcher(game, UniformEvaluator(game, 1), 1, 400, config)
+    names = [game.action_name(a) for a in range(game.actions)]
+    # First player has three on top of each other in the first column, and moves.
+    winning = after(game, names[0], names[1], names[0], names[1], names[0], names[2])
+    result = searcher.run(winning)
+    assert result.action[0] == 0 and result.q[0, 0] == 1
+    # The same three, the other side to move, must be stopped.
+    stopping = after(game, names[0], names[1], names[0], names[2], names[0])
+    result = searcher.run(stopping)
+    assert result.action[0] == 0
+
+
+def test_improved_policy_moves_toward_the_better_value() -> None:
+    game = get_game("tic_tac_toe")
+    result = Searcher(game, HashEvaluator(game, 1), 1, 60, GUMBEL).run(game.new_states(1))
+    visited = result.visits[0] > 0
+    gain = np.log(result.policy[0] / result.prior[0])
+    order_q = np.argsort(result.q[0][visited])
+    assert np.argsort(gain[visited]).tolist() == order_q.tolist()
+
+
+def test_same_seed_same_search_and_noise_differs_by_seed() -> None:
+    game = get_game("go5")
+    noisy = SearchConfig(root="gumbel", explore=True)
+    states = game.new_states(2)
+    first, again, other = (
+        Searcher(game, HashEvaluator(game, 2), 2, 30, noisy, seed).run(states) for seed in (7, 7, 8)
+    )
+    assert (first.visits == again.visits).all()
+    assert (first.visits != other.visits).any()
+    assert (first.visits[0] != first.visits[1]).any(), "two games of a batch share their noise"
+
+
+def test_dirichlet_noise_keeps_a_distribution() -> None:
+    game = get_game("go5")
+    config = SearchConfig(root="puct", explore=True)
+    searcher = Searcher(game, UniformEvaluator(game, 1), 1, 30, config, seed=3)
+    result = searcher.run(game.new_states(1))
+    assert result.prior[0].sum() == pytest.approx(1, abs=1e-5)
+    assert result.prior[0].max() > 1.5 * result.prior[0].mean()
+
+
+def test_principal_variation_is_legal_play() -> None:
+    game = get_game("connect_four")
+    searcher = Searcher(game, HashEvaluator(game, 1), 1, 100, PUCT)
+    state = game.new_states(1)
+    result = searcher.run(state)
+    line = searcher.principal_variation(0)
+    assert line[0] == int(np.argmax(result.visits[0])) and len(line) > 1
+    for action in line:
+        assert action in game.legal_actions(state[0])
+        play_one(state[0], action)
+
+
+def test_refuses_what_it_cannot_search() -> None:
+    game = get_game("tic_tac_toe")
+    searcher = Searcher(game, UniformEvaluator(game, 1), 1, 10, PUCT)
+    with pytest.raises(ValueError, match="room for 1"):
+        searcher.run(game.new_states(2))
+    over = game.new_states(1)
+    over.done[:] = 1
+    with pytest.raises(ValueError, match="finished"):
+        searcher.run(over)
+
+
+def test_full_edge_array_keeps_searching(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ghostgo.engine.tree.EDGE_LIMIT", 60)
+    game = get_game("go5")
+    searcher = Searcher(game, HashEvaluator(game, 1), 1, 50, PUCT)
+    result = searcher.run(game.new_states(1))
+    assert result.visits.sum() == 50
+    assert (searcher.trees.nodes[0].kind == 3).any(), "nothing was frozen"
+    assert searcher.trees.nodes[0, ROOT].visits == 51
