@@ -323,7 +323,7 @@ def _first_to_play(written: sgf.SgfGame, setup: dict[int, int]) -> int:
 def _trim_passes(moves: list[int], pass_action: int) -> list[int]:
     """Without what passes follow two passes at the end: the game is over by then."""
     end = len(moves)
-    while end > MAX_TRAILING_PASSES and moves[end - 1] == pass_action:
+    while end > 0 and moves[end - 1] == pass_action:
         end -= 1
     keep = end + MAX_TRAILING_PASSES
     return moves[:keep] if keep < len(moves) else moves

@@ -1,0 +1,545 @@
+"""Importing human records: where they lie, what is refused and why, sameness and the split."""
+
+from __future__ import annotations
+
+import io
+import math
+import random
+import tarfile
+import time
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reference import ReferenceGo
+from test_records import rows
+
+from ghostgo.data.records import GameTable
+from ghostgo.data.sgf import write_game
+from ghostgo.data.split import game_hashes
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.registry import get_game
+from ghostgo.warmstart.report import ImportReport, rank_name
+from ghostgo.warmstart.select import import_records, split_by_hash
+
+GO9 = get_game("go9")
+PASS = 81
+RECORDS = Path(__file__).resolve().parents[2] / "shared" / "records"
+needs_records = pytest.mark.skipif(
+    not RECORDS.is_dir(), reason="the human records are not beside this checkout"
+)
+
+
+def distinct_games(count: int, seed: int = 0) -> list[list[int]]:
+    """`count` short random games, legal because no two stones touch."""
+    rng = random.Random(seed)
+    return [rng.sample(range(0, 81, 2), rng.randrange(8, 20)) for _ in range(count)]
+
+
+def sgf_of(moves: Sequence[int], **details: object) -> bytes:
+    options = {"komi": 5.5, "rules": "Japanese", "result": "B+R", **details}
+    return write_game(GO9, moves, **options).encode()  # type: ignore[arg-type]
+
+
+def line_of(moves: Sequence[int]) -> bytes:
+    return sgf_of(moves).replace(b"\n", b" ") + b"\n"
+
+
+def import_text(folder: Path, *contents: bytes, game: str = "go9") -> GameTable:
+    """The table of single games given as SGF bytes."""
+    for i, content in enumerate(contents):
+        (folder / f"game-{i:03d}.sgf").write_bytes(content)
+    return import_records(folder, game)[0]
+
+
+def refusal(folder: Path, content: bytes) -> str:
+    """The counted reason for refusing one file; a good game beside it makes the import succeed."""
+    (folder / "bad.sgf").write_bytes(content)
+    (folder / "good.sgf").write_bytes(sgf_of([40, 41, 42]))
+    _, report = import_records(folder)
+    assert (report.read, report.kept, report.files["good.sgf"]) == (2, 1, {"kept": 1})
+    (reason,) = report.dropped
+    assert report.files["bad.sgf"] == {reason: 1}
+    return reason
+
+
+# Where records lie
+
+
+def zip_of(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def tar_of(path: Path, members: dict[str, bytes], mode: str) -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_files_folders_and_archives_hold_the_same_games(tmp_path: Path) -> None:
+    games = distinct_games(7)
+    files = {f"deep/er/{i}.SGF": sgf_of(moves) for i, moves in enumerate(games)}
+    lines = b"".join(line_of(moves) for moves in games)
+    for name, content in files.items():
+        path = tmp_path / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (tmp_path / "folder" / "README.md").write_text("not a game")
+    (tmp_path / "games.sgfs").write_bytes(b"\n" + lines + b"\n")
+    (tmp_path / "collection.sgf").write_bytes(lines)
+    inner = zip_of(tmp_path / "inner.zip", files).read_bytes()
+    tar_of(tmp_path / "disguised", files, "w:gz")
+    paths = [
+        tmp_path / "folder",
+        tmp_path / "games.sgfs",
+        tmp_path / "collection.sgf",
+        zip_of(tmp_path / "a.zip", {**files, "x.txt": b"no"}),
+        zip_of(tmp_path / "b.zip", {"games.sgfs": lines}),
+        zip_of(tmp_path / "c.zip", {"inner.zip": inner}),
+        tar_of(tmp_path / "a.tar", files, "w"),
+        tar_of(tmp_path / "b.tgz", {"games.sgfs": lines, "y": b""}, "w:gz"),
+        tar_of(tmp_path / "c.tar.xz", {"inner.zip": inner}, "w:xz"),
+        tmp_path / "disguised",
+    ]
+    tables = [import_records(path)[0] for path in paths]
+    for path, table in zip(paths, tables, strict=True):
+        table.validate()
+        assert rows(table) == rows(tables[0]), path
+        assert [table.moves_of(i).tolist() for i in range(len(table))] == games
+        assert table.sources == [path.name]
+    together, report = import_records(paths)
+    assert rows(together) == rows(tables[0])
+    assert report.dropped == {"duplicate": 7 * (len(paths) - 1)}
+
+
+def test_what_holds_no_game_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="absent: no such file or folder"):
+        import_records(tmp_path / "absent")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UserError, match="empty holds no go9 game: no SGF file in it"):
+        import_records(empty)
+    for i in range(3):
+        (empty / f"{i}.sgf").write_bytes(b"(;SZ[19];B[aa])")
+    (empty / "page.sgf").write_bytes(b"<html>(500)</html>")
+    with pytest.raises(UserError) as caught:
+        import_records(empty)
+    assert str(caught.value).endswith(
+        "empty holds no go9 game: 4 records read, 4 dropped: wrong board size 3, not SGF 1"
+    )
+    good = tmp_path / "good.sgf"
+    good.write_bytes(sgf_of([1, 2, 3]))
+    with pytest.raises(UserError, match="empty holds no go9 game"):
+        import_records([good, empty])
+    with pytest.raises(UserError, match="tic_tac_toe"):
+        import_records(good, "tic_tac_toe")
+    with pytest.raises(UserError, match="no records given"):
+        import_records([])
+
+
+def test_damaged_archives_are_counted(tmp_path: Path) -> None:
+    members = {f"{i}.sgf": sgf_of(moves) for i, moves in enumerate(distinct_games(40))}
+    whole = zip_of(tmp_path / "whole.zip", members).read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"cut\.zip holds no go9 game: .* damaged archive 1"):
+        import_records(tmp_path / "cut.zip")
+    start = whole.index(b"7.sgf") + 5  # the seventh member's packed bytes
+    (tmp_path / "bad.zip").write_bytes(whole[:start] + bytes(20) + whole[start + 20 :])
+    _, report = import_records(tmp_path / "bad.zip")
+    assert (report.kept, report.dropped) == (39, {"damaged archive": 1})
+    packed = tar_of(tmp_path / "whole.tgz", members, "w:gz").read_bytes()
+    (tmp_path / "cut.tgz").write_bytes(packed[: len(packed) * 3 // 4])
+    _, report = import_records(tmp_path / "cut.tgz")
+    assert 0 < report.kept < 40 and report.dropped == {"damaged archive": 1}
+
+
+def test_a_damaged_line_costs_one_game(tmp_path: Path) -> None:
+    lines = [line_of(moves) for moves in distinct_games(9)]
+    lines[3] = lines[3][:60] + b"[[[\n"
+    lines[5] = b"(;\xff\xfe garbage\n"
+    (tmp_path / "a.sgfs").write_bytes(b"".join(lines))
+    table, report = import_records(tmp_path / "a.sgfs")
+    assert (len(table), report.read, sum(report.dropped.values())) == (7, 9, 2)
+
+
+def test_limit_progress_and_least_moves(tmp_path: Path) -> None:
+    games = distinct_games(2500)
+    (tmp_path / "a.sgfs").write_bytes(b"".join(line_of(moves) for moves in games))
+    calls: list[tuple[int, float]] = []
+    table, _ = import_records(
+        tmp_path / "a.sgfs", progress=lambda n, share: calls.append((n, share))
+    )
+    assert len(table) == 2500
+    assert calls == sorted(calls) and calls[-1] == (2500, 1.0) and len(calls) >= 3
+    some, report = import_records(tmp_path / "a.sgfs", limit=1234)
+    assert rows(some) == rows(table.select(range(1234))) and report.kept == 1234
+    long, report = import_records(tmp_path / "a.sgfs", min_moves=15)
+    wanted = [moves for moves in games if len(moves) >= 15]
+    assert [long.moves_of(i).tolist() for i in range(len(long))] == wanted
+    assert report.dropped == {"too few moves": 2500 - len(wanted)}
+    with pytest.raises(UserError, match="limit 0"):
+        import_records(tmp_path / "a.sgfs", limit=0)
+
+
+# What is kept and what is refused
+
+
+def test_columns_of_a_game(tmp_path: Path) -> None:
+    table = import_text(
+        tmp_path,
+        b"(;SZ[9]KM[6.5]RE[B+3.5]BR[5k]WR[2d]RU[Japanese];B[aa];W[];B[ii])",
+        b"(;SZ[9]KM[]RE[W+R]BR[9p]WR[1900];B[ba])",
+        b"(;SZ[9]KM[7]RE[Void];B[ca])",
+        b"(;SZ[9]KM[7]RE[0];B[da])",
+        b"(;SZ[9]KM[5.5]RE[W+12];B[bb])",  # no count with komi 5.5 ends in a whole number
+        b"(;SZ[9]KM[0.5]HA[2]AB[cc][gg]RE[W+T];W[ee];B[ef])",
+    )
+    table.validate()
+    assert [table.moves_of(i).tolist() for i in range(3)] == [[0, PASS, 80], [1], [2]]
+    unknown = math.nan
+    np.testing.assert_equal(table.results.tolist(), [1, -1, unknown, 0, -1, -1])
+    np.testing.assert_equal(table.scores.tolist(), [3.5, unknown, unknown, 0, unknown, unknown])
+    assert table.ranks.tolist()[:2] == [[26, 32], [39, 0]]
+    assert [table.rules_of(i) for i in range(6)] == [
+        {"komi": 6.5, "ko": "simple"},
+        {"ko": "simple"},
+        {"komi": 7.0, "ko": "simple"},
+        {"komi": 7.0, "ko": "simple"},
+        {"komi": 5.5, "ko": "simple"},
+        {"komi": 0.5, "ko": "simple"},
+    ]
+    assert table.first_to_play.tolist() == [0, 0, 0, 0, 0, 1]
+    assert table.setups is not None and np.argwhere(table.setups).tolist() == [[5, 20], [5, 60]]
+    assert (table.weights == 1).all()
+    for rules in table.rules_table:
+        GO9.new_states(1, rules)  # the game takes them
+
+
+_BLACK_FENCE = b"AB[ba][ab]"  # aa is then suicide for White
+
+REFUSALS = [
+    (b"<html>Server Error (500)</html>", "not SGF"),
+    (b"\0" * 100, "not SGF"),
+    (b"", "not SGF"),
+    (b"(;GM[2]SZ[9];B[aa])", "not Go"),
+    (b"(;SZ[13];B[aa])", "wrong board size"),
+    (b"(;B[aa])", "wrong board size"),  # the standard's default is 19
+    (b"(;SZ[9:7];B[aa])", "wrong board size"),
+    (b"(;SZ[nine];B[aa])", "wrong board size"),
+    (b"(;SZ[9]PB[x])", "no moves"),
+    (b"(;SZ[9];B[];W[])", "too few moves"),
+    (b"(;SZ[9]KM[six];B[aa])", "komi makes no sense"),
+    (b"(;SZ[9]KM[1000000];B[aa])", "komi makes no sense"),
+    (b"(;SZ[9];B[aa];AB[bb];W[cc])", "stones set up during the game"),
+    (b"(;SZ[9]AB[aa]AW[bb];W[cc])", "white stones set up"),
+    (b"(;SZ[9]HA[3];W[cc];B[dd])", "handicap without its stones"),
+    (b"(;SZ[9];W[cc];B[dd])", "White first without handicap"),
+    (b"(;SZ[9];B[cc];B[dd])", "same colour twice"),
+    (b"(;SZ[9];B[cc];W[dd];W[ee];B[ff])", "same colour twice"),
+    (b"(;SZ[9];B[cc];W[jj])", "move off the board"),
+    (b"(;SZ[9]AB[zz];W[cc])", "move off the board"),
+    (b"(;SZ[9];B[cc];W[cc])", "illegal move"),
+    (b"(;SZ[9]" + _BLACK_FENCE + b";W[aa])", "illegal move"),
+    (b"(;SZ[9];B[cc];W[];B[];W[dd])", "play after two passes"),
+    (b"(;SZ[9]AB[aa:ii]AE[];W[cc])", "move off the board"),
+    (b"(;SZ[9]AB[aa:ii];W[cc])", "set-up stones without liberties"),
+]
+
+
+@pytest.mark.parametrize(("content", "reason"), REFUSALS)
+def test_each_refusal_is_counted_by_its_reason(tmp_path: Path, content: bytes, reason: str) -> None:
+    assert refusal(tmp_path, content) == reason
+
+
+def test_a_game_longer_than_our_rules_allow(tmp_path: Path) -> None:
+    # On 2x2 a game ends after 12 moves. Black and White take each other's corners without end.
+    naive, rng = ReferenceGo(2, 2, ko="simple"), random.Random(2)
+    moves: list[int] = []
+    while len(moves) < 13:
+        action = rng.choice(naive.legal_actions()[:-1] or [4])
+        naive.play(action)
+        moves.append(action)
+    assert not naive.done
+    board = get_game("go2")
+    (tmp_path / "long.sgf").write_text(write_game(board, moves, komi=0.5))
+    (tmp_path / "short.sgf").write_text(write_game(board, moves[:12], komi=0.5))
+    table, report = import_records(tmp_path, "go2")
+    assert report.files == {"long.sgf": {"too many moves": 1}, "short.sgf": {"kept": 1}}
+    assert len(table.moves) == 12
+
+
+def test_handled_oddities(tmp_path: Path) -> None:
+    table = import_text(
+        tmp_path,
+        b"(;SZ[9];B[aa];W[];B[];W[];B[])",  # passes beyond the second
+        b"(;SZ[9]PL[W];W[ba];B[bb])",  # White first, and the file says so
+        b"(;SZ[9]AB[aa];W[ca];B[cb])",  # handicap stones without HA
+        b"(;SZ[9];B[da](;W[tt](;B[db]))(;W[dc]))",
+        b"(;SZ[9]KM[0]HA[0]TC[3]TT[30];B[ea])",  # Fox: 0 is "not recorded"
+        b"(;SZ[9]KM[0]HA[0];B[fa])",
+    )
+    assert [table.moves_of(i).tolist() for i in range(4)] == [
+        [0, PASS, PASS],
+        [1, 10],
+        [2, 11],
+        [3, PASS, 12],
+    ]
+    assert table.first_to_play.tolist() == [0, 1, 1, 0, 0, 0]
+    assert ["komi" in table.rules_of(i) for i in (4, 5)] == [False, True]
+
+
+def test_legality_agrees_with_the_reference(tmp_path: Path) -> None:
+    """Random play on a small board, where captures, kos and suicides abound."""
+    rng = random.Random(5)
+    board = get_game("go3")
+    legal_games, contents = [], []
+    for _ in range(400):
+        naive, moves, legal = ReferenceGo(3, 3, ko="simple"), [], True
+        for _ in range(rng.randrange(6, 20)):
+            if naive.done:
+                break
+            action = rng.randrange(10)
+            if rng.random() < 0.97:
+                action = rng.choice(naive.legal_actions())
+            moves.append(action)
+            if not naive.is_legal(action):
+                legal = False
+                break
+            naive.play(action)
+        if len(moves) > moves.count(9):
+            contents.append(write_game(board, moves, komi=0.5).encode())
+            legal_games.append(legal)
+    lines = b"".join(text.replace(b"\n", b" ") + b"\n" for text in contents)
+    (tmp_path / "a.sgfs").write_bytes(lines)
+    _, report = import_records(tmp_path / "a.sgfs", "go3")
+    assert report.dropped["illegal move"] == legal_games.count(False) > 20
+    assert report.kept + report.dropped["duplicate"] == legal_games.count(True) > 100
+
+
+# Sameness and the split
+
+
+def images(moves: Sequence[int]) -> list[list[int]]:
+    return [[int(row[m]) for m in moves] for row in GO9.action_symmetries]
+
+
+def test_symmetric_images_are_one_game(tmp_path: Path) -> None:
+    first, second = distinct_games(2)
+    contents = [sgf_of(image) for moves in (first, second) for image in images(moves)]
+    random.Random(1).shuffle(contents)
+    contents.append(sgf_of(first[:-1]))  # a beginning is another game
+    contents.append(sgf_of([*first, PASS]))
+    contents.append(sgf_of([first[1], first[0], *first[2:]]))  # so is another order
+    table = import_text(tmp_path, *contents)
+    assert len(table) == 5
+
+
+def test_set_up_stones_and_first_player_tell_games_apart(tmp_path: Path) -> None:
+    table = import_text(
+        tmp_path,
+        sgf_of([40, 41]),
+        sgf_of([40, 41], first_to_play=1),
+        sgf_of([40, 41], first_to_play=1, setup={0: 1}),
+        sgf_of([40, 49], first_to_play=1, setup={8: 1}),  # an image of the one before
+        sgf_of([40, 41], first_to_play=1, setup={0: 1, 8: 1}),
+        sgf_of([40, 41], first_to_play=1, setup={0: 1, 1: 1}),
+    )
+    assert len(table) == 5
+
+
+def test_hashes_are_the_same_in_every_run(tmp_path: Path) -> None:
+    """Golden values: a change moves games between training and held-out sets of old runs."""
+    table = import_text(
+        tmp_path, sgf_of([40, 41, 50]), sgf_of([0, 1], first_to_play=1, setup={20: 1, 60: 1})
+    )
+    assert [f"{value:016x}" for value in game_hashes(table).tolist()] == GOLDEN_HASHES
+
+
+GOLDEN_HASHES = ["e28d5edfc80912a2", "2cc3ee48602fea14"]
+
+
+def test_the_split_is_by_game_whatever_the_table(tmp_path: Path) -> None:
+    games = distinct_games(3000, seed=3)
+    (tmp_path / "a.sgfs").write_bytes(b"".join(line_of(moves) for moves in games))
+    turned = [random.Random(i).choice(images(moves)) for i, moves in enumerate(games)]
+    (tmp_path / "b.sgfs").write_bytes(b"".join(line_of(m) for m in reversed(turned)))
+    a, b = (import_records(tmp_path / name)[0] for name in ("a.sgfs", "b.sgfs"))
+    train, held = split_by_hash(a)
+    assert sorted([*train, *held]) == list(range(3000))
+    assert abs(len(held) - 300) < 5 * math.sqrt(3000 * 0.1 * 0.9)
+    assert sorted(2999 - split_by_hash(b)[1]) == held.tolist()
+    more = split_by_hash(a, 0.3)[1]
+    assert set(held) < set(more) and abs(len(more) - 900) < 5 * math.sqrt(3000 * 0.3 * 0.7)
+    assert [len(part) for part in split_by_hash(a, 0.0)] == [3000, 0]
+    assert [len(part) for part in split_by_hash(a, 1.0)] == [0, 3000]
+    with pytest.raises(UserError, match="held-out share"):
+        split_by_hash(a, 1.5)
+
+
+# The report
+
+
+def test_the_report_counts_and_reads_well(tmp_path: Path) -> None:
+    (tmp_path / "a.sgfs").write_bytes(
+        b"(;SZ[9]KM[6.5]RE[B+3.5]BR[5k]WR[2d]RU[Japanese];B[aa];W[bb];B[cc])\n"
+        b"(;SZ[9]KM[6.5]RE[W+R]BR[25k]WR[?]RU[Ja\x1b[2J];B[ba];W[bb])\n"
+        b"(;SZ[19];B[aa])\n"
+    )
+    (tmp_path / "b.sgf").write_bytes(b"(;SZ[9]AB[aa]RE[W+T];W[ca])")
+    _, report = import_records(tmp_path)
+    assert (report.read, report.kept, report.setups) == (4, 3, 1)
+    assert report.files == {"a.sgfs": {"kept": 2, "wrong board size": 1}, "b.sgf": {"kept": 1}}
+    assert report.winners == {"Black": 1, "White": 2}
+    assert report.endings == {"score": 1, "resign": 1, "time": 1}
+    assert report.komi == {"6.5": 2, "unknown": 1}
+    assert report.rules == {"Japanese": 1, "Ja?[2J": 1, "not stated": 1}
+    assert report.lengths == {"min": 1, "median": 2, "max": 3, "total": 6}
+    assert report.as_dict()["ranks"] == {"?": 3, "25k": 1, "5k": 1, "2d": 1}
+    text = "\n".join(report.lines())
+    assert "go9: 3 games kept of 4 read" in text and "wrong board size 1" in text
+    assert "10k to 1k 1, 30k to 21k 1, unknown 3" in text and "\x1b" not in text
+    assert ImportReport("go9").lines() == ["go9: 0 games kept of 0 read"]
+
+
+def test_rank_names() -> None:
+    assert [rank_name(code) for code in (0, 1, 30, 31, 39)] == ["?", "30k", "1k", "1d", "9d"]
+
+
+# Real records
+
+KEPT = "kept"
+QUIRKS = {
+    "html-error-page": "not SGF",
+    "error-text": "not SGF",
+    "no-moves": "no moves",
+    "negative-rank": KEPT,
+    "AB-without-HA": KEPT,
+    "handicap-AB": KEPT,
+    "lost-on-time": KEPT,
+    "non-ASCII-names": KEPT,
+    "AW-setup": "no moves",
+    "no-KM": KEPT,
+    "negative-komi": KEPT,
+    "three-passes": KEPT,
+    "resumed-after-two-passes": "play after two passes",
+    "rank-unknown": KEPT,
+    "whole-board-repetition-1": KEPT,
+    "whole-board-repetition-2": "play after two passes",
+    "escaped-bracket-in-name": KEPT,
+    "result-unknown-1": KEPT,
+    "result-unknown-2": "play after two passes",
+    "illegal-move": "illegal move",
+    "no-RE": KEPT,
+    "pro-lost-on-time": KEPT,
+    "damaged-UTF-8-names": KEPT,
+    "fox-komi-650": KEPT,
+    "draw": KEPT,
+    "fox-handicap-stones-missing": "handicap without its stones",
+    "fox-illegal-move": "handicap without its stones",
+    "variations": KEPT,
+    "fox-handicap-in-second-node": KEPT,
+    "same-colour-twice": "same colour twice",
+    "fox-komi-375": KEPT,
+    "missing-open-bracket": KEPT,
+    "all-NUL": "not SGF",
+}
+
+
+@needs_records
+def test_quirks_have_the_outcome_their_list_says(tmp_path: Path) -> None:
+    with zipfile.ZipFile(RECORDS / "quirks" / "quirks.zip") as archive:
+        archive.extractall(tmp_path)
+    outcomes: dict[str, str] = {}
+    for game in ("go9", "go19"):
+        _, report = import_records(tmp_path, game)
+        for name, counts in report.files.items():
+            (outcome,) = counts
+            if outcome != "wrong board size":
+                outcomes[name] = outcome
+    assert len(outcomes) == 53
+    for name, outcome in outcomes.items():
+        stem = name.removesuffix(".sgf")
+        wanted = QUIRKS.get(stem) or QUIRKS[stem.rsplit("-", 1)[0]]
+        assert outcome == wanted, name
+
+
+@needs_records
+def test_quirks_are_understood(tmp_path: Path) -> None:
+    with zipfile.ZipFile(RECORDS / "quirks" / "quirks.zip") as archive:
+        archive.extractall(tmp_path)
+
+    def one(name: str, game: str = "go9") -> GameTable:
+        return import_records(tmp_path / f"{name}-1.sgf", game)[0]
+
+    assert one("fox-komi-650", "go19").rules_of(0)["komi"] == 6.5
+    assert one("fox-komi-375", "go19").rules_of(0)["komi"] == 7.5
+    assert one("negative-komi").rules_of(0)["komi"] == -5.5
+    assert "komi" not in one("no-KM").rules_of(0)
+    assert np.isnan(one("no-RE").results[0]) and np.isnan(one("result-unknown").results[0])
+    assert one("lost-on-time").results[0] == one("pro-lost-on-time").results[0] == -1
+    assert one("draw", "go19").results[0] == 0
+    assert one("rank-unknown").ranks[0].tolist() == [0, 8]
+    assert one("negative-rank").ranks[0, 0] == 0
+    handicap = one("fox-handicap-in-second-node", "go19")
+    assert handicap.setups is not None
+    assert (handicap.setups.sum(), handicap.first_to_play[0]) == (3, 1)
+    passes = one("three-passes").moves_of(0) == PASS
+    assert passes[-2:].all() and not passes[-3]
+
+
+SETS = {  # games in the file, board moves in it (all games less those held back)
+    "pro9": (453, 22_767 - 1_979),
+    "goquest9": (3_110, 185_898 - 19_086),
+    "goquest9-noresult": (6_201, 304_011 - 29_997),
+    "ogs9-handicap": (877, None),
+    "ogs9-strong": (29_041, 1_606_992 - 160_420),
+    "ogs9-mid": (55_401, 3_066_885 - 308_794),
+    "ogs9-weak": (17_258, 947_623 - 98_125),
+    "ogs9-unranked": (4_886, None),
+    "fox19": (3_329, None),
+    "fox19-nokomi": (13_253, None),
+}
+SMALL = ("pro9", "goquest9", "ogs9-handicap")
+
+
+def check_set(name: str) -> None:
+    """The set imports whole, with the numbers of its README."""
+    game = "go19" if name.startswith("fox19") else "go9"
+    table, report = import_records(RECORDS / name / f"{name}.zip", game)
+    table.validate()
+    games, moves = SETS[name]
+    assert (len(table), report.kept, report.read, report.dropped) == (games, games, games, {})
+    if moves is not None:
+        assert (table.moves != get_game(game).points).sum() == moves
+    share = len(split_by_hash(table)[1]) / games
+    assert abs(share - 0.1) < 5 * math.sqrt(0.09 / games)
+
+
+@needs_records
+@pytest.mark.parametrize("name", SMALL)
+def test_small_sets_import_whole(name: str) -> None:
+    check_set(name)
+
+
+@needs_records
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(SETS) - set(SMALL)))
+def test_large_sets_import_whole(name: str) -> None:
+    check_set(name)
+
+
+@needs_records
+@pytest.mark.slow
+def test_import_is_fast() -> None:
+    import_records(RECORDS / "ogs9-handicap" / "ogs9-handicap.zip")  # compiles the kernels
+    start = time.process_time()
+    table, _ = import_records(RECORDS / "ogs9-strong" / "ogs9-strong.zip")
+    assert len(table) / (time.process_time() - start) > 5_000
