@@ -7,6 +7,7 @@ passes a training sample; cache hits are free and rating games are never charged
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -88,16 +89,23 @@ class Ledger:
     def append(self, phase: Phase, **amounts: float) -> None:
         """Add one row and force it to disk before the totals show it.
 
-        Raises ValueError for an amount that `Totals` does not have.
+        Raises ValueError for an amount that `Totals` does not have, and UserError, with the file
+        as it was, if it cannot be written.
         """
         unknown = set(amounts) - _AMOUNTS
         if unknown:
             raise ValueError(f"the ledger has no amount {sorted(unknown)[0]!r}")
         row = {"format": FORMAT, "time": round(time.time(), 3), "phase": phase, **amounts}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, size)
+            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
         self.totals = self.totals.plus(amounts)
 
 

@@ -26,11 +26,15 @@ class Stop:
 
     def now(self) -> bool:
         """Whether to stop at once (deadline or Ctrl-C); cheap."""
-        if not self.event.is_set() and self.minutes is not None:
-            if time.monotonic() - self.started >= self.minutes * 60:
-                self.reason = "time is up"
-                self.event.set()
+        if not self.event.is_set() and self.overdue():
+            self.reason = "time is up"
+            self.event.set()
         return self.event.is_set()
+
+    def overdue(self) -> bool:
+        """Whether the minutes of this call are over."""
+        elapsed = time.monotonic() - self.started
+        return self.minutes is not None and elapsed >= self.minutes * 60
 
     def reached(self, totals: Totals) -> bool:
         """Whether to stop after an iteration that brought the run to `totals`."""

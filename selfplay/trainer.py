@@ -68,6 +68,8 @@ class Trainer:
         self.workers = default_workers(self.device, config.workers, config.selfplay.games)
         self.actors = self._make_actors(network)
         self.raw_rate = 0.0
+        self.share_before = 0.0
+        self.losses: dict[str, float] = {}
         state = run.load_state(info)
         if state is not None and info.meta.get("stage") == "selfplay":
             self._load_state(state)
@@ -125,7 +127,7 @@ class Trainer:
                 apart = path.with_suffix(".damaged")
                 path.rename(apart)
                 self.line.say(f"{error}; set apart as {apart.name}")
-            if sum(table.positions for table in tables) >= wanted:
+            if sum(int((table.weights > 0).sum()) for table in tables) >= wanted:
                 break
         for table in reversed(tables):
             self.window.add(table, wanted)
@@ -248,17 +250,13 @@ class Trainer:
         rate = evaluations / seconds
         calls = sum(actor.steps for actor in self.actors) - steps
         share = f" ({rate / self.raw_rate:.0%} of raw)" if self.raw_rate else ""
-        self.status = f"{si(rate)} evals/s{share} batch {evaluations / max(calls, 1):.0f}"
+        status = f"{si(rate)} evals/s{share} batch {evaluations / max(calls, 1):.0f}"
         totals = self.ledger.totals
         self.line.show(
-            f"{self.run.name} #{self.step + 1} | {totals.games} games | {self.status} | "
+            f"{self.run.name} #{self.step + 1} | {totals.games} games | {status} | "
             f"window {si(self.window.rows)} ({si(self.window.bytes)}B) | {self._losses()} | "
             f"{si(totals.flops)}FLOP {stop.left(totals, self.share_before)}"
         )
-
-    losses: dict[str, float] = {}
-    status = ""
-    share_before = 0.0
 
     def _losses(self) -> str:
         heads = {head: loss for head, loss in self.losses.items() if head != "gradient_norm"}

@@ -214,10 +214,11 @@ class Imitation:
         rate = samples / max(1e-9, time.monotonic() - since)
         elapsed = time.monotonic() - stop.started
         left = clock(elapsed * (1 - share) / share) if share > 0.01 else "?"
+        flops = self.ledger.totals.flops + TRAIN_FORWARDS * self.flops * samples
         heads = " ".join(f"{k} {v:.3f}" for k, v in shown.items() if k != "gradient_norm")
         self.line.show(
             f"{self.run.name} imitation | step {self.learner.steps} | epoch {self.epochs:.2f} | "
-            f"{si(rate)} samples/s | loss {heads} | {si(self.ledger.totals.flops)}FLOP | {left} left"
+            f"{si(rate)} samples/s | loss {heads} | {si(flops)}FLOP | {left} left"
         )
 
 

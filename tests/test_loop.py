@@ -1,0 +1,234 @@
+"""Self-play training as a whole: it learns, resumes exactly, and fails aloud."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ghostgo.data.ledger import read_ledger
+from ghostgo.data.run import Run, load_network
+from ghostgo.data.shards import read_shard
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import play_one
+from ghostgo.engine.games.registry import get_game
+from ghostgo.selfplay.budget import Stop
+from ghostgo.selfplay.learner import LearnerConfig, NotANumber
+from ghostgo.selfplay.loop import open_run, run_selfplay
+from ghostgo.selfplay.monitor import LiveLine
+from ghostgo.selfplay.trainer import Trainer
+
+SMALL = """
+network = "b1c8"
+workers = {workers}
+[selfplay]
+games = 8
+visits = 4
+positions_per_iteration = 60
+window_start = 150
+samples_per_position = 2.0
+[search]
+root = "{root}"
+[learner]
+batch_size = 16
+"""
+
+
+def quiet() -> LiveLine:
+    return LiveLine(io.StringIO())
+
+
+def small_config(tmp_path: Path, workers: int = 1, root: str = "gumbel") -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL.format(workers=workers, root=root))
+    return path
+
+
+def trainer(tmp_path: Path, name: str, game: str = "tic_tac_toe", **config: Any) -> Trainer:
+    folder = tmp_path / "runs"
+    exists = (folder / name).exists()
+    run, made, _ = open_run(
+        name, folder, game=game, preset=None, start=None, seed=None if exists else 5,
+        config_file=None if exists else small_config(tmp_path, **config), workers=None,
+    )  # fmt: skip
+    return Trainer(run, made, quiet())
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return load_network(run.latest().path).state_dict()
+
+
+@pytest.mark.parametrize("game", ["tic_tac_toe", "go5"])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, game: str) -> None:
+    whole = trainer(tmp_path, "whole", game)
+    for _ in range(5):
+        whole.iterate(Stop())
+    parts = trainer(tmp_path, "parts", game)
+    for i in range(5):
+        if i in (2, 3):
+            parts = trainer(tmp_path, "parts", game)
+        parts.iterate(Stop())
+    assert whole.ledger.totals.games == parts.ledger.totals.games > 0
+    for name in ("000001.h5", "000005.h5"):
+        one, other = (read_shard(t.run.shards / name) for t in (whole, parts))
+        assert (one.moves == other.moves).all()
+    first, second = weights(whole.run), weights(parts.run)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_workers_play_the_same_games_whoever_is_faster(tmp_path: Path) -> None:
+    shards = []
+    for name in ("a", "b"):
+        run = trainer(tmp_path, name, workers=3)
+        run.iterate(Stop())
+        shards.append(read_shard(run.run.shards / "000001.h5"))
+    assert (shards[0].moves == shards[1].moves).all()
+    assert shards[0].positions >= 60
+
+
+@pytest.mark.parametrize("root", ["gumbel", "puct"])
+def test_recorded_games_are_legal_and_scored(tmp_path: Path, root: str) -> None:
+    run = trainer(tmp_path, "r", "go5", root=root)
+    run.iterate(Stop())
+    table = read_shard(run.run.shards / "000001.h5")
+    game = get_game("go5")
+    assert table.policies is not None and table.values is not None
+    assert np.allclose(table.policies.astype(np.float32).sum(axis=1), 1, atol=2e-3)
+    for g in range(len(table)):
+        state = game.new_states(1)
+        for k, action in enumerate(table.moves_of(g)):
+            legal = game.legal_actions(state[0])
+            assert action in legal
+            policy = table.policies[int(table.offsets[g]) + k]
+            assert set(np.flatnonzero(policy)) <= set(legal.tolist())
+            play_one(state[0], int(action))
+        assert state[0].done
+    totals = run.ledger.totals
+    assert totals.games == len(table) and totals.positions == table.positions
+    assert totals.selfplay_flops == totals.evaluations * run.flops
+    assert totals.training_flops == pytest.approx(3 * run.flops * totals.samples)
+
+
+def test_budgets_stop_the_run_and_the_same_call_goes_on(tmp_path: Path) -> None:
+    config, root = small_config(tmp_path), tmp_path / "runs"
+    options: dict[str, Any] = {"root": root, "line": quiet()}
+    first = run_selfplay("r", game="tic_tac_toe", games=20, config_file=config, seed=1, **options)
+    assert first.totals.games >= 20
+    again = run_selfplay("r", games=20, **options)
+    assert again.step == first.step, "the budget was spent already"
+    more = run_selfplay("r", flops=first.totals.flops * 1.5, **options)
+    assert more.totals.flops >= first.totals.flops * 1.5
+    phases = [row["phase"] for row in read_ledger(root / "r" / "ledger.jsonl")]
+    assert phases == ["selfplay", "training"] * more.step
+
+
+def test_from_starts_at_the_weights_and_charges_what_they_cost(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    options: dict[str, Any] = {"root": root, "line": quiet()}
+    config = small_config(tmp_path)
+    first = run_selfplay("one", game="tic_tac_toe", games=10, config_file=config, **options)
+    second = run_selfplay("two", start="one", games=1, **options)
+    start = Run.open(root / "two").checkpoints()[0]
+    assert start.meta["from"] == first.meta["sha256"]
+    assert start.meta["sha256"] == first.meta["sha256"]
+    assert start.totals.flops == first.totals.flops
+    assert second.totals.flops >= first.totals.flops
+    with pytest.raises(UserError, match="plays tic_tac_toe, not go5"):
+        run_selfplay("three", start="one", game="go5", **options)
+    assert not (root / "three").exists()
+
+
+def test_contradicting_a_runs_config_is_refused(tmp_path: Path) -> None:
+    root, config = tmp_path / "runs", small_config(tmp_path)
+    options: dict[str, Any] = {"root": root, "line": quiet()}
+    run_selfplay("r", game="tic_tac_toe", games=1, config_file=config, **options)
+    for wrong in ({"game": "go5"}, {"seed": 99}, {"preset": "gpu"}, {"config_file": config}):
+        with pytest.raises(UserError, match="use another --run"):
+            run_selfplay("r", **wrong, **options)
+    with Run.open(root / "r").lock(), pytest.raises(UserError, match="another process"):
+        run_selfplay("r", **options)
+
+
+def test_a_workers_exception_reaches_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(tmp_path, "r", workers=2)
+
+    def broken(n: int) -> None:
+        raise ZeroDivisionError(f"in {threading.current_thread().name}")
+
+    monkeypatch.setattr(run.actors[1].evaluator, "evaluate", broken)
+    with pytest.raises(ZeroDivisionError, match="in ThreadPool"):
+        run.iterate(Stop())
+    assert run.run.latest().step == 0
+
+
+def test_a_loss_that_is_no_number_stops_before_the_weights_change(tmp_path: Path) -> None:
+    run = trainer(tmp_path, "r")
+    run.iterate(Stop())
+    batch = run.window.sample(16, np.random.default_rng(0))
+    batch.policy[3, 0] = np.inf
+    before = {key: value.clone() for key, value in run.learner.network.state_dict().items()}
+    with pytest.raises(NotANumber, match="loss of policy"):
+        run.learner.step(batch)
+    for key, value in run.learner.network.named_parameters():
+        assert torch.equal(value, before[key])
+
+
+def test_a_damaged_shard_is_set_apart_and_named(tmp_path: Path) -> None:
+    run = trainer(tmp_path, "r")
+    for _ in range(2):
+        run.iterate(Stop())
+    shard = run.run.shards / "000001.h5"
+    shard.write_bytes(shard.read_bytes()[:200])
+    out = io.StringIO()
+    again = Trainer(run.run, run.config, LiveLine(out))
+    assert "000001.h5" in out.getvalue() and "set apart" in out.getvalue()
+    assert (run.run.shards / "000001.damaged").exists()
+    assert again.window.tables == 1
+    again.iterate(Stop())
+    assert (run.run.shards / "000003.h5").exists(), "a number was used twice"
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, config = tmp_path / "runs", small_config(tmp_path)
+    options: dict[str, Any] = {"root": root, "line": quiet()}
+    run_selfplay("r", game="tic_tac_toe", games=20, config_file=config, **options)
+    before = {p: p.read_bytes() for p in (root / "r").rglob("*.h5")}
+    step = Run.open(root / "r").latest().step
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ghostgo.data.shards.os.fsync", full)
+        with pytest.raises(UserError, match="disk is full"):
+            run_selfplay("r", games=60, **options)
+    assert Run.open(root / "r").latest().step == step
+    assert all(p.read_bytes() == content for p, content in before.items())
+    assert run_selfplay("r", games=60, **options).totals.games >= 60
+
+
+def test_learner_overfits_one_batch(tmp_path: Path) -> None:
+    """The losses can all be driven down: gradients reach every head."""
+    run = trainer(tmp_path, "r", "go5")
+    run.iterate(Stop())
+    batch = run.window.rows_batch(np.arange(32))
+    config = LearnerConfig(learning_rate=1e-2, warmup_steps=5)
+    learner = type(run.learner)(run.learner.network, config)
+    first = learner.step(batch)
+    for _ in range(80):
+        last = learner.step(batch)
+    entropy = -(batch.policy * np.log(np.maximum(batch.policy, 1e-9))).sum(axis=1).mean()
+    assert last["policy"] - entropy < 0.5 * (first["policy"] - entropy)
+    for head in ("value", "ownership", "score"):
+        assert last[head] < 0.5 * first[head], head

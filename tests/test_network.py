@@ -1,0 +1,141 @@
+"""Network, fused inference and evaluator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ghostgo.engine import fused
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.evaluator import choose_backend, choose_device, make_evaluator
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import Network, NetworkConfig, count_flops, expected_value
+
+
+def lively(name: str, preset: str = "b3c32", seed: int = 0) -> Network:
+    """A network whose weights and statistics are far from their start, so that errors show."""
+    torch.manual_seed(seed)
+    network = Network(get_game(name), NetworkConfig.preset(preset)).eval()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.7, 1.3)
+                module.bias.uniform_(-0.2, 0.2)
+                module.running_mean.uniform_(-0.2, 0.2)  # type: ignore[union-attr]
+                module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+            elif isinstance(module, nn.Conv2d | nn.Linear):
+                fan = module.weight[0].numel()
+                module.weight.normal_(0, (1.5 / fan) ** 0.5)
+                if module.bias is not None:
+                    module.bias.normal_(0, 0.1)
+    return network
+
+
+def random_bits(game_name: str, rows: int, seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]
+    game = get_game(game_name)
+    rng = np.random.default_rng(seed)
+    ones = rng.random((rows, game.points, game.planes)) < 0.3
+    return (ones * 0x3F80).astype(np.uint16)
+
+
+@pytest.mark.parametrize("name", ["go5", "go7x5", "connect_four"])
+def test_heads_have_their_shapes_and_start_neutral(name: str) -> None:
+    game = get_game(name)
+    network = Network(game, NetworkConfig.preset("b2c16")).eval()
+    out = network(torch.rand(3, game.planes, game.rows, game.cols))
+    assert out["policy"].shape == out["reply"].shape == (3, game.actions)
+    assert out["value"].shape == (3, 3)
+    assert not out["policy"].any() and not out["value"].any()
+    assert ("ownership" in out) == game.has_ownership
+    if game.has_ownership:
+        assert out["ownership"].shape == (3, game.points)
+
+
+def test_one_set_of_weights_serves_every_board_size() -> None:
+    small = lively("go5")
+    large = Network(get_game("go9"), small.config)
+    large.load_state_dict(small.state_dict())
+    out = large.eval()(torch.rand(2, small.game.planes, 9, 9))
+    assert out["policy"].shape == (2, 82)
+
+
+@pytest.mark.parametrize("name", ["go5", "go7x5", "go9", "connect_four"])
+def test_backends_agree_with_float32(name: str) -> None:
+    network = lively(name)
+    game = network.game
+    bits = random_bits(name, 13)
+    x = torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).float()
+    x = x.view(13, game.rows, game.cols, game.planes).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        out = network(x)
+    policy, value = out["policy"].numpy(), expected_value(out["value"]).numpy()
+    backends = {"fp32": 1e-4, "bf16": 0.05}
+    if fused.available()[0]:
+        backends["fused"] = 0.05
+    for backend, tolerance in backends.items():
+        evaluator = make_evaluator(network, 16, "cpu", backend)
+        evaluator.planes[:13] = bits
+        evaluator.evaluate(13)
+        scale = policy.std()
+        assert np.abs(evaluator.policy[:13] - policy).max() < tolerance * 5 * scale, backend
+        assert np.abs(evaluator.value[:13] - value).max() < tolerance, backend
+        assert evaluator.evaluations == 13
+
+
+def test_fused_rows_do_not_depend_on_their_batch() -> None:
+    network = lively("go9")
+    bits = random_bits("go9", 16)
+    one, many = (make_evaluator(network, n, "cpu") for n in (1, 16))
+    many.planes[:] = bits
+    many.evaluate(16)
+    for i in (0, 7, 15):
+        one.planes[0] = bits[i]
+        one.evaluate(1)
+        assert np.abs(one.policy[0] - many.policy[i]).max() < 0.1
+        assert abs(one.value[0] - many.value[i]) < 0.05
+
+
+def test_evaluator_is_a_snapshot_until_loaded_again() -> None:
+    network = lively("go5")
+    evaluator = make_evaluator(network, 8, "cpu")
+    evaluator.planes[:] = random_bits("go5", 8)
+    evaluator.evaluate(8)
+    before = evaluator.policy.copy()
+    with torch.no_grad():
+        network.policy_out.weight.mul_(-1)  # type: ignore[operator,union-attr]
+    evaluator.evaluate(8)
+    assert (evaluator.policy == before).all()
+    evaluator.load(network)
+    evaluator.evaluate(8)
+    assert (evaluator.policy != before).any()
+
+
+def test_broken_weights_are_noticed() -> None:
+    network = lively("go5")
+    with torch.no_grad():
+        network.value_out.bias[0] = float("nan")
+    evaluator = make_evaluator(network, 8, "cpu")
+    with pytest.raises(FloatingPointError, match="not a number"):
+        evaluator.evaluate(8)
+
+
+def test_flops_are_counted_by_hand_for_one_layer() -> None:
+    network = Network(get_game("go9"), NetworkConfig.preset("b4c64"))
+    stem = 2 * 81 * 9 * network.game.planes * 64
+    blocks = 4 * 2 * 2 * 81 * 9 * 64 * 64
+    assert stem + blocks < count_flops(network) < 1.1 * (stem + blocks)
+
+
+def test_names_and_devices_are_refused_in_a_sentence() -> None:
+    for name in ("big", "b0c32", "b2c4", "b2c"):
+        with pytest.raises(UserError, match=r"b4c64"):
+            NetworkConfig.preset(name)
+    assert NetworkConfig.preset("b12c48").name == "b12c48"
+    with pytest.raises(UserError, match="unknown"):
+        choose_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="not available"):
+            choose_device("cuda")
+    assert choose_backend("cpu")[0] in ("fused", "bf16", "fp32")

@@ -1,0 +1,229 @@
+"""Config, ledger and run folder: what is on disk stays right, and what is wrong is named."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from ghostgo.data.config import dump_toml, from_mapping, read_toml
+from ghostgo.data.ledger import Ledger, Totals, read_ledger
+from ghostgo.data.run import Run, find_checkpoint, list_runs, load_network
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import Network, NetworkConfig
+from ghostgo.selfplay.config import PRESETS, RunConfig, make_config
+
+
+def make_run(root: Path, name: str = "r", steps: int = 2) -> Run:
+    network = Network(get_game("tic_tac_toe"), NetworkConfig(1, 8))
+    with Run.creating(root / name, "tic_tac_toe", 0, dump_toml(RunConfig())) as fresh:
+        for step in range(steps):
+            totals = Totals(selfplay_flops=10.0 * step)
+            state = {"x": torch.ones(2) * step}
+            fresh.save_checkpoint(step, network, {"totals": totals.to_dict()}, state)
+    return Run.open(root / name)
+
+
+# -- config ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_config_survives_toml(tmp_path: Path, preset: str) -> None:
+    config = make_config({"selfplay": {"rules": {"komi": 5.5}}}, preset=preset, seed=7)
+    (tmp_path / "c.toml").write_text(dump_toml(config))
+    assert from_mapping(RunConfig, read_toml(tmp_path / "c.toml")) == config
+
+
+def test_given_options_win_over_the_file_and_the_file_over_the_preset() -> None:
+    config = make_config({"seed": 3, "selfplay": {"visits": 5}}, preset="tiny", seed=9)
+    assert config.seed == 9 and config.selfplay.visits == 5
+    assert config.selfplay.games == PRESETS["tiny"]["selfplay"]["games"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sede": 1}, "unknown key 'sede'; did you mean seed"),
+        ({"selfplay": {"visit": 3}}, "did you mean visits"),
+        ({"seed": "one"}, "'one' is not of type int"),
+        ({"seed": True}, "not of type int"),
+        ({"preset": "huge"}, "one of: tiny, cpu, gpu"),
+        ({"search": {"root": "ucb"}}, "not one of: gumbel, puct"),
+        ({"selfplay": 3}, "is not a table"),
+        ({"selfplay": {"visits": 1}}, "at least 2"),
+        ({"selfplay": {"rules": {"komy": 1}}}, "unknown rule 'komy'"),
+        ({"game": "go99"}, "not between 2x2 and 19x19"),
+        ({"game": "chess"}, "unknown"),
+    ],
+)
+def test_wrong_config_is_one_sentence(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        make_config(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_config_file_that_is_no_toml(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("a = = 1")
+    with pytest.raises(UserError, match="is not TOML"):
+        read_toml(tmp_path / "c.toml")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_toml(tmp_path / "missing.toml")
+
+
+# -- ledger ------------------------------------------------------------------------------------
+
+
+def test_ledger_adds_up_and_survives_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger = Ledger(path)
+    ledger.append("imitation", imitation_flops=100.0, samples=10)
+    ledger.append("selfplay", selfplay_flops=7.0, evaluations=3, games=2)
+    with path.open("a") as file:
+        file.write('{"format": 1, "phase": "selfpl')
+    again = Ledger(path)
+    assert again.totals == ledger.totals
+    assert again.totals.flops == 107.0
+    again.append("training", training_flops=1.0)
+    assert [row["phase"] for row in read_ledger(path)] == ["imitation", "selfplay", "training"]
+
+
+def test_ledger_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    with pytest.raises(ValueError, match="joules"):
+        Ledger(path).append("selfplay", joules=1.0)
+    path.write_text('{"format": 9}\n')
+    with pytest.raises(UserError, match="format 9"):
+        Ledger(path)
+    path.write_text('{"format": 1}\nxx\n{"format": 1}\n')
+    with pytest.raises(UserError, match="line 2"):
+        Ledger(path)
+
+
+def test_ledger_on_a_full_disk_keeps_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger = Ledger(path)
+    ledger.append("selfplay", games=2)
+    before = path.read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("ghostgo.data.ledger.os.fsync", full)
+    with pytest.raises(UserError, match="No space left"):
+        ledger.append("selfplay", games=2)
+    assert path.read_bytes() == before and ledger.totals.games == 2
+
+
+# -- run folder --------------------------------------------------------------------------------
+
+
+def test_checkpoints_round_trip_and_are_found_by_name(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=3)
+    assert [info.step for info in run.checkpoints()] == [0, 1, 2]
+    latest = find_checkpoint("r", tmp_path)
+    assert latest.step == 2 and latest.totals.flops == 20 and latest.run == "r"
+    assert find_checkpoint("r@1", tmp_path).step == 1
+    assert find_checkpoint(str(latest.path)).step == 2
+    assert find_checkpoint(str(run.folder)).step == 2
+    state = run.load_state(latest)
+    assert state is not None and (state["x"] == 2).all()
+    assert load_network(latest.path).config == NetworkConfig(1, 8)
+    assert list_runs(tmp_path) == ["r"]
+
+
+def test_prune_keeps_milestones_without_their_state(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=4)
+    run.prune({1})
+    assert [info.step for info in run.checkpoints()] == [1, 3]
+    assert run.load_state(run.checkpoints()[0]) is None
+    assert run.load_state(run.checkpoints()[1]) is not None
+
+
+def test_a_run_that_could_not_be_filled_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), Run.creating(tmp_path / "r", "go5", 0, ""):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    make_run(tmp_path)
+    with (
+        pytest.raises(UserError, match="exists already"),
+        Run.creating(tmp_path / "r", "go5", 0, ""),
+    ):
+        pass
+    assert find_checkpoint("r", tmp_path).step == 1
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    latest = run.latest().path
+    weights = latest / "weights.safetensors"
+    good = weights.read_bytes()
+    weights.write_bytes(good[: len(good) // 2])
+    with pytest.raises(UserError, match="is damaged: its checksum"):
+        load_network(latest)
+    weights.unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        load_network(latest)
+    (latest / "state.pt").write_bytes(b"no state")
+    with pytest.raises(UserError, match=r"state\.pt: is damaged"):
+        run.load_state(run.latest())
+    (latest / "meta.json").write_text("{")
+    with pytest.raises(UserError, match="not JSON"):
+        run.latest()
+
+
+def test_newer_formats_and_other_rules_are_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    meta_file = run.latest().path / "meta.json"
+    meta = json.loads(meta_file.read_text())
+    meta_file.write_text(json.dumps({**meta, "game_version": 99}))
+    with pytest.raises(UserError, match="version 99"):
+        load_network(run.latest().path)
+    meta_file.write_text(json.dumps({**meta, "format": 99}))
+    with pytest.raises(UserError, match="newer ghostgo"):
+        run.latest()
+    (run.folder / "run.json").write_text('{"format": 99}')
+    with pytest.raises(UserError, match="newer ghostgo"):
+        Run.open(run.folder)
+
+
+def test_what_is_no_run_is_refused_with_the_runs_there_are(tmp_path: Path) -> None:
+    make_run(tmp_path, "alpha")
+    with pytest.raises(UserError, match="runs in .*: alpha"):
+        find_checkpoint("beta", tmp_path)
+    with pytest.raises(UserError, match="after @"):
+        find_checkpoint("alpha@x", tmp_path)
+    with pytest.raises(UserError, match="is not a run"):
+        Run.open(tmp_path)
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    with run.lock(), pytest.raises(UserError, match="another process"):
+        run.lock()
+    run.lock().release()
+
+
+def test_full_disk_leaves_older_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path)
+    network = load_network(run.latest().path)
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("ghostgo.data.shards.os.fsync", full)
+    with pytest.raises(UserError, match="disk is full"):
+        run.save_checkpoint(2, network, {"totals": Totals().to_dict()})
+    assert [info.step for info in run.checkpoints()] == [0, 1]
+    assert sorted(p.name for p in (run.folder / "checkpoints").iterdir()) == [
+        "00000000",
+        "00000001",
+    ]
