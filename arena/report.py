@@ -73,7 +73,7 @@ def make_rows(pool: Pool, league: League, ratings: Ratings) -> tuple[Row, ...]:
     rows = []
     for i, rating in enumerate(ratings.ratings):
         seconds, evaluations, move_flops = league.costs[i].per_move()
-        points = [point for point in pool.points if point.entry == i]
+        points: list[CurvePoint | None] = [p for p in pool.points if p.entry == i]
         for point in points or [None]:
             rows.append(
                 Row(

@@ -1,0 +1,197 @@
+"""Ratings and schedule on simulated leagues whose truth is known."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ghostgo.arena.ratings import ELO, GameRow, Ratings, rate
+from ghostgo.arena.schedule import FAR, Member, near_enough, next_pairs, spanning_set
+
+Array = NDArray[np.float64]
+
+
+def play_pair(
+    rng: np.random.Generator, true: Array, a: int, b: int, pair: int, opening: float = 0.0
+) -> list[GameRow]:
+    """Two games, colours swapped; moving first is worth 40 Elo, the opening may favour it more."""
+    games = []
+    for first, second in ((a, b), (b, a)):
+        gap = true[first] - true[second] + 40 + opening
+        p = 1 / (1 + np.exp(-gap / ELO))
+        draw = 0.2 * 2 * min(p, 1 - p)
+        drawn = rng.random()
+        result = 0.5 if drawn < draw else float(drawn < draw / 2 + p)
+        games.append(GameRow(first, second, result, pair))
+    return games
+
+
+def names(k: int) -> list[str]:
+    return [f"p{i}" for i in range(k)]
+
+
+def test_intervals_cover_the_truth() -> None:
+    rng = np.random.default_rng(1)
+    hits, widths = [], []
+    for _ in range(100):
+        true = np.concatenate([[0.0], rng.normal(0, 200, 7)])
+        games = []
+        for pair in range(140):
+            a, b = rng.choice(8, 2, replace=False)
+            games += play_pair(rng, true, int(a), int(b), pair, float(rng.normal(0, 50)))
+        fit = rate(names(8), games)
+        hits += [r.low <= t <= r.high for r, t in zip(fit.ratings[1:], true[1:], strict=True)]
+        widths += [rating.width for rating in fit.ratings[1:]]
+    assert 0.92 <= np.mean(hits) <= 0.985
+    assert 150 < np.mean(widths) < 350
+
+
+def test_the_colour_advantage_is_found() -> None:
+    rng = np.random.default_rng(2)
+    true = np.array([0.0, 100.0, 50.0])
+    games = []
+    for pair in range(600):
+        a, b = rng.choice(3, 2, replace=False)
+        games += play_pair(rng, true, int(a), int(b), pair)
+    fit = rate(names(3), games)
+    assert abs(fit.colour - 40) < 2.5 * fit.colour_error < 60
+    assert np.abs(fit.elo - true).max() < 40
+
+
+def test_errors_are_clustered_by_pair() -> None:
+    """Openings that decide both games of a pair tell less than games do, and the other way round."""
+
+    def both(player_decides: bool) -> list[GameRow]:
+        rows = []
+        for pair in range(50):
+            for first in (0, 1):
+                even = pair % 2 == 0
+                wins = even == (first == 0) if player_decides else even
+                rows.append(GameRow(first, 1 - first, float(wins), pair))
+        return rows
+
+    split, same = both(player_decides=False), both(player_decides=True)
+    tight, loose = rate(names(2), split), rate(names(2), same)
+    assert tight.clustered[1, 1] < 0.1 * tight.covariance[1, 1]
+    assert loose.clustered[1, 1] > 1.5 * loose.covariance[1, 1]
+    assert loose.ratings[1].width > 1.3 * tight.ratings[1].width
+
+
+def test_perfect_separation_stays_finite_and_is_marked() -> None:
+    games = [
+        GameRow(a, b, float(a > b), 4 * i + j)
+        for i in range(5)
+        for j, pair in enumerate(itertools.pairwise(range(5)))
+        for a, b in (pair, pair[::-1])
+    ]
+    fit = rate(names(5), games)
+    assert np.isfinite(fit.elo).all()
+    assert all(np.isfinite([r.low, r.high]).all() for r in fit.ratings)
+    assert (np.diff(fit.elo) > 200).all()
+    assert fit.elo[-1] < 4000
+    assert [rating.mark for rating in fit.ratings] == ["anchor", "", "", "", "unbeaten"]
+    assert rate(names(5), games, anchor=4).ratings[0].mark == "winless"
+
+
+def test_the_anchor_stays_at_zero_and_only_shifts_the_rest() -> None:
+    rng = np.random.default_rng(5)
+    true = np.array([0.0, 80.0, -120.0, 200.0])
+    games = []
+    for pair in range(200):
+        a, b = rng.choice(4, 2, replace=False)
+        games += play_pair(rng, true, int(a), int(b), pair)
+    by_first, by_third = rate(names(4), games, 0), rate(names(4), games, 2)
+    assert by_third.elo[2] == 0 and by_third.ratings[2].width == 0
+    assert np.allclose(by_first.elo - by_first.elo[2], by_third.elo, atol=0.01)
+    assert np.allclose(by_first.difference_error(), by_third.difference_error(), atol=0.5)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_no_games_give_wide_intervals_and_no_crash(k: int) -> None:
+    fit = rate(names(k), [])
+    assert np.isfinite(fit.elo).all()
+    assert all(rating.mark == "unplayed" for rating in fit.ratings[1:])
+    assert all(rating.width > 1000 for rating in fit.ratings[1:])
+
+
+def test_two_leagues_that_never_met_are_held_together_loosely() -> None:
+    games = [
+        GameRow(a, b, float(a < b), n)
+        for n in range(10)
+        for x, y in ((0, 1), (2, 3))
+        for a, b in ((x, y), (y, x))
+    ]
+    fit = rate(names(4), games)
+    assert np.isfinite(fit.elo).all()
+    assert fit.difference_error()[0, 2] > 300
+
+
+def test_the_spanning_set_links_everyone() -> None:
+    members = [Member() for _ in range(3)]
+    members += [Member("a") for _ in range(4)] + [Member("b") for _ in range(5)]
+    pairings = spanning_set(members)
+    reached = {0}
+    for _ in members:
+        reached |= {x for pair in pairings for x in pair if reached & set(pair)}
+    assert reached == set(range(12))
+    assert {(3, 4), (4, 5), (0, 3), (2, 6), (3, 7), (6, 11)} <= set(pairings)
+    assert len(pairings) == len(set(pairings))
+
+
+def league(seed: int, spread: float, pairs: int, planned: bool) -> tuple[Ratings, Array]:
+    """A league of 12 after `pairs` pairs, by the schedule or as a round robin."""
+    rng = np.random.default_rng(seed)
+    true = np.sort(rng.normal(0, spread, 12))
+    true -= true[0]
+    played = np.zeros((12, 12), np.int64)
+    robin = list(itertools.combinations(range(12), 2))
+    games: list[GameRow] = []
+    fit = rate(names(12), games)
+    while played.sum() // 2 < pairs:
+        done = int(played.sum() // 2)
+        chosen = [robin[(done + i) % len(robin)] for i in range(20)]
+        if planned:
+            none = np.zeros_like(played)
+            chosen = next_pairs([Member()] * 12, fit.elo, fit.covariance, played, none, 20)
+        for a, b in chosen:
+            games += play_pair(rng, true, a, b, int(played.sum()))
+            played[a, b] += 1
+            played[b, a] += 1
+        fit = rate(names(12), games)
+    return fit, true
+
+
+def test_the_schedule_needs_far_fewer_games_than_a_round_robin() -> None:
+    def width(pairs: int, planned: bool) -> float:
+        fits = [league(seed, 300, pairs, planned)[0] for seed in range(8)]
+        return float(np.mean([rating.width for fit in fits for rating in fit.ratings[1:]]))
+
+    assert width(200, planned=True) < width(300, planned=False)
+
+
+def test_scheduled_leagues_keep_their_coverage() -> None:
+    hits = []
+    for seed in range(30):
+        fit, true = league(seed, 150, 160, planned=True)
+        hits += [r.low <= t <= r.high for r, t in zip(fit.ratings[1:], true[1:], strict=True)]
+    assert 0.88 <= np.mean(hits) <= 0.995
+
+
+def test_far_pairs_are_left_out_but_no_gap_stays_open() -> None:
+    elo = np.array([0.0, 100.0, 1500.0, 1600.0])
+    near = near_enough(elo, np.diag([0.0, 100.0, 100.0, 100.0]))
+    assert near[0, 1] and near[2, 3] and near[1, 2]
+    assert not near[0, 2] and not near[0, 3] and not near[0, 0]
+    assert elo[2] - elo[1] > FAR
+
+
+def test_a_sequential_player_gets_one_block_at_a_time() -> None:
+    members = [Member(), Member(), Member(sequential=True)]
+    played = np.full((3, 3), 9)
+    none = np.zeros((3, 3), np.int64)
+    chosen = next_pairs(members, np.zeros(3), np.diag([0.0, 1e2, 1e6]), played, none, 20)
+    assert len(chosen) == 20
+    assert sum(2 in pair for pair in chosen) == 2
