@@ -64,6 +64,20 @@ root_option = click.option(
 minutes_option = click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so many minutes."
 )
+flops_option = click.option(
+    "--flops",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop when the run has cost so many FLOPs in all, such as 1e15.",
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), help="Seed of a new run.  [default: 0]"
+)
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="TOML file of settings; options given here win.",
+)
 visits_option = click.option(
     "--visits",
     type=click.IntRange(min=1),
@@ -95,16 +109,11 @@ def cli() -> None:
 @preset_option
 @click.option("--from", "start", metavar="PRIOR|RUN", help="Start from this run's newest network.")
 @minutes_option
-@click.option("--flops", type=click.FloatRange(min=0, min_open=True), help="Stop at these FLOPs.")
-@click.option("--games", type=click.IntRange(min=1), help="Stop after so many finished games.")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of a new run.  [default: 0]")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="TOML file of settings; options given here win.",
-)
-@click.option("--workers", type=click.IntRange(min=1), help="Self-play processes or threads.")
+@flops_option
+@click.option("--games", type=click.IntRange(min=1), help="Stop at so many finished games.")
+@seed_option
+@config_option
+@click.option("--workers", type=click.IntRange(min=1), help="Threads that play.")
 @root_option
 def selfplay(**options: Any) -> None:
     """Train a run by self-play; the same command again resumes it."""
@@ -118,17 +127,28 @@ def selfplay(**options: Any) -> None:
     "--records",
     type=click.Path(path_type=Path),
     multiple=True,
-    required=True,
-    help="SGF file, folder, .zip or .sgfs; may be given several times.",
+    help="SGF file, folder, .zip or .sgfs; may be given several times, and not when resuming.",
 )
 @click.option("--run", default="warm", show_default=True, help="Name of the run that is started.")
-@minutes_option
 @game_option
 @preset_option
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of a new run.  [default: 0]")
+@minutes_option
+@flops_option
+@click.option(
+    "--epochs", type=click.FloatRange(min=0, min_open=True), help="Stop after so many passes."
+)
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0, 0.5, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of games kept back to judge the prior.",
+)
+@seed_option
+@config_option
 @root_option
 def warmstart(**options: Any) -> None:
-    """Imitate game records, and start a run from the result."""
+    """Imitate game records and start a run from the result."""
     from ghostgo.warmstart.imitate import run_warmstart
 
     run_warmstart(**options)
@@ -136,31 +156,42 @@ def warmstart(**options: Any) -> None:
 
 @cli.command()
 @click.option("--a", default="scratch", show_default=True, help="First run: all its checkpoints.")
-@click.option("--b", default="warm", show_default=True, help="Second run: all its checkpoints.")
-@visits_option
-@click.option("--games", type=click.IntRange(min=1), help="Stop after so many games.")
+@click.option("--b", default="warm", show_default=True, help="Second run; '' for none.")
+@click.option(
+    "--visits",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Search visits a move, for every network.",
+)
+@click.option("--games", type=click.IntRange(min=1), help="Stop at so many games in all.")
 @minutes_option
+@click.option(
+    "--width",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop at a mean interval of so many Elo.",
+)
 @click.option(
     "--player",
     "players",
     multiple=True,
     callback=_pairs,
     metavar="NAME=SPEC",
-    help="One more player: random, mcts:1000, a RUN@STEP, or a GTP engine's command line.",
+    help="One more player: RUN@STEP, mcts:1000, or gtp: and an engine's command line.",
 )
+@click.option("--anchor", default="random", show_default=True, help="The player whose rating is 0.")
+@game_option
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the openings."
 )
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs/arena"),
-    show_default=True,
-    help="Folder of the game ledger, the table and the plots.",
+    help="Folder of the game ledger, the table and the plots.  [default: arena, below --root]",
 )
 @root_option
 def arena(**options: Any) -> None:
-    """Rate the checkpoints of two runs against each other and fixed anchors."""
+    """Rate two runs' checkpoints, by games, against fixed anchors."""
     from ghostgo.arena.tournament import run_arena
 
     run_arena(**options)
@@ -183,9 +214,10 @@ def arena(**options: Any) -> None:
 )
 @root_option
 def play(**options: Any) -> None:
-    """Play against RUN (or RUN@STEP, mcts:1000, random) in the terminal.
+    """Play a game in the terminal.
 
-    Without RUN: the newest run in ./runs.
+    RUN is a run's name, RUN@STEP, mcts:1000 (plain search, no training needed), capture or random;
+    the newest run if not given.
     """
     from ghostgo.terminal import play
 
@@ -211,7 +243,11 @@ def play(**options: Any) -> None:
 )
 @root_option
 def gtp(**options: Any) -> None:
-    """Serve RUN (or RUN@STEP, mcts:1000, random) by the Go Text Protocol, version 2."""
+    """Serve a bot by the Go Text Protocol, version 2.
+
+    RUN is a run's name, RUN@STEP, mcts:1000 (plain search, no training needed), capture or random;
+    the newest run if not given.
+    """
     from ghostgo.gtp import serve
 
     serve(**options)
@@ -221,7 +257,7 @@ def gtp(**options: Any) -> None:
 @click.option("--clear-cache", is_flag=True, help="Delete the compiled kernels of all versions.")
 @root_option
 def doctor(**options: Any) -> None:
-    """Say what is installed, what will be used and why, and what is missing."""
+    """Say what is installed, what will be used, and why."""
     from ghostgo.doctor import report
 
     report(**options)

@@ -17,7 +17,7 @@ from ghostgo import __version__
 from ghostgo.engine import jit
 from ghostgo.engine.errors import UserError
 
-PACKAGES = ("numpy", "numba", "torch", "h5py", "scipy", "safetensors", "matplotlib", "tensorboard")
+PACKAGES = ("numpy", "numba", "torch", "h5py", "safetensors", "matplotlib", "tensorboard")
 CPU_FEATURES = ("avx2", "avx512f", "avx512bf16", "amx-bf16", "neon", "bf16")
 GIGABYTE = 1e9
 

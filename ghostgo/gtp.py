@@ -20,6 +20,7 @@ from typing import IO
 from ghostgo import __version__
 from ghostgo.board import render
 from ghostgo.bot import Bot, make_bot
+from ghostgo.data import sgf
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import KO_RULES, MAX_SIZE, MIN_SIZE
 from ghostgo.engine.games.registry import get_game
@@ -270,6 +271,37 @@ class Engine:
         self.session.place_handicap([self._action(text) for text in arguments])
         return ""
 
+    @command("loadsgf")
+    def _loadsgf(self, arguments: list[str]) -> str:
+        if not arguments:
+            raise GtpError("syntax error")
+        stop = _number(arguments[1]) - 1 if len(arguments) > 1 else None
+        before = self.bot, self.session, self.komi
+        try:
+            self._load(Path(arguments[0]), stop)
+        except (OSError, UserError, GtpError) as error:
+            self.bot, self.session, self.komi = before
+            raise GtpError(f"cannot load file: {error}") from error
+        return ""
+
+    def _load(self, path: Path, stop: int | None) -> None:
+        """Set the main line of a file's first game up, before move number `stop` + 1."""
+        record = next(sgf.parse_games(path.read_bytes()), None)
+        size = sgf.parse_size(record.raw(b"SZ")) if record else None
+        if record is None or size is None or size[0] != size[1]:
+            raise GtpError("no game of Go on a square board")
+        komi = sgf.parse_komi(record.raw(b"KM"))
+        self._boardsize([str(size[0])])
+        if komi is not None and not math.isnan(komi):
+            self._komi([str(komi)])
+        stones = record.stones(*size)
+        white_first = record.raw(b"PL").upper().startswith(b"W") or record.colours[:1] == [b"W"]
+        if stones or white_first:
+            self.session.set_up(stones, int(white_first))
+        moves = zip(record.colours, record.actions(*size), strict=True)
+        for colour, action in list(moves)[:stop]:
+            self.session.play(action, 0 if colour == b"B" else 1)
+
     @command("time_settings")
     def _time_settings(self, arguments: list[str]) -> str:
         if len(arguments) != 3:
@@ -296,7 +328,7 @@ class Engine:
     def _set_rule(self, arguments: list[str]) -> str:
         if len(arguments) != 2:
             raise GtpError("syntax error")
-        if self.session.moves or self.session.setup is not None:
+        if self.session.moves or self.session.setup:
             raise GtpError("board not empty")
         name, value = arguments[0].lower(), arguments[1].lower()
         if name == "ko" and value in KO_RULES:

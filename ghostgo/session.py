@@ -48,8 +48,8 @@ class Session:
         self.rules: dict[str, Any] = {**game.rules, **(rules or {})}
         self.moves: list[tuple[int, int]] = []
         """(player, action) of each move so far."""
-        self.setup: NDArray[np.int8] | None = None
-        """Handicap stones (P,), 1 first player's, -1 second's."""
+        self.setup: dict[int, int] = {}
+        """Stones that stood there from the start, by point: 1 first player's, -1 second's."""
         self.resigned: int | None = None
         """The player who resigned."""
         self._states: list[States] = [game.new_states(1, self.rules)]
@@ -185,14 +185,22 @@ class Session:
         Raises UserError if the board is not empty, or a point is given twice or is a pass.
         """
         points = set(actions)
-        if self.moves or self.setup is not None:
+        if self.moves or self.setup:
             raise UserError("board not empty")
         if len(points) != len(actions) or not points or self.game.points in points:
             raise UserError("bad vertex list")
-        stones = np.zeros(self.game.points, np.int8)
-        stones[actions] = 1
-        self._states = [self._from_stones(stones, 1)]
-        self.setup = stones
+        self.set_up(dict.fromkeys(actions, 1), to_play=1)
+
+    def set_up(self, stones: Mapping[int, int], to_play: int) -> None:
+        """Start afresh from these stones by point, 1 first player's and -1 second's (Go only).
+
+        Raises UserError, changing nothing, if a chain would have no liberty.
+        """
+        board = np.zeros(self.game.points, np.int8)
+        board[list(stones)] = list(stones.values())
+        self._states = [self._from_stones(board, to_play)]
+        self._states[0].captures[:] = 0
+        self.moves, self.setup, self.resigned = [], dict(stones), None
 
     @property
     def has_score(self) -> bool:

@@ -47,6 +47,6 @@ def untrained_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("runs")
     torch.manual_seed(1)
     network = Network(get_game("go9"), NetworkConfig.preset("b1c16"))
-    run = Run.create(root / "fresh", "go9", seed=1, config="")
-    run.save_checkpoint(3, network, {"totals": {}})
+    with Run.creating(root / "fresh", "go9", seed=1, config="") as run:
+        run.save_checkpoint(3, network, {"totals": {}})
     return root

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import inspect
+import json
+import shutil
 import subprocess
 import sys
 import time
@@ -53,8 +55,12 @@ def test_help_is_quick_and_imports_nothing_heavy(ghostgo_command: list[str]) -> 
         (["selfplay", "--minutes", "0"], "0.0 is not in the range"),
         (["selfplay", "--games", "few"], "'few' is not a valid integer"),
         (["selfplay", "--seed"], "requires an argument"),
-        (["warmstart"], "Missing option '--records'"),
+        (["warmstart"], "no records given: --records PATH"),
+        (["warmstart", "--records", "nowhere.zip"], "nowhere.zip"),
         (["arena", "--player", "gnugo"], "'gnugo' is not NAME=SPEC"),
+        (["arena"], "'scratch' is not a run in runs: ghostgo selfplay --run scratch makes one"),
+        (["selfplay", "--config", "nowhere.toml"], "nowhere.toml: cannot be read"),
+        (["selfplay", "--from", "nobody"], "'nobody' is neither a run nor a checkpoint"),
         (["play", "nobody"], "'nobody' is neither a run nor a checkpoint"),
         (["play"], "no trained run in runs: make one with `ghostgo selfplay --minutes 10`"),
         (["play", "mcts:many"], "mcts:N takes a number"),
@@ -80,7 +86,46 @@ def test_bad_input_is_one_line_and_code_2(
     assert out == ""
     assert err.startswith("ghostgo: ") and err.count("\n") == 1 and err.endswith("\n")
     assert complaint in err
-    assert list(tmp_path.iterdir()) == [], "a refused command leaves nothing behind"
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert set(left) <= {"lock"}, "a refused command leaves nothing behind"
+
+
+def _truncate_weights(folder: Path) -> None:
+    file = folder / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def _garble_meta(folder: Path) -> None:
+    (folder / "meta.json").write_bytes(b"\x00\xff{")
+
+
+def _raise_format(folder: Path) -> None:
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps({**meta, "format": 99}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (_truncate_weights, "is damaged"),
+        (_garble_meta, "is damaged"),
+        (_raise_format, "use a newer ghostgo"),
+    ],
+)
+def test_a_damaged_or_newer_checkpoint_is_one_line(
+    damage: Callable[[Path], None],
+    complaint: str,
+    untrained_runs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = tmp_path / "runs"
+    shutil.copytree(untrained_runs, root)
+    (checkpoint,) = (root / "fresh" / "checkpoints").iterdir()
+    damage(checkpoint)
+    assert cli.run(["gtp", "fresh", "--root", str(root)]) == cli.EXIT_USER_ERROR
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and complaint in err and checkpoint.name in err
 
 
 def test_the_process_gives_the_same_line_and_code(ghostgo_command: list[str]) -> None:

@@ -98,6 +98,7 @@ class Fixed:
         (["set_free_handicap A1 A1"], "? bad vertex list"),
         (["set_free_handicap A1 pass"], "? bad vertex list"),
         (["set_free_handicap A1"], "? bad vertex list"),
+        (["loadsgf"], "? syntax error"),
         (["time_settings 600 30 1"], "="),
         (["time_settings 600"], "? syntax error"),
         (["time_left b 30 0"], "="),
@@ -174,6 +175,38 @@ def test_showboard_marks_the_last_move(engine: Engine) -> None:
         " 1  . . . . .  1",
         "    A B C D E",
     ]
+
+
+SGF = b"(;GM[1]SZ[5]KM[2.5]AB[bb][cc]AW[dd]PL[W];W[aa];B[ab];W[];B[ba](;W[ee])(;W[cd]))"
+
+
+def test_loadsgf_takes_set_up_stones_komi_and_a_move_number(engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "game.sgf"
+    path.write_bytes(SGF)
+    assert ask(engine, f"loadsgf {path}") == "="
+    assert ask(engine, "get_komi") == "= 2.5"
+    # White's stone on A5 was captured by A4 and B5.
+    assert ask(engine, "final_status_list alive") == "= B5 A4 B4 C3 D2 E1"
+    assert ask(engine, f"loadsgf {path} 2") == "="
+    assert ask(engine, "final_status_list alive") == "= A5 B4 C3 D2"
+    assert "Black to play" in ask(engine, "showboard")
+    assert ask(engine, f"loadsgf {path} 1") == "="
+    assert ask(engine, "final_status_list alive") == "= B4 C3 D2"
+    assert "White to play" in ask(engine, "showboard")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"(;SZ[5];B[aa];W[aa])", b"(;SZ[5];B[zz])", b"(;SZ[30];B[aa])"]
+)
+def test_loadsgf_of_a_bad_file_changes_nothing(
+    engine: Engine, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "bad.sgf"
+    path.write_bytes(content)
+    ask(engine, "play b E5")
+    assert ask(engine, f"loadsgf {path}").startswith("? cannot load file: ")
+    assert ask(engine, f"loadsgf {path}.missing").startswith("? cannot load file: ")
+    assert ask(engine, "final_status_list alive") == "= E5"
 
 
 def test_resignation_is_an_option() -> None:
