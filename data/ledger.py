@@ -13,7 +13,7 @@ import os
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ghostgo.engine.errors import UserError
 
@@ -94,7 +94,7 @@ class Ledger:
         """
         unknown = set(amounts) - _AMOUNTS
         if unknown:
-            raise ValueError(f"the ledger has no amount {sorted(unknown)[0]!r}")
+            raise ValueError(f"the ledger has no amount {min(unknown)!r}")
         row = {"format": FORMAT, "time": round(time.time(), 3), "phase": phase, **amounts}
         size = self.path.stat().st_size if self.path.exists() else 0
         try:
@@ -109,7 +109,7 @@ class Ledger:
         self.totals = self.totals.plus(amounts)
 
 
-def read_ledger(path: Path) -> list[dict[str, float]]:
+def read_ledger(path: Path) -> list[dict[str, Any]]:
     """All complete rows of a ledger file, oldest first; a torn last line is left out.
 
     Raises UserError naming the line if one in the middle is damaged or from a newer format.

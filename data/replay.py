@@ -128,7 +128,7 @@ def start_states(game: Game, table: GameTable) -> tuple[States, NDArray[np.int32
     """The distinct start positions of a table's games, (K,) records, and each game's, (G,) int32."""
     keys: dict[tuple[int, int, bytes], int] = {}
     index = np.zeros(len(table), np.int32)
-    parts = []
+    parts: list[States] = []
     for g in range(len(table)):
         stones = b"" if table.setups is None else table.setups[g].tobytes()
         if not stones.strip(b"\0"):
@@ -228,7 +228,7 @@ class ReplayWindow:
         self._owners.append(table.game_of()[learnable].astype(np.int32))
         while at_most is not None and self.rows - len(self._rows[0]) >= at_most:
             for column in (self._tables, self._rows, self._owners):
-                column.pop(0)  # type: ignore[attr-defined]
+                column.pop(0)
 
     def sample(self, size: int, rng: np.random.Generator) -> Batch:
         """`size` rows drawn with replacement, each under a random symmetry of the board.

@@ -96,7 +96,7 @@ def read_checkpoint(path: Path) -> CheckpointInfo:
     meta = _read_json(path / META)
     missing = {"game", "game_version", "network", "totals", "sha256", "step"} - set(meta)
     if missing:
-        raise UserError(f"{path / META}: is damaged: it has no {sorted(missing)[0]!r}")
+        raise UserError(f"{path / META}: is damaged: it has no {min(missing)!r}")
     return CheckpointInfo(path, int(meta["step"]), meta)
 
 

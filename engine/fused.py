@@ -24,7 +24,7 @@ class FusedConv:
     """A convolution with folded batch norm and optional skip and ReLU, weights packed for oneDNN."""
 
     def __init__(self, conv: nn.Conv2d, relu: bool, shape: tuple[int, int, int, int]) -> None:
-        self.padding = list(conv.padding)  # type: ignore[arg-type]
+        self.padding = list(conv.padding)
         weight = (
             conv.weight.detach().to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
         )
@@ -47,9 +47,10 @@ class FusedConv:
         )  # fmt: skip
 
 
-def _folded(pair: nn.Module) -> nn.Conv2d:
-    conv, norm = pair
-    return fuse_conv_bn_eval(conv.eval(), norm.eval())  # type: ignore[no-any-return]
+def _folded(pair: nn.Sequential) -> nn.Conv2d:
+    conv, norm = pair[0], pair[1]
+    assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    return fuse_conv_bn_eval(conv.eval(), norm.eval())
 
 
 class FusedNetwork:
@@ -77,8 +78,8 @@ class FusedNetwork:
             self.policy_weight = out.weight.detach()[:a].to(bf16)
             self.policy_bias = out.bias.detach()[:a].to(bf16)
         else:
-            self.policy_weight = out.weight.detach()[:1, :, 0, 0].to(bf16)  # type: ignore[index,operator]
-            self.policy_bias = out.bias.detach()[:1].to(bf16)  # type: ignore[index,operator]
+            self.policy_weight = out.weight.detach()[:1, :, 0, 0].to(bf16)  # type: ignore[operator]
+            self.policy_bias = out.bias.detach()[:1].to(bf16)  # type: ignore[operator]
 
     @staticmethod
     def _block(

@@ -120,7 +120,7 @@ class Network(nn.Module):
             self.policy_out, self.pass_out, self.value_out, self.score_out, self.ownership_out
         ):  # fmt: skip
             if head is not None:
-                nn.init.zeros_(head.weight)  # type: ignore[arg-type]
+                nn.init.zeros_(head.weight)
                 nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
     def trunk(self, planes: Tensor) -> Tensor:

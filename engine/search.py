@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +173,7 @@ def _prepare_root(trees: Trees, params: Params, g: int, logits: NDArray[np.float
 
 
 @kernel
-def _sigma(params: Params, most_visits: int, q: float) -> float:
+def _sigma(params: Params, most_visits: int, q: float) -> Any:
     return (params.c_visit + most_visits) * params.c_scale * np.float32(0.5) * (q + 1.0)
 
 

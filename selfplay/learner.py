@@ -143,7 +143,7 @@ class Learner:
         losses = head_losses(out, batch, self.network.game)
         total: Tensor = sum(self.weights[head] * loss for head, loss in losses.items())  # type: ignore[assignment]
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
         if not (torch.isfinite(total) and torch.isfinite(norm)):
             heads = [head for head, loss in losses.items() if not torch.isfinite(loss)]

@@ -74,7 +74,7 @@ class Events:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self.folder))  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(self.folder))
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()

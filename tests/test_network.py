@@ -33,7 +33,7 @@ def lively(name: str, preset: str = "b3c32", seed: int = 0) -> Network:
     return network
 
 
-def random_bits(game_name: str, rows: int, seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]
+def random_bits(game_name: str, rows: int, seed: int = 0) -> np.ndarray:
     game = get_game(game_name)
     rng = np.random.default_rng(seed)
     ones = rng.random((rows, game.points, game.planes)) < 0.3
@@ -104,7 +104,7 @@ def test_evaluator_is_a_snapshot_until_loaded_again() -> None:
     evaluator.evaluate(8)
     before = evaluator.policy.copy()
     with torch.no_grad():
-        network.policy_out.weight.mul_(-1)  # type: ignore[operator,union-attr]
+        network.policy_out.weight.mul_(-1)  # type: ignore[operator]
     evaluator.evaluate(8)
     assert (evaluator.policy == before).all()
     evaluator.load(network)

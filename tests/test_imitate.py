@@ -1,0 +1,130 @@
+"""Imitation: records in, a judged prior and the start of a run out."""
+
+from __future__ import annotations
+
+import io
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ghostgo.data.ledger import Ledger
+from ghostgo.data.run import Run, load_network
+from ghostgo.engine.errors import UserError
+from ghostgo.selfplay.loop import run_selfplay
+from ghostgo.selfplay.monitor import LiveLine
+from ghostgo.warmstart.imitate import run_warmstart
+from ghostgo.warmstart.select import import_records
+from ghostgo.warmstart.teacher import make_records
+
+CONFIG = """
+network = "b1c8"
+workers = 1
+[selfplay]
+games = 8
+visits = 4
+positions_per_iteration = 60
+[learner]
+batch_size = 32
+learning_rate = 0.01
+"""
+HUMAN = Path(__file__).resolve().parent.parent.parent / "shared" / "records" / "pro9"
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("records") / "teacher.sgfs"
+    make_records(path, "go5", games=60, rollouts=30, seed=1)
+    return path
+
+
+def options(tmp_path: Path, out: io.StringIO | None = None) -> dict[str, Any]:
+    config = tmp_path / "c.toml"
+    config.write_text(CONFIG)
+    return {
+        "root": tmp_path / "runs",
+        "line": LiveLine(out or io.StringIO()),
+        "config_file": config,
+    }
+
+
+def test_teacher_games_are_seeded_and_import_whole(records: Path, tmp_path: Path) -> None:
+    table, report = import_records([records], "go5")
+    assert report.dropped.total() == 60 - len(table) <= 5, "only games that are equal may go"
+    again = tmp_path / "again.sgfs"
+    make_records(again, "go5", games=60, rollouts=30, seed=1)
+    assert again.read_bytes() == records.read_bytes()
+    with pytest.raises(UserError, match="name a Go board"):
+        make_records(again, "connect_four")
+    with pytest.raises(UserError, match="no folder"):
+        make_records(tmp_path / "missing" / "x.sgfs", "go5", games=1)
+
+
+def test_a_prior_learns_its_records_and_starts_a_run(records: Path, tmp_path: Path) -> None:
+    out = io.StringIO()
+    info = run_warmstart([records], "warm", game="go5", epochs=25, **options(tmp_path, out))
+    judged = info.meta["held_out"]
+    assert info.meta["done"] and info.meta["games_imitated"] + judged["games"] >= 55
+    # 25 points: chance is 4 % for the first choice and 20 % for the first five.
+    assert judged["top1"] > 0.08 and judged["top5"] > 0.3
+    assert judged["log_loss"] < math.log(26)
+    assert "top-1" in out.getvalue() and "value MSE" in out.getvalue()
+    totals = info.totals
+    assert totals.imitation_flops == totals.flops > 0 and totals.samples > 0
+    # The same call again has nothing to do; self-play goes on from the prior.
+    given = {**options(tmp_path), "config_file": None}
+    assert run_warmstart([records], "warm", **given).step == info.step
+    more = run_selfplay("warm", games=5, **given)
+    assert more.step > info.step and more.totals.imitation_flops == totals.imitation_flops
+    assert more.totals.selfplay_flops > 0
+
+
+def test_interrupted_imitation_goes_on(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ghostgo.warmstart.imitate.SAVE_SECONDS", 0.0)
+    given = options(tmp_path)
+    part = run_warmstart([records], "warm", game="go5", flops=1e8, **given)
+    assert part.meta["done"]
+    # As a kill leaves it: the newest checkpoint is an unfinished one.
+    run = Run.open(tmp_path / "runs" / "warm")
+    shutil.rmtree(part.path)
+    unfinished = run.latest()
+    assert unfinished.meta["done"] is False
+    given["config_file"] = None
+    with pytest.raises(UserError, match="has not finished imitating"):
+        run_selfplay("warm", games=5, **given)
+    spent = Ledger(run.folder / "ledger.jsonl").totals.flops
+    done = run_warmstart((), "warm", flops=2e8, **given)
+    assert done.meta["done"] and done.totals.flops >= spent
+    load_network(done.path)
+
+
+def test_bad_records_leave_no_run(records: Path, tmp_path: Path) -> None:
+    given = options(tmp_path)
+    (tmp_path / "empty.sgf").write_text("not a game")
+    for paths, message in (
+        ([tmp_path / "missing.zip"], "no such file"),
+        ([tmp_path / "empty.sgf"], "holds no go5 game"),
+        ([], "no records given"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run_warmstart(paths, "warm", game="go5", **given)
+        assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+    with pytest.raises(UserError, match="holds no go9 game"):
+        run_warmstart([records], "warm", game="go9", **given)
+    run_selfplay("plain", game="go5", games=1, **given)
+    with pytest.raises(UserError, match="is a self-play run"):
+        run_warmstart([records], "plain", **given)
+
+
+@pytest.mark.skipif(not HUMAN.is_dir(), reason="human records are not beside the checkout")
+def test_human_records_teach_more_than_chance(tmp_path: Path) -> None:
+    given = options(tmp_path)
+    info = run_warmstart([HUMAN], "warm", game="go9", epochs=2, **given)
+    judged = info.meta["held_out"]
+    assert judged["games"] > 20
+    # The most frequent point of each move number reaches 4.6 % on these games, chance 1.9 %.
+    assert judged["top1"] > 0.06
