@@ -1,19 +1,26 @@
-"""Many games in lockstep: whoever has most positions waiting is asked for all of them at once."""
+"""Many games in lockstep: whoever has most positions waiting is asked for all of them at once.
+
+With several workers, as many players are asked at the same time, each in a thread of its own.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from ghostgo.arena.players import RESIGN, Player, PlayerFailed
 from ghostgo.arena.results import GameResult
 from ghostgo.engine.games.game import Game, is_legal_one, outcome_of, play_one, score_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,18 @@ class _Seat:
         return self.task.b if side else self.task.a
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """A player's moves, and what each of them cost."""
+
+    actions: list[int]
+    failure: str
+    """Why it forfeits; empty if it moved."""
+    seconds: float
+    evaluations: float
+    flops: float
+
+
 class Match:
     """Plays pairs of games between `players`, up to `capacity` games at a time.
 
@@ -59,10 +78,12 @@ class Match:
         players: Sequence[Player],
         capacity: int = 128,
         rules: Mapping[str, Any] | None = None,
+        workers: int = 1,
     ) -> None:
         self.game = game
         self.players = players
-        self.rules = rules
+        self._workers = workers
+        self._pool = ThreadPoolExecutor(workers, initializer=one_torch_thread)
         self._states = game.new_states(capacity, rules)
         self._fresh = game.new_states(1, rules)
         self._free = list(range(capacity))
@@ -90,13 +111,24 @@ class Match:
             turns: dict[int, list[_Seat]] = {}
             for seat in self._playing:
                 turns.setdefault(seat.player(self._side(seat)), []).append(seat)
-            left = [player for player in turns if player not in asked]
+            left = sorted(set(turns) - asked, key=lambda number: (-len(turns[number]), number))
             if not left:
                 return finished
-            player = max(left, key=lambda number: len(turns[number]))
-            asked.add(player)
-            for seat, result in self._ask(player, turns[player]):
-                finished += self._finish(seat, result)
+            now = left[: self._workers]
+            asked.update(now)
+            answers = list(self._pool.map(self._ask, now, [turns[number] for number in now]))
+            for number, answer in zip(now, answers, strict=True):
+                for seat, action in zip(turns[number], answer.actions, strict=True):
+                    if result := self._advance(seat, action, answer):
+                        finished += self._finish(seat, result)
+
+    def in_thread(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What `call` gives, in a worker's thread."""
+        return self._pool.submit(call, *args, **kwargs).result()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
 
     def _side(self, seat: _Seat) -> int:
         """Whose turn it is: 0 for player a, 1 for b."""
@@ -126,8 +158,8 @@ class Match:
         for i in (seat.task.a, seat.task.b):
             self.players[i].observe(seat.number, action)
 
-    def _ask(self, number: int, seats: list[_Seat]) -> list[tuple[_Seat, GameResult]]:
-        """One move in each of `seats`; returns the games that this ended."""
+    def _ask(self, number: int, seats: list[_Seat]) -> _Answer:
+        """One move of a player in each of `seats`, which are not changed."""
         player = self.players[number]
         rows = np.array([seat.slot for seat in seats])
         before = (time.perf_counter(), player.evaluations, player.flops)
@@ -139,25 +171,19 @@ class Match:
                 raise
             actions, failure = [RESIGN], str(error)
         after = (time.perf_counter(), player.evaluations, player.flops)
-        seconds, evaluations, flops = (
-            (y - x) / len(seats) for x, y in zip(before, after, strict=True)
+        return _Answer(
+            actions, failure, *((y - x) / len(seats) for x, y in zip(before, after, strict=True))
         )
-        ended = []
-        for seat, action in zip(seats, actions, strict=True):
-            side = self._side(seat)
-            seat.seconds[side] += seconds
-            seat.evaluations[side] += evaluations
-            seat.flops[side] += flops
-            result = self._advance(seat, side, action, failure)
-            if result:
-                ended.append((seat, result))
-        return ended
 
-    def _advance(self, seat: _Seat, side: int, action: int, failure: str) -> GameResult | None:
-        """Play `action`; the result if the game is over now."""
+    def _advance(self, seat: _Seat, action: int, answer: _Answer) -> GameResult | None:
+        """Charge the side to move and play `action`; the result if the game is over now."""
+        side = self._side(seat)
+        seat.seconds[side] += answer.seconds
+        seat.evaluations[side] += answer.evaluations
+        seat.flops[side] += answer.flops
         if action == RESIGN:
-            end = "forfeit" if failure else "resign"
-            return _result(seat, float(side), None, end, failure)
+            end = "forfeit" if answer.failure else "resign"
+            return _result(seat, float(side), None, end, answer.failure)
         state = self._states[seat.slot]
         if not is_legal_one(state, action):
             name = self.players[seat.player(side)].name
@@ -182,6 +208,13 @@ class Match:
             return []
         games = (result, other) if result.first == 0 else (other, result)
         return [(seat.task, games)]
+
+
+def one_torch_thread() -> None:
+    """Let torch compute in the calling thread alone: workers share the cores among themselves."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def game_number(pair: str, first: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,6 +62,7 @@ def run_arena(
     rules: Mapping[str, Any] | None = None,
     seed: int = 0,
     parallel: int = 128,
+    workers: int | None = None,
     device: str = "auto",
     gtp_timeout: float = 60.0,
 ) -> Report:
@@ -71,7 +73,7 @@ def run_arena(
     `minutes` of this call, or at a mean interval of `width` Elo, whichever is first; without any of
     these, at 40 games a player. `players` maps names to specs, `anchors` are specs, both as in
     `ghostgo.arena.pool`; `anchor` is the player whose rating is frozen at 0. At most `parallel`
-    games run at a time. Raises UserError for bad input.
+    games run at a time, in `workers` threads (one a core). Raises UserError for bad input.
     """
     started = time.monotonic()
     out = out or root / "arena"
@@ -88,7 +90,7 @@ def run_arena(
         try:
             limits = _limits(pool, games, minutes, width)
             tournament = Tournament(pool, out, anchor, rules or {}, seed, parallel, started)
-            tournament.play(limits)
+            tournament.play(limits, workers or os.cpu_count() or 1)
             return write_report(out, pool, tournament.league, tournament.ratings)
         finally:
             pool.close()
@@ -141,7 +143,7 @@ class Tournament:
         self.ratings: Ratings = self.league.fit(self._anchor)
         self._openings = Openings(pool.game, seed, rules)
         self._parallel = parallel
-        self._match = Match(pool.game, [entry.player for entry in pool.entries], parallel, rules)
+        self._match: Match
         self._members = [Member(entry.run, entry.player.concurrent == 1) for entry in pool.entries]
         self._flying: dict[str, _Flight] = {}
         self._unfitted = 0
@@ -150,10 +152,12 @@ class Tournament:
         self._started = started
         self._progress = Progress()
 
-    def play(self, limits: Limits) -> None:
+    def play(self, limits: Limits, workers: int) -> None:
         """Play until a limit is reached; an interrupt from the keyboard stops it cleanly."""
         if len(self.pool.entries) < 2:
             return
+        players = [entry.player for entry in self.pool.entries]
+        self._match = Match(self.pool.game, players, self._parallel, self.rules, workers)
         before, begun = len(self.league.rows), time.monotonic()
         with ResultsFile(self.path) as ledger:
             try:
@@ -168,6 +172,8 @@ class Tournament:
                     self._show(limits, before, begun)
             except KeyboardInterrupt:
                 self._progress.say("stopped; the same command goes on from here")
+            finally:
+                self._match.close()
         self._refit(force=True)
 
     def _warm_up(self) -> None:
@@ -175,7 +181,7 @@ class Tournament:
         state = self.pool.game.new_states(1, self.rules)
         for entry in self.pool.entries:
             if entry.player.concurrent > 1:
-                entry.player.choose(state, [0])
+                self._match.in_thread(entry.player.choose, state, [0])
 
     def _over(self, limits: Limits) -> bool:
         if limits.minutes and time.monotonic() - self._started >= limits.minutes * 60:

@@ -1,0 +1,251 @@
+"""Whole tournaments: over runs, resumed, killed, with bad input, and what they write."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ghostgo.arena.report import Report
+from ghostgo.arena.results import read_results
+from ghostgo.arena.tournament import run_arena
+from ghostgo.data.ledger import Totals
+from ghostgo.data.run import Run
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import Network, NetworkConfig
+
+GAME = "tic_tac_toe"
+KILLER = """
+import sys
+from pathlib import Path
+from ghostgo.arena.tournament import run_arena
+run_arena(None, None, game="go5", out=Path(sys.argv[1]), games=60, parallel=16,
+          anchors=("random", "capture", "mcts:20"))
+"""
+
+
+def add_checkpoint(folder: Path, step: int, flops: float, seed: int, game: str = GAME) -> None:
+    """A checkpoint with random weights, in a run made if need be."""
+    if not (folder / "run.json").exists():
+        with Run.creating(folder, game, 0, ""):
+            pass
+    run = Run.open(folder)
+    torch.manual_seed(seed)
+    network = Network(get_game(game), NetworkConfig(1, 8))
+    totals = Totals(selfplay_flops=flops / 2, training_flops=flops / 2)
+    run.save_checkpoint(step, network, {"totals": totals.to_dict()})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Runs `scratch` with three and `warm` with two checkpoints."""
+    for i in range(3):
+        add_checkpoint(tmp_path / "scratch", 10 * i, 1e9 * i, i)
+    for i in range(2):
+        add_checkpoint(tmp_path / "warm", 5 * i, 4e8 + 1e9 * i, 10 + i)
+    return tmp_path
+
+
+def arena(root: Path, games: int = 60, **options: Any) -> Report:
+    given = {"visits": 4, "anchors": ("random", "mcts:20"), "parallel": 32, **options}
+    return run_arena("scratch", "warm", root=root, games=games, **given)
+
+
+def ids(root: Path) -> list[str]:
+    lines = (root / "arena" / "results.jsonl").read_text().splitlines()
+    return [re.findall(r'"pair":"(\w+)"', line)[0] for line in lines]
+
+
+def test_every_checkpoint_and_anchor_is_rated(root: Path) -> None:
+    report = arena(root, games=80)
+    assert {row.name for row in report.rows} == {
+        "random", "mcts20", "scratch@0", "scratch@10", "scratch@20", "warm@0", "warm@5",
+    }  # fmt: skip
+    assert all(row.games >= 4 for row in report.rows)
+    assert next(row.elo for row in report.rows if row.name == "random") == 0
+    elos = [row.elo for row in report.rows]
+    assert elos == sorted(elos, reverse=True)
+    assert [row.flops for row in report.curves()["scratch"]] == [0.0, 1e9, 2e9]
+    results = read_results(root / "arena" / "results.jsonl")
+    assert len(results) == 40
+    nets = [info for pair in results for info in (pair.a, pair.b) if info.kind == "net"]
+    assert all(len(info.settings["sha256"]) == 64 for info in nets)
+    assert all(info.settings["visits"] == 4 for info in nets)
+    spent = [
+        (game.evaluations[side], game.flops[side])
+        for pair in results
+        for game in pair.games
+        for side, info in enumerate((pair.a, pair.b))
+        if info.kind == "net"
+    ]
+    assert all((evaluations > 0) == (flops > 0) for evaluations, flops in spent)
+    assert sum(evaluations for evaluations, _ in spent) > 300
+
+
+def test_the_report_is_whole_and_needs_no_network(root: Path) -> None:
+    report = arena(root, games=40)
+    assert report.png.read_bytes().startswith(b"\x89PNG")
+    page = report.html.read_text()
+    assert not re.search(r"<(script|link)[^>]+(src|href)=", page)
+    body = page.rsplit("<body>", 1)[1]
+    assert "<h1>ghostgo arena, tic_tac_toe: scratch and warm</h1>" in body
+    for row in report.rows:
+        assert f"<td>{row.name}</td>" in body
+        assert f'"player": "{row.name}"' in body
+    with report.csv.open() as file:
+        table = list(csv.DictReader(file))
+    assert [line["player"] for line in table] == [row.name for row in report.rows]
+    warm = next(line for line in table if line["player"] == "warm@5")
+    assert float(warm["flops"]) == pytest.approx(1.4e9)
+
+
+def test_the_same_command_goes_on_and_counts_nothing_twice(root: Path) -> None:
+    first = arena(root, games=40)
+    before = ids(root)
+    again = arena(root, games=40)
+    assert ids(root) == before and len(before) == 20
+    assert [(row.name, row.elo) for row in again.rows] == [
+        (row.name, row.elo) for row in first.rows
+    ]
+    arena(root, games=70)
+    assert ids(root)[:20] == before
+    assert len(ids(root)) == len(set(ids(root))) == 35
+
+
+def test_a_tournament_follows_a_run_that_trains_on(root: Path) -> None:
+    arena(root)
+    add_checkpoint(root / "scratch", 30, 3e9, 30)
+    report = arena(root, games=90)
+    assert "scratch@30" in {row.name for row in report.rows if row.games}
+
+
+def test_a_run_trained_anew_is_a_new_player(root: Path) -> None:
+    arena(root)
+    add_checkpoint(root / "scratch", 0, 0.0, 77)
+    report = arena(root, games=90)
+    labels = [row.name for row in report.rows if row.name.startswith("scratch@0")]
+    assert len(labels) == 2
+
+
+def test_other_visits_are_other_players(root: Path) -> None:
+    arena(root)
+    report = arena(root, games=120, visits=2)
+    assert len(report.rows) == 7 + 5
+    assert sum(row.games for row in report.rows) == 240
+
+
+def test_a_checkpoint_that_two_runs_share_is_one_player(root: Path) -> None:
+    add_checkpoint(root / "warm", 9, 9e9, 2)  # the weights of scratch@20
+    report = arena(root)
+    shared = {row.name: row for row in report.rows if row.name in ("scratch@20", "warm@9")}
+    assert len(shared) == 2
+    assert shared["scratch@20"].elo == shared["warm@9"].elo
+    assert shared["warm@9"].flops == 9e9
+
+
+def test_it_stops_at_a_width_and_at_a_time(root: Path) -> None:
+    report = run_arena(
+        "scratch", None, root=root, visits=2, anchors=("random", "mcts:10"), width=500, parallel=16
+    )
+    widths = [row.high - row.low for row in report.rows if row.mark != "anchor"]
+    assert 300 < sum(widths) / len(widths) <= 500
+    begun = time.monotonic()
+    run_arena("scratch", "warm", root=root, out=root / "timed", visits=2, minutes=0.05)
+    assert time.monotonic() - begun < 20
+
+
+def test_more_players_may_be_given(root: Path) -> None:
+    players = {"fast": "scratch@10:1", "twenty": "mcts:30", "same": "mcts:30"}
+    report = arena(root, players=players)
+    names = {row.name for row in report.rows}
+    assert {"fast", "twenty"} <= names and "same" not in names
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"players": {"x": "nobody"}}, "players are random, capture, mcts:1000"),
+        ({"players": {"random": "mcts:5"}}, "two players are called 'random'"),
+        ({"players": {"x": "capture"}}, "the capture bot plays Go"),
+        ({"players": {"x": "gtp:nothing-like-it"}}, "plays? square Go boards"),
+        ({"game": "go5"}, "one arena rates one game"),
+        ({"anchor": "gnugo"}, "rating anchor 'gnugo' is no player"),
+        ({"rules": {"komi": 3}}, "unknown rule 'komi'"),
+    ],
+)
+def test_bad_input_is_one_sentence(root: Path, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        arena(root, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_and_empty_runs_are_named(root: Path) -> None:
+    with pytest.raises(UserError, match="'nobody' is not a run"):
+        run_arena("scratch", "nobody", root=root)
+    with Run.creating(root / "empty", GAME, 0, ""):
+        pass
+    with pytest.raises(UserError, match="'empty' has no checkpoint yet"):
+        run_arena("empty", None, root=root)
+    with pytest.raises(UserError, match="--game"):
+        run_arena(None, None, root=root)
+
+
+def test_one_folder_holds_one_game_and_one_set_of_rules(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"out": tmp_path, "anchors": ("random", "mcts:5"), "games": 4}
+    run_arena(None, None, game="go5", **options)
+    with pytest.raises(UserError, match="choose another --out"):
+        run_arena(None, None, game=GAME, **options)
+    with pytest.raises(UserError, match="komi"):
+        run_arena(None, None, game="go5", rules={"komi": 5.5}, **options)
+
+
+def pairs_on_disk(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def kill_at(command: Sequence[str], path: Path, lines: int) -> None:
+    """Run `command` and kill it once `path` has more than `lines` lines."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(1200):
+            if pairs_on_disk(path) > lines or process.poll() is not None:
+                break
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_killed_three_times_it_loses_nothing_and_ends_with_the_same_games(tmp_path: Path) -> None:
+    path = tmp_path / "killed" / "results.jsonl"
+    command = [sys.executable, "-c", KILLER, str(path.parent)]
+    reported: list[str] = []
+    for lines in (1, 8, 16):
+        kill_at(command, path, lines)
+        found = [result.pair for result in read_results(path)]
+        assert found[: len(reported)] == reported and len(found) > len(reported)
+        reported = found
+    anchors = ("random", "capture", "mcts:20")
+    options: dict[str, Any] = {"game": "go5", "games": 60, "parallel": 16, "anchors": anchors}
+    report = run_arena(None, None, out=path.parent, **options)
+    results = read_results(path)
+    assert [result.pair for result in results][: len(reported)] == reported
+    assert len(results) == len({result.pair for result in results}) == 30
+    assert sum(row.games for row in report.rows) == 120
+    # A pair that an uninterrupted tournament plays too is the same pair of games there.
+    run_arena(None, None, out=tmp_path / "whole", **options)
+    whole = {result.pair: result for result in read_results(tmp_path / "whole" / "results.jsonl")}
+    both = [result for result in results if result.pair in whole]
+    assert len(both) > 10
+    for result, game in itertools.product(both, (0, 1)):
+        assert result.games[game].moves == whole[result.pair].games[game].moves
