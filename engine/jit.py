@@ -93,7 +93,7 @@ Rng = NDArray[np.uint64]
 def make_rng(seed: np.random.SeedSequence | int) -> Rng:
     """RNG state for kernels, shape (1,) uint64, from a seed or a spawned `SeedSequence`."""
     sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-    return sequence.generate_state(1, np.uint64)
+    return sequence.generate_state(1, np.uint64).astype(np.uint64)
 
 
 @kernel
@@ -113,7 +113,7 @@ def random_unit(rng: Rng) -> float:
 
 
 @kernel
-def random_below(rng: Rng, n: int) -> int:
+def random_below(rng: Rng, n: int) -> Any:
     """An int64 drawn uniformly from 0 .. n-1 (n < 2**31); advances `rng` in place."""
     return np.int64(((random_u64(rng) >> _S32) * np.uint64(n)) >> _S32)
 

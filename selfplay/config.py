@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from ghostgo.data.config import from_mapping, overlay, to_mapping
@@ -27,8 +27,8 @@ class SelfplayConfig:
     """Simulations a move (pgx: 32; Gumbel search learns from as few as 2)."""
     sampled_moves: int = 0
     """With a `puct` root: the first so many moves are drawn by visits. Gumbel roots need none."""
-    positions_per_iteration: int = 8192
-    """New positions between two trainings."""
+    positions_per_iteration: int = 0
+    """New positions between two trainings; 0: 100 for each point of the board, at least 1024."""
     samples_per_position: float = 4.0
     """Training samples a new position (AlphaZero about 1, KataGo up to 4)."""
     window_start: int = 100_000
@@ -85,7 +85,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "selfplay": {
             "games": 128,
             "visits": 16,
-            "positions_per_iteration": 2048,
             "window_start": 30_000,
         },
         "learner": {"batch_size": 128, "learning_rate": 4e-3, "warmup_steps": 50},
@@ -115,4 +114,8 @@ def make_config(file_values: Mapping[str, Any] | None = None, **given: Any) -> R
         raise UserError(f"preset {name!r} is unknown; one of: {', '.join(get_args(Preset))}")
     base = overlay(to_mapping(RunConfig()), {"preset": name, **PRESETS[name]})
     chosen = {key: value for key, value in given.items() if value is not None}
-    return from_mapping(RunConfig, overlay(overlay(base, file_values), chosen)).validated()
+    config = from_mapping(RunConfig, overlay(overlay(base, file_values), chosen))
+    if config.selfplay.positions_per_iteration == 0:
+        derived = max(1024, 100 * get_game(config.game).points)
+        config = replace(config, selfplay=replace(config.selfplay, positions_per_iteration=derived))
+    return config.validated()

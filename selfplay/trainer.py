@@ -150,7 +150,7 @@ class Trainer:
 
     # -- one iteration --------------------------------------------------------------------------
 
-    def measure_raw_rate(self, seconds: float = 1.0) -> None:
+    def measure_raw_rate(self, seconds: float = 0.5) -> None:
         """Evaluations a second of all workers together on full batches, with no search."""
 
         def work(actor: Actor) -> float:

@@ -83,7 +83,7 @@ def _judge(game: Game, node: Node, evaluator: HashEvaluator) -> float:
     legal_mask_of(node.state[0], mask)
     write_planes_of(node.state[0], mask, planes)
     logits, value = evaluator.judge(planes)
-    weights = {a: math.exp(float(logits[a])) for a in np.flatnonzero(mask)}
+    weights = {a: math.exp(float(logits[a])) for a in map(int, np.flatnonzero(mask))}
     total = sum(weights.values())
     node.prior = {a: w / total for a, w in weights.items()}
     return value

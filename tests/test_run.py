@@ -45,6 +45,14 @@ def test_given_options_win_over_the_file_and_the_file_over_the_preset() -> None:
     assert config.selfplay.games == PRESETS["tiny"]["selfplay"]["games"]
 
 
+def test_an_iteration_grows_with_the_board() -> None:
+    sizes = [
+        make_config(game=game).selfplay.positions_per_iteration
+        for game in ("tic_tac_toe", "connect_four", "go9")
+    ]
+    assert sizes == [1024, 4200, 8100]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
