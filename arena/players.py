@@ -22,6 +22,9 @@ from ghostgo.engine.search import SearchConfig, Searcher
 RESIGN = -1
 """What `choose` gives for a player that resigns."""
 UNLIMITED = 1 << 30
+MOST_NODES = 8192
+"""Nodes that a network's trees hold in all, where its batch of games allows: a pool of two dozen
+networks then stays within a few hundred megabytes."""
 Actions = NDArray[np.int32]
 
 
@@ -133,13 +136,12 @@ class NetPlayer(BatchPlayer):
         name: str,
         load: Callable[[], Network],
         visits: int,
-        batch: int = 64,
         device: str = "auto",
     ) -> None:
         super().__init__(name)
         self._load = load
         self._visits = visits
-        self._batch = batch
+        self._batch = min(max(MOST_NODES // visits, 8), 64)
         self._device = device
         self._searcher: Searcher | None = None
 

@@ -101,9 +101,14 @@ def make_chart(report: Report) -> Any:
     ]
     layers: list[Any] = []
     if points:
-        x = alt.X("flops:Q", scale=alt.Scale(type="log"), title=X_TITLE, axis=alt.Axis(format="~e"))
+        x = alt.X(
+            "flops:Q",
+            scale=alt.Scale(type="log", nice=False),
+            title=X_TITLE,
+            axis=alt.Axis(format="~e"),
+        )
         scale = alt.Scale(domain=list(report.curves()), range=_colours(report))
-        colour = alt.Color("run:N", scale=scale)
+        colour = alt.Color("run:N", scale=scale, legend=alt.Legend(orient="top", title=None))
         tips = [
             alt.Tooltip("player:N"),
             alt.Tooltip("elo:Q", format=".0f"),

@@ -85,8 +85,6 @@ class PlayerOptions:
     """Folder of the runs."""
     visits: int = 64
     """Search visits a move of every network."""
-    batch: int = 64
-    """Positions that a network's search takes at a time."""
     device: str = "auto"
     gtp_timeout: float = 60.0
     """Seconds that a GTP engine has for one answer."""
@@ -158,7 +156,7 @@ def _net_entry(
     if info.meta["game"] != game.name:
         raise UserError(f"player {name!r} plays {info.meta['game']}, this arena {game.name}")
     network = load_network(info.path)
-    player = NetPlayer(name, lambda: network, visits, options.batch, options.device)
+    player = NetPlayer(name, lambda: network, visits, options.device)
     settings = {"sha256": info.meta["sha256"], "visits": visits}
     return Entry(PlayerInfo(name, "net", settings), player)
 

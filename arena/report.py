@@ -187,10 +187,13 @@ def write_report(out: Path, pool: Pool, league: League, ratings: Ratings) -> Rep
     rows = make_rows(pool, league, ratings)
     runs = list(dict.fromkeys(point.run for point in pool.points))
     subject = " and ".join(runs) or "rating anchors"
+    notes = make_notes(league, ratings)
+    if any(row.flops == 0 for row in rows):
+        notes += ("On the plots a checkpoint that had spent nothing stands at the left edge.",)
     report = Report(
         title=f"{pool.game.name}: {subject}",
         rows=rows,
-        notes=make_notes(league, ratings),
+        notes=notes,
         html=out / "arena.html",
         png=out / "arena.png",
         csv=out / "arena.csv",

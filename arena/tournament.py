@@ -61,7 +61,7 @@ def run_arena(
     game: str | None = None,
     rules: Mapping[str, Any] | None = None,
     seed: int = 0,
-    parallel: int = 128,
+    parallel: int | None = None,
     workers: int | None = None,
     device: str = "auto",
     gtp_timeout: float = 60.0,
@@ -73,11 +73,11 @@ def run_arena(
     `minutes` of this call, or at a mean interval of `width` Elo, whichever is first; without any of
     these, at 40 games a player. `players` maps names to specs, `anchors` are specs, both as in
     `ghostgo.arena.pool`; `anchor` is the player whose rating is frozen at 0. At most `parallel`
-    games run at a time, in `workers` threads (one a core). Raises UserError for bad input.
+    games run at a time (10 a player, 64 to 256), in `workers` threads (one a core). Raises UserError for bad input.
     """
     started = time.monotonic()
     out = out or root / "arena"
-    options = PlayerOptions(root, visits, max(parallel // 2, 1), device, gtp_timeout)
+    options = PlayerOptions(root, visits, device, gtp_timeout)
     runs = list(dict.fromkeys(run for run in (a, b) if run))
     out.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(out / "lock", timeout=0)
@@ -89,6 +89,7 @@ def run_arena(
         pool = build_pool(runs, players or {}, game, anchors, options)
         try:
             limits = _limits(pool, games, minutes, width)
+            parallel = parallel or min(max(10 * len(pool.entries), 64), 256)
             tournament = Tournament(pool, out, anchor, rules or {}, seed, parallel, started)
             tournament.play(limits, workers or os.cpu_count() or 1)
             return write_report(out, pool, tournament.league, tournament.ratings)
