@@ -8,7 +8,7 @@ the planes does not spoil old shards.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +45,10 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.value)
+
+    def rows(self, first: int, last: int) -> Batch:
+        """Rows first .. last-1, as views."""
+        return Batch(*(getattr(self, field.name)[first:last] for field in fields(self)))
 
 
 class _Games(NamedTuple):

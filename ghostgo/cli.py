@@ -263,6 +263,42 @@ def doctor(**options: Any) -> None:
     report(**options)
 
 
+@cli.group()
+def records() -> None:
+    """Game records."""
+
+
+@records.command("make")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File to write: one game of SGF a line (.sgfs).",
+)
+@click.option(
+    "--game", callback=_check_game, default="go7", show_default=True, help="A Go board, goN."
+)
+@click.option("--games", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option(
+    "--rollouts",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Random playouts a move.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def make(**options: Any) -> None:
+    """Let plain tree search play itself, as records to imitate where no human ones are at hand."""
+    from ghostgo.selfplay.monitor import LiveLine
+    from ghostgo.warmstart.teacher import make_records
+
+    line = LiveLine()
+    make_records(
+        **options, progress=lambda done, games: line.show(f"{done} of {games} games", done == games)
+    )
+    line.close()
+
+
 def _complain(message: str) -> None:
     click.echo(f"ghostgo: {' '.join(message.split())}", err=True)
 

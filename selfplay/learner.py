@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,6 +40,10 @@ class LearnerConfig:
     """Weight of the score's Huber loss, in units of the board's side (KataGo: 0.02 a term)."""
     ownership_weight: float = 1.5
     """Weight of the mean ownership cross-entropy over points (KataGo: 1.5 / area, summed)."""
+
+
+MIN_SLICE = 32
+"""A thread's slice of a batch has at least so many rows: batch norms need them."""
 
 
 class NotANumber(FloatingPointError):
@@ -105,9 +112,17 @@ def head_losses(out: dict[str, Tensor], batch: Batch, game: Game) -> dict[str, T
 
 
 class Learner:
-    """A network, its optimiser and their schedule. `step` trains on one batch."""
+    """A network, its optimiser and their schedule. `step` trains on one batch.
 
-    def __init__(self, network: Network, config: LearnerConfig, device: str = "cpu") -> None:
+    On a CPU the batch is cut into one slice a thread, each with its own copy of the network and one
+    torch thread, and the gradients are averaged. Threads inside torch's operators meet several
+    hundred times a step, and one other busy process then slows them to a tenth; slices meet once.
+    Batch norms see their slice; the running statistics are the first slice's.
+    """
+
+    def __init__(
+        self, network: Network, config: LearnerConfig, device: str = "cpu", threads: int = 1
+    ) -> None:
         self.device = device
         self.config = config
         self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -122,12 +137,50 @@ class Learner:
             "score": config.score_weight,
             "ownership": config.ownership_weight,
         }
+        slices = max(1, min(threads, config.batch_size // MIN_SLICE)) if device == "cpu" else 1
+        self.copies = [network, *(copy.deepcopy(network) for _ in range(slices - 1))]
+        self.pool = ThreadPoolExecutor(slices) if slices > 1 else None
 
-    def _forward(self, x: Tensor) -> dict[str, Tensor]:
+    def _forward(self, network: Network, x: Tensor) -> dict[str, Tensor]:
         bf16 = self.device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
         kind = torch.device(self.device).type
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
-            return self.network(x)  # type: ignore[no-any-return]
+            return network(x)  # type: ignore[no-any-return]
+
+    def _backward(self, network: Network, batch: Batch) -> dict[str, Tensor]:
+        """Losses by head and `total` of one slice; its gradients are left in `network`."""
+        if self.device == "cpu":
+            torch.set_num_threads(1)
+        network.train()
+        network.zero_grad(set_to_none=True)
+        out = self._forward(network, planes_tensor(batch.planes, network.game, self.device))
+        losses = head_losses(out, batch, network.game)
+        losses["total"] = sum(self.weights[head] * loss for head, loss in losses.items())  # type: ignore[assignment]
+        losses["total"].backward()  # type: ignore[no-untyped-call]
+        return {head: loss.detach() for head, loss in losses.items()}
+
+    def _gradients(self, batch: Batch) -> dict[str, Tensor]:
+        """Mean losses over the slices; the mean gradient is left in the network."""
+        if self.pool is None:
+            return self._backward(self.network, batch)
+        with torch.no_grad():
+            for other in self.copies[1:]:
+                for mine, theirs in zip(self.network.parameters(), other.parameters(), strict=True):
+                    theirs.copy_(mine)
+        cuts = np.linspace(0, len(batch), len(self.copies) + 1).astype(int)
+        slices = [batch.rows(first, last) for first, last in pairwise(cuts)]
+        parts = list(self.pool.map(self._backward, self.copies, slices))
+        shares = np.diff(cuts) / len(batch)
+        with torch.no_grad():
+            for same in zip(*(c.parameters() for c in self.copies), strict=True):
+                gradients = [p.grad * share for p, share in zip(same, shares, strict=True)]
+                same[0].grad = torch.stack(gradients).sum(dim=0)
+        return {
+            head: torch.stack(
+                [part[head] * share for part, share in zip(parts, shares, strict=True)]
+            ).sum()
+            for head in parts[0]
+        }
 
     def step(self, batch: Batch, rate: float = 1.0) -> dict[str, float]:
         """Train on `batch` at `rate` times the peak learning rate; losses by head and `total`.
@@ -138,28 +191,26 @@ class Learner:
         warm = min(1.0, (self.steps + 1) / max(1, config.warmup_steps))
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * warm * rate
-        self.network.train()
-        out = self._forward(planes_tensor(batch.planes, self.network.game, self.device))
-        losses = head_losses(out, batch, self.network.game)
-        total: Tensor = sum(self.weights[head] * loss for head, loss in losses.items())  # type: ignore[assignment]
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        losses = self._gradients(batch)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
-        if not (torch.isfinite(total) and torch.isfinite(norm)):
-            heads = [head for head, loss in losses.items() if not torch.isfinite(loss)]
+        if not (torch.isfinite(losses["total"]) and torch.isfinite(norm)):
+            bad = [head for head, loss in losses.items() if not torch.isfinite(loss)]
+            heads = [head for head in bad if head != "total"]
             fault = f"loss of {', '.join(heads)}" if heads else "gradient"
             raise NotANumber(f"step {self.steps}: the {fault} is not a number")
         self.optimizer.step()
         self.steps += 1
-        shown = {head: float(loss.detach()) for head, loss in losses.items()}
-        return {**shown, "total": float(total.detach()), "gradient_norm": float(norm)}
+        return {
+            **{head: float(loss) for head, loss in losses.items()},
+            "gradient_norm": float(norm),
+        }
 
     @torch.no_grad()
     def judge(self, batch: Batch) -> dict[str, Tensor]:
         """All heads' outputs for a batch, in eval mode."""
         self.network.eval()
         x = planes_tensor(batch.planes, self.network.game, self.device)
-        return {name: value.float().cpu() for name, value in self._forward(x).items()}
+        return {name: value.float().cpu() for name, value in self._forward(self.network, x).items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Optimiser and counters (the weights are saved apart)."""

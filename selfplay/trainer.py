@@ -58,14 +58,15 @@ class Trainer:
         self.step = info.step
         network = load_network(info.path)
         self.flops = count_flops(network)
-        self.learner = Learner(network, config.learner, self.device)
+        threads = default_workers(self.device, config.workers, config.selfplay.games)
+        self.learner = Learner(network, config.learner, self.device, threads)
         self.window = ReplayWindow(self.game, seed=config.seed)
         self.kept = {0} | {c.step for c in run.checkpoints()[:-1]}
         self.kept_flops = max(
             [c.totals.flops for c in run.checkpoints() if c.step in self.kept], default=0.0
         )
         self.owed_samples = 0.0
-        self.workers = default_workers(self.device, config.workers, config.selfplay.games)
+        self.workers = threads
         self.actors = self._make_actors(network)
         self.raw_rate = 0.0
         self.share_before = 0.0
@@ -216,8 +217,6 @@ class Trainer:
     def train(self, new_positions: int) -> dict[str, float]:
         """Train as much as the new positions are worth; mean losses by head."""
         learner, config = self.learner, self.config
-        if self.device == "cpu":
-            torch.set_num_threads(default_workers("cpu", config.workers, 1 << 30))
         self.owed_samples += new_positions * config.selfplay.samples_per_position
         size = config.learner.batch_size
         sums: dict[str, float] = {}

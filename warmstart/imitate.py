@@ -123,9 +123,9 @@ class Imitation:
         self.events = Events(run.folder / "tensorboard")
         info = run.latest()
         self.step = info.step
-        self.learner = Learner(
-            load_network(info.path), config.learner, choose_device(config.device)[0]
-        )
+        device = choose_device(config.device)[0]
+        threads = default_workers(device, config.workers, config.learner.batch_size)
+        self.learner = Learner(load_network(info.path), config.learner, device, threads)
         state = run.load_state(info)
         if state is not None:
             self.learner.load_state_dict(state["learner"])
@@ -185,8 +185,6 @@ class Imitation:
     def train(self, stop: Stop, epochs: float | None) -> CheckpointInfo:
         """Train until the budget is spent, judge, and write the prior; unfinished if interrupted."""
         size = self.config.learner.batch_size
-        if self.learner.device == "cpu":
-            torch.set_num_threads(default_workers("cpu", self.config.workers, 1 << 30))
         samples, since, shown = 0, time.monotonic(), dict[str, float]()
         while (share := self._share(stop, epochs)) < 1 and not stop.event.is_set():
             rng = np.random.default_rng([self.config.seed, 13, self.learner.steps])
