@@ -12,10 +12,10 @@ from game_suite import bf16_to_float, check_game
 
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games import game as kernels
-from ghostgo.engine.games.game import Game, State, record_dtype, register_kernels
-from ghostgo.engine.games.go import board_of
+from ghostgo.engine.games.game import Game, State, States, record_dtype, register_kernels
+from ghostgo.engine.games.go import board_of, set_up
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.jit import make_rng
+from ghostgo.engine.jit import kernel, make_rng
 
 
 def go_key(game: Game, state: State) -> Hashable:
@@ -117,6 +117,51 @@ def test_unknown_games_are_refused(name: str) -> None:
     with pytest.raises(UserError) as refused:
         get_game(name)
     assert "\n" not in str(refused.value)
+
+
+def test_go_rollouts_leave_own_eyes_alone_and_are_uniform() -> None:
+    game = get_game("go5")
+    # Black's own eyes are A5, A3 and B1, White's are E5 and E1: nothing is left but a pass.
+    drawing = ".XXO. XXOOO .XXOO XXXOO X.XO."
+    stones = np.array([{"X": 1, "O": -1, ".": 0}[c] for c in drawing if c != " "], np.int8)
+    state = game.new_states(1)[0]
+    assert set_up(state, stones, 0)
+    rng = make_rng(8)
+    assert {kernels.rollout_action(state, rng) for _ in range(50)} == {game.points}
+
+    state = play_all(game, "C3 pass")
+    drawn = Counter(kernels.rollout_action(state, rng) for _ in range(24_000))
+    assert sorted(drawn) == [p for p in range(25) if p != 12]
+    assert all(abs(n - 1000) < 5 * 1000**0.5 for n in drawn.values())
+
+
+def test_go_rollouts_scan_is_uniform_where_good_points_are_rare() -> None:
+    game = get_game("go9")
+    stones = np.ones((9, 9), np.int8)
+    stones[::2, ::2] = 0  # 25 eyes; then two of them lose what makes them eyes
+    stones[0, 1] = stones[8, 7] = 0
+    state = game.new_states(1)[0]
+    assert set_up(state, stones.reshape(-1), 0)
+    rng = make_rng(9)
+    seen = Counter(kernels.rollout_action(state, rng) for _ in range(6000))
+    good = [0, 1, 2, 78, 79, 80]
+    assert sorted(seen) == good
+    assert all(abs(n - 1000) < 5 * 1000**0.5 for n in seen.values())
+
+
+def test_copy_state() -> None:
+    for name in ("go5", "connect_four"):
+        states = get_game(name).new_states(3)
+        kernels.random_playout(states[0], make_rng(2))
+        copy_one(states)
+        assert states[1].tobytes() == states[0].tobytes() != states[2].tobytes()
+        kernels.copy_state(states[0], states[2])
+        assert states[0].tobytes() == states[2].tobytes()
+
+
+@kernel
+def copy_one(states: States) -> None:
+    kernels.copy_state(states[1], states[0])
 
 
 def test_registering_checks_its_kernels() -> None:

@@ -145,7 +145,7 @@ def test_any_position_that_can_be_set_up(stones: list[int], white: bool, suicide
         kernels.play_one(states[0], action)
         board = np.zeros(25, np.int8)
         board_of(states[0], board)
-        assert tuple(board) == reference.after(action)
+        assert tuple(board.tolist()) == reference.after(action)
 
 
 def test_hash_of_a_set_up_position_is_that_of_playing_to_it() -> None:

@@ -9,9 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.engine.games import go
-from ghostgo.engine.games.game import State, States
-from ghostgo.engine.games.go import EMPTY, NO_POINT
+from ghostgo.engine.games.game import State, States, copy_state, is_legal, play, rollout_action
+from ghostgo.engine.games.go_board import (
+    EMPTY,
+    NO_POINT,
+    around,
+    fills_last_liberty,
+    in_atari,
+    to_action,
+    to_point,
+)
 from ghostgo.engine.jit import Rng, kernel, random_below
 
 
@@ -30,15 +37,14 @@ def _captured_by(state: State, point: int, colour: int) -> int:
     """Number of enemy stones that `colour` would take by playing the empty `point`."""
     seen = np.empty(4, np.int64)
     count, stones = 0, 0
-    for direction in range(4):
-        other = go._neighbour(state, point, direction)
+    for other in around(state, point):
         if state.board[other] != 3 - colour:
             continue
         head = int(state.head[other])
         known = False
         for i in range(count):
             known |= seen[i] == head
-        if not known and go._fills_last_liberty(state, head, point):
+        if not known and fills_last_liberty(state, head, point):
             stones += _chain_size(state, head)
         seen[count] = head
         count += 1
@@ -51,11 +57,11 @@ def _largest_capture(state: State, rng: Rng) -> int:
     colour = state.to_play + 1
     best, most, ties = -1, 0, 0
     for action in range(state.captured.size):
-        point = go._to_point(state, action)
+        point = to_point(state, action)
         if state.board[point] != EMPTY:
             continue
         stones = _captured_by(state, point, colour)
-        if stones == 0 or stones < most or not go._is_legal(state, action):
+        if stones == 0 or stones < most or not is_legal(state, action):
             continue
         ties = ties + 1 if stones == most else 1
         if stones > most or random_below(rng, ties) == 0:
@@ -73,18 +79,18 @@ def _rescue(states: States) -> int:
     colour = state.to_play + 1
     best, most = -1, 0
     for action in range(state.captured.size):
-        point = go._to_point(state, action)
+        point = to_point(state, action)
         if state.board[point] != colour or state.head[point] != point:
             continue
-        if not go._in_atari(state, point) or _chain_size(state, point) <= most:
+        if not in_atari(state, point) or _chain_size(state, point) <= most:
             continue
         liberty = int(state.liberty_sum[point]) // int(state.liberties[point])
-        escape = go._to_action(state, liberty)
-        if not go._is_legal(state, escape):
+        escape = to_action(state, liberty)
+        if not is_legal(state, escape):
             continue
-        states[1] = states[0]
-        go._play(states[1], escape)
-        if not go._in_atari(states[1], states[1].head[liberty]):
+        copy_state(states[1], states[0])
+        play(states[1], escape)
+        if not in_atari(states[1], states[1].head[liberty]):
             best, most = escape, _chain_size(state, point)
     return best
 
@@ -96,7 +102,7 @@ def capture_action(states: States, rng: Rng) -> int:
     if action == NO_POINT:
         action = _rescue(states)
     if action == NO_POINT:
-        action = go._rollout_action(states[0], rng)
+        action = rollout_action(states[0], rng)
     return action
 
 

@@ -19,6 +19,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import (
     BF16_ONE,
     Game,
+    Int,
     Mask,
     Planes,
     State,
@@ -51,7 +52,7 @@ _ZOBRIST = np.random.default_rng(20251003).integers(
 
 
 @kernel
-def _has_four(stones: int, stride: int) -> bool:
+def _has_four(stones: Int, stride: Int) -> bool:
     """Whether four of the cells stand in a row; `stride` is the number of bits a column."""
     for step in (1, stride - 1, stride, stride + 1):
         pairs = stones & (stones >> np.int64(step))
@@ -61,7 +62,7 @@ def _has_four(stones: int, stride: int) -> bool:
 
 
 @kernel
-def _play(state: State, action: int) -> None:
+def _play(state: State, action: Int) -> None:
     player = state.to_play
     stride = np.int64(state.rows) + 1
     cell = action * stride + state.heights[action]
@@ -79,7 +80,7 @@ def _play(state: State, action: int) -> None:
 
 
 @kernel
-def _is_legal(state: State, action: int) -> bool:
+def _is_legal(state: State, action: Int) -> bool:
     return not state.done and state.heights[action] < state.rows
 
 
@@ -126,7 +127,7 @@ def _ownership(state: State, out: NDArray[np.int8]) -> None:
 
 
 @kernel
-def _rollout_action(state: State, rng: Rng) -> int:
+def _rollout_action(state: State, rng: Rng) -> Int:
     while True:
         action = random_below(rng, state.cols)
         if state.heights[action] < state.rows:

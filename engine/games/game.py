@@ -26,7 +26,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numba import types
-from numba.extending import overload
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
 from ghostgo.engine.errors import UserError
@@ -34,6 +35,7 @@ from ghostgo.engine.jit import Rng, kernel, random_below
 
 State: TypeAlias = Any  # one numpy record; a Numba Record inside kernels
 States: TypeAlias = Any  # numpy recarray of shape (n,)
+Int: TypeAlias = Any  # an integer inside kernels, whatever its width
 Mask = NDArray[np.uint8]  # (A,) 1 where the action is legal
 Planes = NDArray[np.uint16]  # (P, C) bfloat16 bit patterns, point-major (NHWC)
 PolicyHead = Literal["points_and_pass", "points", "flat"]
@@ -91,8 +93,18 @@ def rollout_action(state: State, rng: Rng) -> int:
     return int(_run("rollout_action", state)(state, rng))
 
 
+def copy_state(target: State, source: State) -> None:
+    """Copy one state over another of the same game.
+
+    In kernels this is one memcpy, 10 to 30 times as fast as `target_states[i] = source_states[j]`,
+    which Numba compiles to a load and a store for each element.
+    """
+    for name in source.dtype.names:
+        target[name] = source[name]
+
+
 def _is(state: Any, tag: str) -> bool:
-    return isinstance(state, types.Record) and tag in state.fields
+    return isinstance(state, types.Record) and next(iter(state.fields)) == tag
 
 
 def _bare(function: Any) -> Any:
@@ -104,6 +116,27 @@ def _bare(function: Any) -> Any:
     return FunctionType(
         plain.__code__, plain.__globals__, plain.__name__, plain.__defaults__, plain.__closure__
     )
+
+
+@intrinsic
+def _copy_record(typing_context: Any, target: Any, source: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        size = cgutils.intp_t(signature.args[1].size)
+        cgutils.raw_memcpy(  # type: ignore[no-untyped-call]
+            builder, arguments[0], arguments[1], size, 1
+        )
+        return context.get_dummy_value()
+
+    if isinstance(source, types.Record) and source == target:
+        return types.void(target, source), generate
+    return None
+
+
+def _choose_copy(target: Any, source: Any) -> Any:
+    return lambda target, source: _copy_record(target, source)  # type: ignore[call-arg]
+
+
+overload(copy_state)(_bare(_choose_copy))
 
 
 def _overload_state(generic: Any, tag: str, implementation: Any) -> None:
@@ -156,10 +189,13 @@ _GENERIC: dict[str, tuple[Callable[..., Any], Callable[[Any, str, Any], None]]] 
 def register_kernels(tag: str, **kernels: Callable[..., Any]) -> None:
     """Register a game's implementation of all the generic kernels under the record tag `tag`.
 
-    The functions may be kernels or plain Python; their parameters bear the generic kernel's names. Raises ValueError if one is missing, unknown or registered twice.
+    The functions may be kernels or plain Python; their parameters bear the generic kernel's names.
+    Raises ValueError if one is missing, unknown or registered twice.
     """
     if set(kernels) != set(_GENERIC):
-        raise ValueError(f"{tag}: kernels {sorted(set(kernels) ^ set(_GENERIC))} missing or unknown")
+        raise ValueError(
+            f"{tag}: kernels {sorted(set(kernels) ^ set(_GENERIC))} missing or unknown"
+        )
     for name, implementation in kernels.items():
         table = _PYTHON.setdefault(name, {})
         if tag in table:
@@ -190,7 +226,7 @@ def record_dtype(tag: str, fields: list[tuple[Any, ...]]) -> np.dtype[Any]:
         "offsets": [dtype.fields[name][1] for name in names],  # type: ignore[index]
         "itemsize": itemsize,
     }
-    return np.dtype((np.record, np.dtype(spec)))  # type: ignore[call-overload, no-any-return]
+    return np.dtype((np.record, np.dtype(spec)))  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -219,12 +255,12 @@ class Game:
     """The state record's dtype."""
     initial: Callable[[Mapping[str, Any]], States] = field(repr=False)
     """One fresh state, shape (1,), from a mapping of rule options."""
+    point_symmetries: NDArray[np.int32] = field(repr=False)
+    """(S, P) int32: row s sends point p to table[s, p]; row 0 is the identity."""
+    action_symmetries: NDArray[np.int32] = field(repr=False)
+    """(S, A) int32: the same for actions."""
     rules: Mapping[str, Any] = field(default_factory=dict)
     """The rule options and their defaults, such as komi; empty for most games."""
-    point_symmetries: NDArray[np.int32] = field(repr=False, default=None)  # type: ignore[assignment]
-    """(S, P) int32: row s sends point p to table[s, p]; row 0 is the identity."""
-    action_symmetries: NDArray[np.int32] = field(repr=False, default=None)  # type: ignore[assignment]
-    """(S, A) int32: the same for actions."""
     action_name: Callable[[int], str] = field(repr=False, default=str)
     """An action as a person writes it, such as `D5` or `pass`."""
     parse_action: Callable[[str], int] = field(repr=False, default=int)
@@ -253,7 +289,7 @@ class Game:
         unknown = set(rules or {}) - set(self.rules)
         if unknown:
             known = ", ".join(self.rules) or "none"
-            raise UserError(f"{self.name}: unknown rule {sorted(unknown)[0]!r}; known: {known}")
+            raise UserError(f"{self.name}: unknown rule {min(unknown)!r}; known: {known}")
         one = self.initial({**self.rules, **(rules or {})})
         states = np.zeros(n, dtype=self.dtype).view(np.recarray)
         states[:] = one[0]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games import connect_four, go, tic_tac_toe
+from ghostgo.engine.games import connect_four, go, openspiel, tic_tac_toe
 from ghostgo.engine.games.game import Game
 
 _MAKERS: dict[str, Callable[[], Game]] = {
@@ -32,5 +32,7 @@ def get_game(name: str) -> Game:
     match = re.fullmatch(r"connect_four_(\d+)x(\d+)", name)
     if match:
         return connect_four.make_game(int(match[1]), int(match[2]))
-    known = ", ".join((*EXAMPLES, "goN or goRxC for 2 to 19"))
+    if name.startswith(openspiel.PREFIX):
+        return openspiel.make_game(name.removeprefix(openspiel.PREFIX))
+    known = ", ".join((*EXAMPLES, "goN or goRxC for 2 to 19", "openspiel:NAME"))
     raise UserError(f"game {name!r} is unknown; known: {known}")

@@ -13,6 +13,7 @@ from ghostgo.engine import coords, symmetry
 from ghostgo.engine.games.game import (
     BF16_ONE,
     Game,
+    Int,
     Mask,
     Planes,
     State,
@@ -43,7 +44,7 @@ _ZOBRIST = np.random.default_rng(20251002).integers(
 
 
 @kernel
-def _play(state: State, action: int) -> None:
+def _play(state: State, action: Int) -> None:
     player = state.to_play
     own = state.stones[player] | (np.int64(1) << np.int64(action))
     state.stones[player] = own
@@ -59,7 +60,7 @@ def _play(state: State, action: int) -> None:
 
 
 @kernel
-def _is_legal(state: State, action: int) -> bool:
+def _is_legal(state: State, action: Int) -> bool:
     taken = state.stones[0] | state.stones[1]
     return not state.done and not (taken >> np.int64(action)) & 1
 
@@ -100,7 +101,7 @@ def _ownership(state: State, out: NDArray[np.int8]) -> None:
 
 
 @kernel
-def _rollout_action(state: State, rng: Rng) -> int:
+def _rollout_action(state: State, rng: Rng) -> Int:
     taken = state.stones[0] | state.stones[1]
     while True:
         action = random_below(rng, POINTS)
