@@ -16,6 +16,9 @@ from ghostgo.arena.results import PairResult, PlayerInfo
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 
+ONE_SIDED = 16
+"""Games without a point after which a pairing has nothing more to say."""
+
 
 @dataclass
 class Cost:
@@ -93,15 +96,20 @@ class League:
         """Share of the games that differ from all others, images under symmetry being alike."""
         return len(self._distinct) / len(self.rows) if self.rows else 1.0
 
-    def played(self) -> NDArray[np.int64]:
-        """(K, K) finished pairs between the players of the present pool."""
+    def played(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """(K, K) finished pairs within the present pool, and which pairings are settled.
+
+        A pairing is settled when one side has not scored at all in `ONE_SIDED` games.
+        """
         k = self.pool_size
-        counts = np.zeros((k, k), np.int64)
-        for row in self.rows[::2]:
+        points = np.zeros((k, k))
+        for row in self.rows:
             if row.first < k and row.second < k:
-                counts[row.first, row.second] += 1
-                counts[row.second, row.first] += 1
-        return counts
+                points[row.first, row.second] += row.result
+                points[row.second, row.first] += 1 - row.result
+        games = points + points.T
+        settled = (games >= ONE_SIDED) & ((points == 0) | (points.T == 0))
+        return games.astype(np.int64) // 2, settled
 
     def fit(self, anchor: int) -> Ratings:
         """Rate everyone."""

@@ -101,11 +101,13 @@ def next_pairs(
     played: NDArray[np.int64],
     flying: NDArray[np.int64],
     count: int,
+    settled: NDArray[np.bool_] | None = None,
 ) -> list[Pairing]:
     """Up to `count` pairs to begin now; a pairing may occur several times.
 
     `elo` (K,) and `covariance` (K, K) are the fit; `played` and `flying` (K, K), symmetric, count
-    finished pairs and those in flight.
+    finished pairs and those in flight. `settled` (K, K) marks pairings so one-sided that more of
+    them would say nothing; they get none beyond the spanning set.
     """
     if len(members) < 2:
         return []
@@ -118,7 +120,10 @@ def next_pairs(
                 chosen.append((a, b))
                 flying[a, b] += 1
                 flying[b, a] += 1
-    return chosen + _narrowing(members, elo, covariance, flying, count - len(chosen))
+    allowed = near_enough(elo, covariance)
+    if settled is not None:
+        allowed &= ~settled
+    return chosen + _narrowing(members, elo, covariance, flying, allowed, count - len(chosen))
 
 
 def _room(members: Sequence[Member], flying: NDArray[np.int64], a: int, b: int) -> bool:
@@ -130,12 +135,12 @@ def _narrowing(
     elo: NDArray[np.float64],
     covariance: NDArray[np.float64],
     flying: NDArray[np.int64],
+    allowed: NDArray[np.bool_],
     count: int,
 ) -> list[Pairing]:
     """Up to `count` pairs by gain, in blocks."""
     k = len(members)
     weight = game_weight(elo, covariance)
-    allowed = near_enough(elo, covariance)
     for a, b in zip(*np.nonzero(np.triu(flying)), strict=True):
         covariance = _after(covariance, weight, int(a), int(b), int(flying[a, b]))
     chosen: list[Pairing] = []

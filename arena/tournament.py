@@ -213,7 +213,8 @@ class Tournament:
             return
         members, numbers = self._active()
         pick = np.array(numbers)
-        played, flying = self.league.played(), self._flying_counts()
+        flying = self._flying_counts()
+        played, settled = self.league.played()
         grid = np.ix_(pick, pick)
         pairs = next_pairs(
             members,
@@ -222,6 +223,7 @@ class Tournament:
             played[grid],
             flying[grid],
             min(room, budget),
+            settled[grid],
         )
         for x, y in pairs:
             self._begin(numbers[x], numbers[y])

@@ -195,3 +195,13 @@ def test_a_sequential_player_gets_one_block_at_a_time() -> None:
     chosen = next_pairs(members, np.zeros(3), np.diag([0.0, 1e2, 1e6]), played, none, 20)
     assert len(chosen) == 20
     assert sum(2 in pair for pair in chosen) == 2
+
+
+def test_a_settled_pairing_gets_no_more_games() -> None:
+    covariance = np.diag([0.0, 1e2, 1e6])
+    played, none = np.full((3, 3), 9), np.zeros((3, 3), np.int64)
+    settled = np.zeros((3, 3), bool)
+    settled[0, 2] = settled[2, 0] = settled[1, 2] = settled[2, 1] = True
+    given = ([Member()] * 3, np.array([0.0, 50.0, 900.0]), covariance, played, none, 10)
+    assert any(2 in pair for pair in next_pairs(*given))
+    assert set(next_pairs(*given, settled)) == {(0, 1)}

@@ -230,8 +230,8 @@ def test_killed_three_times_it_loses_nothing_and_ends_with_the_same_games(tmp_pa
     path = tmp_path / "killed" / "results.jsonl"
     command = [sys.executable, "-c", KILLER, str(path.parent)]
     reported: list[str] = []
-    for lines in (1, 8, 16):
-        kill_at(command, path, lines)
+    for more in (1, 5, 3):
+        kill_at(command, path, len(reported) + more)
         found = [result.pair for result in read_results(path)]
         assert found[: len(reported)] == reported and len(found) > len(reported)
         reported = found
