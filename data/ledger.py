@@ -1,7 +1,7 @@
 """What a run has spent: an append-only file of amounts, and their totals (the x-axis).
 
-One JSON object a line: `format`, `time` (seconds since 1970), `phase` and amounts of the fields of
-`Totals`. FLOPs are charged by work done: one forward pass times the network calls, three forward
+One JSON object a line: `format`, `time` (seconds since 1970), `phase`, `of` (a shard's number,
+or empty) and amounts of the fields of `Totals`. FLOPs are charged by work done: one forward pass times the network calls, three forward
 passes a training sample; cache hits are free and rating games are never charged.
 """
 
@@ -86,8 +86,8 @@ class Ledger:
             with self.path.open("r+b") as file:
                 file.truncate(content.rfind(b"\n") + 1)
 
-    def append(self, phase: Phase, **amounts: float) -> None:
-        """Add one row and force it to disk before the totals show it.
+    def append(self, phase: Phase, of: str = "", **amounts: float) -> None:
+        """Add one row and force it to disk before the totals show it; `of` names what was made.
 
         Raises ValueError for an amount that `Totals` does not have, and UserError, with the file
         as it was, if it cannot be written.
@@ -95,7 +95,7 @@ class Ledger:
         unknown = set(amounts) - _AMOUNTS
         if unknown:
             raise ValueError(f"the ledger has no amount {min(unknown)!r}")
-        row = {"format": FORMAT, "time": round(time.time(), 3), "phase": phase, **amounts}
+        row = {"format": FORMAT, "time": round(time.time(), 3), "phase": phase, "of": of, **amounts}
         size = self.path.stat().st_size if self.path.exists() else 0
         try:
             with self.path.open("a", encoding="utf-8") as file:
@@ -110,12 +110,14 @@ class Ledger:
 
 
 def read_ledger(path: Path) -> list[dict[str, Any]]:
-    """All complete rows of a ledger file, oldest first; a torn last line is left out.
+    """All complete rows of a ledger file, oldest first, none if it is not there yet.
+
+    A torn last line is left out.
 
     Raises UserError naming the line if one in the middle is damaged or from a newer format.
     """
     rows = []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
     for number, line in enumerate(lines, 1):
         if not line or number == len(lines):
             continue

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger
+from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, read_ledger
 from ghostgo.data.records import GameTable, concat
 from ghostgo.data.replay import ReplayWindow, window_rows
 from ghostgo.data.run import CheckpointInfo, Run, load_network
-from ghostgo.data.shards import read_shard, write_shard
+from ghostgo.data.shards import attributes, read_shard, write_shard
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import NetworkEvaluator, choose_device, make_evaluator
 from ghostgo.engine.games.registry import get_game
@@ -67,18 +67,21 @@ class Trainer:
         )
         self.owed_samples = 0.0
         self.workers = threads
-        self.actors = self._make_actors(network)
+        newer, unlearnt = self._adopt_shards()
+        self.actors = self._make_actors(network, [config.seed, self.step, newer])
         self.raw_rate = 0.0
         self.share_before = 0.0
         self.losses: dict[str, float] = {}
         state = run.load_state(info)
         if state is not None and info.meta.get("stage") == "selfplay":
-            self._load_state(state)
+            # Playing on from the checkpoint would repeat the games of newer shards.
+            self._load_state(state, with_games=not newer)
+        self.owed_samples += unlearnt * config.selfplay.samples_per_position
         self._load_shards()
 
-    def _make_actors(self, network: Network) -> list[Actor]:
+    def _make_actors(self, network: Network, entropy: list[int]) -> list[Actor]:
         config = self.config
-        seeds = np.random.SeedSequence([config.seed, self.step]).spawn(self.workers)
+        seeds = np.random.SeedSequence(entropy).spawn(self.workers)
         actors = []
         for i, seed in enumerate(seeds):
             share = len(range(i, config.selfplay.games, self.workers))
@@ -105,9 +108,32 @@ class Trainer:
             "owed_samples": self.owed_samples,
         }
 
-    def _load_state(self, state: dict[str, Any]) -> None:
+    def _adopt_shards(self) -> tuple[int, int]:
+        """Shards newer than the checkpoint: their number, and the positions in them.
+
+        A kill between a shard and its checkpoint leaves such a shard. Its games count and are still
+        to be learnt; the ledger gets the row that it lacks.
+        """
+        booked = {row.get("of") for row in read_ledger(self.ledger.path)}
+        shards = positions = 0
+        for path in sorted(self.run.shards.glob("*.h5"), reverse=True):
+            try:
+                given = attributes(path)
+            except UserError:
+                continue  # `_load_shards` names it
+            if given["step"] < self.step:
+                break
+            shards += 1
+            positions += given["amounts"]["positions"]
+            if path.stem not in booked:
+                self.ledger.append("selfplay", path.stem, **given["amounts"])
+        return shards, positions
+
+    def _load_state(self, state: dict[str, Any], with_games: bool = True) -> None:
         self.learner.load_state_dict(state["learner"])
         self.owed_samples = float(state["owed_samples"])
+        if not with_games:
+            return
         saved = state["actors"]
         sizes = [len(actor["length"]) for actor in saved]
         if sizes != [len(actor.slots.length) for actor in self.actors]:
@@ -188,23 +214,23 @@ class Trainer:
         start = time.perf_counter()
         with ThreadPoolExecutor(self.workers) as pool:
             futures = [pool.submit(work, actor) for actor in self.actors]
-            while any(not future.done() for future in futures):
-                time.sleep(0.2)
+            while wait(futures, timeout=0.2).not_done:
                 self._show_play(before, steps, start, stop)
             for future in futures:
                 future.result()
         table = concat([actor.take() for actor in self.actors])
         evaluations = self._evaluations() - before
+        amounts = {
+            "selfplay_flops": evaluations * self.flops,
+            "evaluations": evaluations,
+            "positions": table.positions,
+            "games": len(table),
+            "seconds": round(time.perf_counter() - start, 3),
+        }
+        shard = self._next_shard()
         if len(table):
-            write_shard(self._next_shard(), table, {"step": self.step, "seed": self.config.seed})
-        self.ledger.append(
-            "selfplay",
-            selfplay_flops=evaluations * self.flops,
-            evaluations=evaluations,
-            positions=table.positions,
-            games=len(table),
-            seconds=round(time.perf_counter() - start, 3),
-        )
+            write_shard(shard, table, {"step": self.step, "amounts": amounts})
+        self.ledger.append("selfplay", shard.stem, **amounts)
         return table
 
     def _evaluations(self) -> int:
@@ -222,7 +248,8 @@ class Trainer:
         sums: dict[str, float] = {}
         count = int(self.owed_samples // size) if self.window.rows else 0
         start = time.perf_counter()
-        for _ in range(count):
+        for i in range(count):
+            self._show_train(i, count)
             # A generator a step: what is drawn depends on the step alone, so a resumed run agrees.
             rng = np.random.default_rng([config.seed, 11, learner.steps])
             losses = learner.step(self.window.sample(size, rng))
@@ -255,6 +282,13 @@ class Trainer:
             f"{self.run.name} #{self.step + 1} | {totals.games} games | {status} | "
             f"window {si(self.window.rows)} ({si(self.window.bytes)}B) | {self._losses()} | "
             f"{si(totals.flops)}FLOP {stop.left(totals, self.share_before)}"
+        )
+
+    def _show_train(self, done: int, count: int) -> None:
+        totals = self.ledger.totals
+        self.line.show(
+            f"{self.run.name} #{self.step + 1} | {totals.games} games | training {done}/{count} | "
+            f"{self._losses()} | {si(totals.flops)}FLOP"
         )
 
     def _losses(self) -> str:

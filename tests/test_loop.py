@@ -83,6 +83,25 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, game: str) -> 
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_a_kill_between_shard_and_checkpoint_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    run = trainer(tmp_path, "r", "go5")
+    run.iterate(Stop())
+    ledger = (run.run.folder / "ledger.jsonl").read_text().splitlines(keepends=True)
+    orphan = run.play(Stop())
+    # As a kill leaves it: the shard is there, its ledger row and checkpoint are not.
+    (run.run.folder / "ledger.jsonl").write_text("".join(ledger))
+    again = trainer(tmp_path, "r", "go5")
+    stored = [read_shard(path) for path in sorted(again.run.shards.glob("*.h5"))]
+    assert again.ledger.totals.games == sum(len(table) for table in stored)
+    assert again.ledger.totals.evaluations > 0
+    assert again.window.rows == sum(table.positions for table in stored)
+    assert again.owed_samples >= 2.0 * orphan.positions
+    again.iterate(Stop())
+    fresh = read_shard(again.run.shards / "000003.h5")
+    known = {orphan.moves_of(i).tobytes() for i in range(len(orphan))}
+    assert not known & {fresh.moves_of(i).tobytes() for i in range(len(fresh))}
+
+
 def test_workers_play_the_same_games_whoever_is_faster(tmp_path: Path) -> None:
     shards = []
     for name in ("a", "b"):
