@@ -8,16 +8,19 @@ same games as one that was not. (A network's numbers can differ in the last bit 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States
-from ghostgo.engine.network import Network
+from ghostgo.engine.games.go import TAG
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
 from ghostgo.engine.search import SearchConfig, Searcher
+
+if TYPE_CHECKING:  # torch, which takes seconds to import
+    from ghostgo.engine.network import Network
 
 RESIGN = -1
 """What `choose` gives for a player that resigns."""
@@ -175,5 +178,5 @@ class NetPlayer(BatchPlayer):
 
 
 def is_go(game: Game) -> bool:
-    """Whether `game` is Go on some board."""
-    return (game.dtype.names or ("",))[0] == "go"
+    """Whether `game` is Go, on any board."""
+    return bool(game.dtype.names and game.dtype.names[0] == TAG)

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import IO
 
 from ghostgo import __version__
+from ghostgo.arena.players import is_go
 from ghostgo.board import render
 from ghostgo.bot import Bot, make_bot
 from ghostgo.data import sgf
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import KO_RULES, MAX_SIZE, MIN_SIZE
 from ghostgo.engine.games.registry import get_game
-from ghostgo.session import Session, fixed_handicap, is_go
+from ghostgo.session import Session, fixed_handicap
 
 COLORS = {"b": 0, "black": 0, "w": 1, "white": 1}
 MOST_FREE_HANDICAP = 9

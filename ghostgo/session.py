@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostgo.arena.players import is_go
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games import go
 from ghostgo.engine.games.game import (
@@ -32,11 +33,6 @@ TROMP_TAYLOR = (
     "Area scoring by Tromp-Taylor: stones on the board and the empty points that only they touch "
     "count; dead stones count as alive until they are captured."
 )
-
-
-def is_go(game: Game) -> bool:
-    """Whether `game` is Go, on any board."""
-    return bool(game.dtype.names and game.dtype.names[0] == go.TAG)
 
 
 class Session:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from ghostgo.arena.players import is_go
 from ghostgo.board import render
 from ghostgo.bot import Analysis, Bot, make_bot
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.jit import kernels_are_cached
-from ghostgo.session import TROMP_TAYLOR, Session, is_go
+from ghostgo.session import TROMP_TAYLOR, Session
 
 HINTS = 5
 HELP = """\
