@@ -44,26 +44,38 @@ def find_program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=GAMES_PATH)
 
 
+def missing(name: str) -> str:
+    """What to say where the program `name` is not found."""
+    remedy = f": apt-get install {name}" if name == "gnugo" else " on PATH"
+    return f"GTP engine: no program {name!r} is installed here{remedy}"
+
+
 class GtpEngine:
     """A running engine process and its conversation."""
 
     def __init__(self, command: str, timeout: float) -> None:
         """Start it. Raises UserError if there is no such program."""
-        words = shlex.split(command)
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise UserError(f"GTP engine {command!r}: {error}") from None
         program = find_program(words[0]) if words else None
         if program is None:
-            raise UserError(f"GTP engine {command!r}: no program {words[:1]} is installed here")
+            raise UserError(missing(words[0] if words else ""))
         self.timeout = timeout
         self._said: deque[str] = deque(maxlen=QUOTED_LINES)
         self._lines: queue.Queue[str | None] = queue.Queue()
-        self._process = subprocess.Popen(
-            [program, *words[1:]],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
+        try:
+            self._process = subprocess.Popen(
+                [program, *words[1:]],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:
+            raise UserError(f"GTP engine {command!r}: {error.strerror}") from None
         for stream, listen in (
             (self._process.stdout, self._listen),
             (self._process.stderr, self._overhear),

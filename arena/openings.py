@@ -1,23 +1,54 @@
-"""Seeded random openings, no two alike up to the board's symmetries.
+"""Seeded random openings, no two alike up to the board's symmetries, balanced by a network.
 
 Deterministic players would play one game over and over from the empty board. A pair of games starts
 from a short random opening instead, and is played twice with colours swapped, so that an unfair
-opening favours neither player.
+opening favours neither player. One that is decided already would tell nothing, so where there is a
+reference network, openings that it judges even are taken. What was found, and by whose judgement,
+stays in a file, so that a tournament that goes on with a newer reference keeps its openings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ghostgo.arena.results import LineFile
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.game import Game, play_one
+from ghostgo.engine.games.game import Game, States, play_one
 
 SHORTEST, LONGEST = 2, 6
 ATTEMPTS = 200
 """Random openings tried in a row before the list of new ones counts as exhausted."""
+EVEN = 0.3
+"""Largest |value| of an opening that is even enough."""
+CANDIDATES = 32
+"""New openings judged at a time; if none of them is even, the most even one is taken."""
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A network that judges openings."""
+
+    name: str
+    """What the file calls it: a checkpoint's digest."""
+    judge: Callable[[States], NDArray[np.float32]]
+    """Values (n,) of the unfinished positions (n,), in [-1, 1], for the side to move."""
+
+
+@dataclass(frozen=True)
+class _Opening:
+    actions: tuple[int, ...]
+    attempt: int
+    """Number of the random draw that it came from."""
+    value: float | None = None
+    reference: str | None = None
 
 
 class Openings:
@@ -27,45 +58,95 @@ class Openings:
     different positions, up to symmetry, until a small game has no more; then the list repeats.
     """
 
-    def __init__(self, game: Game, seed: int, rules: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        game: Game,
+        seed: int,
+        rules: Mapping[str, Any] | None = None,
+        reference: Reference | None = None,
+        path: Path | None = None,
+    ) -> None:
+        """With `path`, openings found before are read from it and new ones written to it.
+
+        Raises UserError if that file is damaged or from a newer format.
+        """
         self.game = game
         self.rules = rules
-        self._random = np.random.default_rng(np.random.SeedSequence([seed, 0x0BE]))
-        self._found: list[tuple[int, ...]] = []
+        self.reference = reference
+        self._seed = seed
+        self._path = path
+        self._found: list[_Opening] = []
         self._seen: set[int] = set()
+        self._attempt = 0
         self._exhausted = False
+        for opening in _read(path, seed) if path else []:
+            self._found.append(opening)
+            self._seen.add(self.canonical(opening.actions))
+            self._attempt = max(self._attempt, opening.attempt + 1)
 
     def __getitem__(self, index: int) -> tuple[int, ...]:
-        """Raises UserError if the game has no opening at all."""
+        """Raises UserError if the game has no opening at all, or the file cannot be written."""
+        new: list[_Opening] = []
         while len(self._found) <= index and not self._exhausted:
-            self._find_next()
+            new += self._find_next()
+        if new and self._path:
+            with LineFile(self._path) as file:
+                file.append(*(_row(self._seed, opening) for opening in new))
         if not self._found:
             raise UserError(f"{self.game.name} has no opening of {SHORTEST} to {LONGEST} plies")
-        return self._found[index % len(self._found)]
+        return self._found[index % len(self._found)].actions
 
-    def _find_next(self) -> None:
-        for _ in range(ATTEMPTS):
+    def _find_next(self) -> list[_Opening]:
+        """Add to the openings found, and return what was added; nothing if there are no more."""
+        new = self._draw_new(CANDIDATES if self.reference else 1)
+        if new and self.reference:
+            new = self._even_ones(new, self.reference)
+        self._exhausted = not new
+        self._seen.update(self.canonical(opening.actions) for opening in new)
+        self._found += new
+        return new
+
+    def _even_ones(self, drawn: list[_Opening], reference: Reference) -> list[_Opening]:
+        """Those of `drawn` that the reference judges even, or the most even one."""
+        states = self.game.new_states(len(drawn), self.rules)
+        for opening, state in zip(drawn, states, strict=True):
+            for action in opening.actions:
+                play_one(state, action)
+        values = np.asarray(reference.judge(states), np.float64).round(4)
+        judged = [
+            replace(opening, value=float(value), reference=reference.name)
+            for opening, value in zip(drawn, values, strict=True)
+        ]
+        even = [judged[i] for i in np.flatnonzero(np.abs(values) < EVEN)]
+        return even or [judged[int(np.argmin(np.abs(values)))]]
+
+    def _draw_new(self, wanted: int) -> list[_Opening]:
+        """Up to `wanted` openings unlike each other and all found."""
+        drawn: dict[int, _Opening] = {}
+        misses = 0
+        while len(drawn) < wanted and misses < ATTEMPTS:
             actions = self._draw()
-            if not actions:
-                continue
             key = self.canonical(actions)
-            if key not in self._seen:
-                self._seen.add(key)
-                self._found.append(actions)
-                return
-        self._exhausted = True
+            if actions and key not in self._seen and key not in drawn:
+                drawn[key] = _Opening(actions, self._attempt)
+                misses = 0
+            else:
+                misses += 1
+            self._attempt += 1
+        return list(drawn.values())
 
     def _draw(self) -> tuple[int, ...]:
-        """A random opening; the empty tuple if the game ended on the way."""
+        """Random opening number `_attempt`; the empty tuple if the game ended on the way."""
+        random = np.random.default_rng(np.random.SeedSequence([self._seed, 0x0BE, self._attempt]))
         state = self.game.new_states(1, self.rules)[0]
         moves: list[int] = []
-        for _ in range(int(self._random.integers(SHORTEST, LONGEST + 1))):
+        for _ in range(int(random.integers(SHORTEST, LONGEST + 1))):
             legal = self.game.legal_actions(state)
             if self.game.policy_head == "points_and_pass":
                 legal = legal[legal != self.game.actions - 1]
             if len(legal) == 0:
                 return ()
-            moves.append(int(self._random.choice(legal)))
+            moves.append(int(random.choice(legal)))
             play_one(state, moves[-1])
         return () if state.done else tuple(moves)
 
@@ -77,6 +158,36 @@ class Openings:
             for action in actions:
                 play_one(state, int(table[action]))
         return min(int(state.hash) for state in states)
+
+
+def _row(seed: int, opening: _Opening) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "seed": seed,
+        "attempt": opening.attempt,
+        "actions": opening.actions,
+        "value": opening.value,
+        "reference": opening.reference,
+    }
+
+
+def _read(path: Path, seed: int) -> list[_Opening]:
+    """The openings of a file that were drawn from `seed`; a torn last line is left out."""
+    found = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1] if path.exists() else [], 1):
+        try:
+            row = json.loads(line)
+            if row["format"] == FORMAT and row["seed"] == seed:
+                actions = tuple(int(action) for action in row["actions"])
+                found.append(_Opening(actions, row["attempt"], row["value"], row["reference"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: line {number} is damaged: move the file away") from error
+        if row["format"] != FORMAT:
+            raise UserError(
+                f"{path}: line {number} has format {row['format']}, this version reads {FORMAT}: "
+                "use the version that wrote it, or another --out folder"
+            )
+    return found
 
 
 def canonical_moves(game: Game, moves: tuple[int, ...] | list[int]) -> tuple[int, ...]:

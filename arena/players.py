@@ -172,6 +172,18 @@ class NetPlayer(BatchPlayer):
         self.flops += spent * evaluator.flops_per_evaluation
         return np.concatenate(parts)
 
+    def judge(self, states: States) -> NDArray[np.float32]:
+        """The network's own values (n,) of unfinished positions (n,), for the side to move.
+
+        They are not counted as the player's.
+        """
+        searcher = self._ready()
+        parts = [
+            searcher.run(states[start : start + self._batch], visits=1).raw_value
+            for start in range(0, len(states), self._batch)
+        ]
+        return np.concatenate(parts)
+
     def close(self) -> None:
         """Drop the network and the trees; the next move loads them again."""
         self._searcher = None

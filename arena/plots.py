@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 from typing import Any
 
 from ghostgo.arena.report import Report, Row
 
 COLOURS = ("#2f6fb0", "#d1583b", "#4f9d5d", "#8a5fb3")
 """One a run, in the order of their names; told apart in greyscale and by the colour-blind."""
-X_TITLE = "training compute: FLOPs of imitation, self-play and training"
+LABEL_GAP = 0.045
+"""Height of a label, as a share of the range of Elo shown."""
+X_TITLE = "FLOPs spent"
 Y_TITLE = "Elo"
 STYLE = """
 :root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 66rem; padding: 0 1rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, td:last-child { text-align: left; }
+th:first-child, td:first-child, td:nth-child(4) { text-align: left; }
 tr { border-bottom: 1px solid #8884; }
 #vis { width: 100%; }
 """
@@ -35,6 +38,18 @@ def least_compute(report: Report) -> float:
     return min(spent) / 2 if spent else 1.0
 
 
+def label_places(report: Report) -> list[float]:
+    """Elo at which each outsider's name stands, moved so that no two names overlap."""
+    shown = [row.elo for row in report.outsiders()]
+    curves = [row for rows in report.curves().values() for row in rows]
+    every = shown + [row.low for row in curves] + [row.high for row in curves]
+    gap = LABEL_GAP * (max(every) - min(every)) if every else 0.0
+    places = shown.copy()
+    for a, b in itertools.pairwise(sorted(range(len(shown)), key=lambda i: shown[i])):
+        places[b] = max(places[b], places[a] + gap)
+    return places
+
+
 def draw_png(report: Report) -> bytes:
     """The curves with 95 % bands, anchors as horizontal lines, as PNG bytes."""
     from matplotlib.figure import Figure
@@ -49,10 +64,10 @@ def draw_png(report: Report) -> bytes:
             color=colour, alpha=0.18, linewidth=0,
         )  # fmt: skip
         axes.plot(x, [row.elo for row in rows], "o-", color=colour, label=run, markersize=4)
-    for row in report.outsiders():
+    for row, place in zip(report.outsiders(), label_places(report), strict=True):
         axes.axhline(row.elo, color="0.55", linewidth=0.8, linestyle="--")
         axes.annotate(
-            row.name, (1, row.elo), xycoords=("axes fraction", "data"),
+            row.name, (1, place), xycoords=("axes fraction", "data"),
             xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="0.35",
         )  # fmt: skip
     if report.curves():
@@ -95,20 +110,22 @@ def make_chart(report: Report) -> Any:
         {
             "player": row.name,
             "elo": round(row.elo, 1),
-            "interval": f"{row.low:.0f} .. {row.high:.0f}",
+            "place": round(place, 1),
+            "interval": row.interval or "fixed",
         }
-        for row in report.outsiders()
+        for row, place in zip(report.outsiders(), label_places(report), strict=True)
     ]
     layers: list[Any] = []
     if points:
         x = alt.X(
             "flops:Q",
-            scale=alt.Scale(type="log", nice=False),
+            scale=alt.Scale(type="log", nice=False, padding=12),
             title=X_TITLE,
-            axis=alt.Axis(format="~e"),
+            axis=alt.Axis(format="~e", labelOverlap="greedy"),
         )
         scale = alt.Scale(domain=list(report.curves()), range=_colours(report))
-        colour = alt.Color("run:N", scale=scale, legend=alt.Legend(orient="top", title=None))
+        legend = alt.Legend(orient="top", title=None, symbolOpacity=1, symbolType="circle")
+        colour = alt.Color("run:N", scale=scale, legend=legend)
         tips = [
             alt.Tooltip("player:N"),
             alt.Tooltip("elo:Q", format=".0f"),
@@ -131,7 +148,7 @@ def make_chart(report: Report) -> Any:
         layers += [
             fixed.mark_rule(strokeDash=[5, 4], color="#888"),
             fixed.mark_text(align="left", dx=4, color="#888").encode(
-                x=alt.value("width"), text="player:N"
+                x=alt.value("width"), y=alt.Y("place:Q", title=Y_TITLE), text="player:N"
             ),
         ]
     chart = alt.layer(*layers).properties(
@@ -145,21 +162,22 @@ def make_chart(report: Report) -> Any:
 
 def _table(report: Report) -> str:
     heads = (
-        "player", "Elo", "95 % interval", "games", "score", "FLOPs spent",
-        "evaluations a move", "seconds a move", "",
+        "player", "Elo", "95 % interval", "", "games", "score", "visits", "FLOPs spent",
+        "FLOPs a move", "seconds a move",
     )  # fmt: skip
     lines = ["<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
     for row in report.rows:
         cells = (
             html.escape(row.name),
             f"{row.elo:.0f}",
-            f"{row.low:.0f} to {row.high:.0f}",
+            row.interval,
+            row.mark,
             str(row.games),
             f"{row.score:.0%}",
-            "" if row.flops is None else f"{row.flops:.2e}",
-            f"{row.evaluations:.0f}",
+            "" if row.visits is None else str(row.visits),
+            row.spent,
+            f"{row.move_flops:.2e}" if row.move_flops else "",
             f"{row.seconds:.4f}",
-            row.mark,
         )
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return "<table>\n" + "\n".join(lines) + "\n</table>"

@@ -103,14 +103,7 @@ def build_pool(
     engine that does not run.
     """
     checkpoints = {run: _checkpoints(run, options.root) for run in runs}
-    names = {info.meta["game"] for infos in checkpoints.values() for info in infos}
-    if game:
-        names.add(game)
-    if len(names) > 1:
-        raise UserError(f"one arena rates one game, not {' and '.join(sorted(names))}")
-    if not names:
-        raise UserError("without a run, say which game is played: --game go9, for example")
-    pool = Pool(get_game(names.pop()))
+    pool = Pool(get_game(_one_game(checkpoints, game)))
     if anchors is None:
         anchors = GO_ANCHORS if is_go(pool.game) else ANCHORS
     try:
@@ -118,13 +111,26 @@ def build_pool(
             pool.add(make_entry(spec.replace(":", ""), spec, pool.game, options))
         for name, spec in players.items():
             pool.add(make_entry(name, spec, pool.game, options))
+        for run, infos in checkpoints.items():
+            for info in infos:
+                _add_checkpoint(pool, run, info, options)
     except BaseException:
         pool.close()
         raise
-    for run, infos in checkpoints.items():
-        for info in infos:
-            _add_checkpoint(pool, run, info, options)
     return pool
+
+
+def _one_game(checkpoints: Mapping[str, Sequence[CheckpointInfo]], game: str | None) -> str:
+    """The game that all runs play; UserError if they differ, or from `game`, or there is none."""
+    played = {run: str(infos[0].meta["game"]) for run, infos in checkpoints.items()}
+    if game:
+        played["--game"] = game
+    if not played:
+        raise UserError("without a run, say which game is played: --game go9, for example")
+    if len(set(played.values())) > 1:
+        each = ", ".join(f"{run}: {name}" for run, name in played.items())
+        raise UserError(f"one arena rates one game, not several ({each})")
+    return next(iter(played.values()))
 
 
 def _checkpoints(run: str, root: Path) -> list[CheckpointInfo]:
@@ -175,7 +181,8 @@ def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entr
         player = RolloutPlayer(name, game, int(rest))
         return Entry(PlayerInfo(name, "mcts", {"rollouts": int(rest)}), player)
     command = rest.strip() if kind == "gtp" else spec
-    if kind == "gtp" or (" " in spec and find_program(spec.split()[0])):
+    words = spec.split()
+    if kind == "gtp" or words[:1] == ["gnugo"] or (len(words) > 1 and find_program(words[0])):
         engine = GtpPlayer(name, command, game, options.gtp_timeout)
         return Entry(PlayerInfo(name, "gtp", {"command": command}), engine)
     where, visits = spec, options.visits

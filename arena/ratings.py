@@ -57,6 +57,11 @@ class Rating:
     """`unbeaten`, `winless`, `unplayed`, `anchor` or empty."""
 
     @property
+    def one_sided(self) -> bool:
+        """Whether it has won, or lost, every game."""
+        return self.mark in ("unbeaten", "winless")
+
+    @property
     def width(self) -> float:
         """Width of the interval in Elo."""
         return self.high - self.low

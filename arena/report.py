@@ -26,6 +26,8 @@ class Row:
     """Share of the points, 0 to 1; 0 without games."""
     mark: str
     kind: str
+    visits: int | None
+    """Search visits a move (rollouts of plain MCTS); None for players without a search of ours."""
     seconds: float
     """Seconds a move."""
     evaluations: float
@@ -34,6 +36,16 @@ class Row:
     """FLOPs a move."""
     point: CurvePoint | None
     """The checkpoint, with what its run had spent; None for outsiders."""
+
+    @property
+    def interval(self) -> str:
+        """The 95 % interval in words; the anchor has none."""
+        return "" if self.mark == "anchor" else f"{self.low:.0f} .. {self.high:.0f}"
+
+    @property
+    def spent(self) -> str:
+        """The FLOPs spent on the checkpoint, in words."""
+        return "" if self.flops is None else f"{self.flops:.2e}" if self.flops else "0"
 
     @property
     def flops(self) -> float | None:
@@ -73,6 +85,7 @@ def make_rows(pool: Pool, league: League, ratings: Ratings) -> tuple[Row, ...]:
     rows = []
     for i, rating in enumerate(ratings.ratings):
         seconds, evaluations, move_flops = league.costs[i].per_move()
+        settings = league.infos[i].settings
         points: list[CurvePoint | None] = [p for p in pool.points if p.entry == i]
         for point in points or [None]:
             rows.append(
@@ -85,6 +98,7 @@ def make_rows(pool: Pool, league: League, ratings: Ratings) -> tuple[Row, ...]:
                     score=rating.points / max(rating.games, 1),
                     mark=rating.mark,
                     kind=league.infos[i].kind,
+                    visits=settings.get("visits", settings.get("rollouts")),
                     seconds=seconds,
                     evaluations=evaluations,
                     move_flops=move_flops,
@@ -98,13 +112,14 @@ def table(rows: tuple[Row, ...]) -> str:
     """The ratings as text."""
     wide = max([len(row.name) for row in rows] + [6])
     head = f"{'player':{wide}}  {'Elo':>6}  {'95 % interval':>15}  {'games':>5}  {'score':>5}"
-    lines = [f"{head}  {'FLOPs spent':>11}  {'evals/move':>10}  {'s/move':>7}"]
+    lines = [f"{head}  {'visits':>6}  {'FLOPs spent':>11}  {'FLOPs/move':>10}  {'s/move':>7}"]
     for row in rows:
-        interval = f"{row.low:.0f} .. {row.high:.0f}"
-        flops = "" if row.flops is None else f"{row.flops:.2e}"
+        visits = "" if row.visits is None else str(row.visits)
+        move = f"{row.move_flops:.2e}" if row.move_flops else ""
         lines.append(
-            f"{row.name:{wide}}  {row.elo:6.0f}  {interval:>15}  {row.games:5d}  {row.score:5.0%}"
-            f"  {flops:>11}  {row.evaluations:10.0f}  {row.seconds:7.4f}  {row.mark}".rstrip()
+            f"{row.name:{wide}}  {row.elo:6.0f}  {row.interval:>15}  {row.games:5d}"
+            f"  {row.score:5.0%}  {visits:>6}  {row.spent:>11}  {move:>10}  {row.seconds:7.4f}"
+            f"  {row.mark}".rstrip()
         )
     return "\n".join(lines)
 
@@ -127,9 +142,14 @@ def make_notes(league: League, ratings: Ratings) -> tuple[str, ...]:
     )
     cost = (
         "FLOPs spent are those of imitation, self-play and training; rating games cost a run "
-        "nothing. Evaluations of plain MCTS are playouts."
+        "nothing. Visits are search steps a move, random playouts for plain MCTS."
     )
     notes = [pairing, scale, cost]
+    if any(rating.one_sided for rating in ratings.ratings):
+        notes.append(
+            "Unbeaten and winless players: the games tell how far they are from the rest at least, "
+            "not at most; the far end of the interval comes from the prior, one drawn game each."
+        )
     if worst := _misfit(ratings, league):
         notes.append(worst)
     return tuple(notes)
@@ -163,7 +183,8 @@ def _csv(rows: tuple[Row, ...]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     totals = ("imitation_flops", "selfplay_flops", "training_flops", "evaluations", "seconds")
     writer.writerow(
-        ["player", "kind", "run", "step", "elo", "low", "high", "games", "score", "mark", "flops"]
+        ["player", "kind", "run", "step", "elo", "low", "high", "games", "score", "mark", "visits"]
+        + ["flops"]
         + [f"run_{name}" for name in totals]
         + ["seconds_per_move", "evaluations_per_move", "flops_per_move"]
     )
@@ -173,7 +194,8 @@ def _csv(rows: tuple[Row, ...]) -> str:
         writer.writerow(
             [row.name, row.kind, point.run if point else "", point.step if point else ""]
             + [f"{row.elo:.1f}", f"{row.low:.1f}", f"{row.high:.1f}", row.games]
-            + [f"{row.score:.4f}", row.mark, "" if row.flops is None else f"{row.flops:.6g}"]
+            + [f"{row.score:.4f}", row.mark, "" if row.visits is None else row.visits]
+            + ["" if row.flops is None else f"{row.flops:.6g}"]
             + spent
             + [f"{row.seconds:.6f}", f"{row.evaluations:.1f}", f"{row.move_flops:.6g}"]
         )

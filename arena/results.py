@@ -8,6 +8,7 @@ knows what it has already played, and a line that stands there twice counts once
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -139,26 +140,35 @@ def read_results(path: Path) -> list[PairResult]:
     return list(found.values())
 
 
-class ResultsFile:
-    """The ledger, open for appending; a context manager."""
+class LineFile:
+    """A file of lines of JSON, open for appending: whole lines or none; a context manager."""
 
     def __init__(self, path: Path) -> None:
+        """Makes the file and its folder, if need be, and cuts off a torn last line."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
-        self._cut_torn_line(path)
-
-    def _cut_torn_line(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("ab", buffering=0)
         content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            self._file.truncate(whole)
+        self._size = content.rfind(b"\n") + 1
+        if self._size < len(content):
+            self._file.truncate(self._size)
 
-    def append(self, result: PairResult) -> None:
-        """Write one pair; it is on the disk when this returns."""
-        row = {"format": FORMAT, **asdict(result)}
-        self._file.write(json.dumps(row, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    def append(self, *rows: Mapping[str, Any]) -> None:
+        """Write `rows`, a line each; they are on the disk when this returns.
+
+        Raises UserError, with the file as it was, if there is no room.
+        """
+        left = b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
+        size = self._size + len(left)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)
+            raise UserError(f"{self._path}: cannot be written: {error.strerror}") from None
+        self._size = size
 
     def close(self) -> None:
         """Close the file."""
@@ -169,3 +179,11 @@ class ResultsFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class ResultsFile(LineFile):
+    """The ledger, open for appending."""
+
+    def add(self, result: PairResult) -> None:
+        """Write one pair; it is on the disk when this returns."""
+        self.append({"format": FORMAT, **asdict(result)})

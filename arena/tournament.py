@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.arena.league import League
+from ghostgo.arena.league import ONE_SIDED, League
 from ghostgo.arena.match import FinishedPair, Match, PairTask
-from ghostgo.arena.openings import Openings
+from ghostgo.arena.openings import Openings, Reference
+from ghostgo.arena.players import NetPlayer
 from ghostgo.arena.pool import PlayerOptions, Pool, build_pool
 from ghostgo.arena.progress import Progress, duration
 from ghostgo.arena.ratings import Ratings
@@ -30,7 +32,7 @@ GAMES_PER_PLAYER = 40
 FORFEITS_IN_A_ROW = 3
 """After so many a player is not paired any more in this tournament."""
 OPENING_OFFSETS = 256
-LEDGER = "results.jsonl"
+LEDGER, OPENINGS = "results.jsonl", "openings.jsonl"
 
 
 @dataclass(frozen=True)
@@ -79,22 +81,34 @@ def run_arena(
     out = out or root / "arena"
     options = PlayerOptions(root, visits, device, gtp_timeout)
     runs = list(dict.fromkeys(run for run in (a, b) if run))
-    out.mkdir(parents=True, exist_ok=True)
+    pool = build_pool(runs, players or {}, game, anchors, options)
+    try:
+        limits = _limits(pool, games, minutes, width)
+        parallel = parallel or min(max(10 * len(pool.entries), 64), 256)
+        # Whatever is wrong with the input comes to light before anything is written.
+        tournament = Tournament(pool, out, anchor, rules or {}, seed, parallel, started)
+        with _locked(out):
+            tournament.read()
+            tournament.play(limits, workers or os.cpu_count() or 1)
+            return write_report(out, pool, tournament.league, tournament.ratings)
+    finally:
+        pool.close()
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold the arena's folder, made if need be. Raises UserError if another process does."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made: {error.strerror}") from None
     lock = filelock.FileLock(out / "lock", timeout=0)
     try:
         lock.acquire()
     except filelock.Timeout:
         raise UserError(f"{out}: another arena is at work there; wait for it or stop it") from None
     try:
-        pool = build_pool(runs, players or {}, game, anchors, options)
-        try:
-            limits = _limits(pool, games, minutes, width)
-            parallel = parallel or min(max(10 * len(pool.entries), 64), 256)
-            tournament = Tournament(pool, out, anchor, rules or {}, seed, parallel, started)
-            tournament.play(limits, workers or os.cpu_count() or 1)
-            return write_report(out, pool, tournament.league, tournament.ratings)
-        finally:
-            pool.close()
+        yield
     finally:
         lock.release()
 
@@ -129,20 +143,21 @@ class Tournament:
         parallel: int,
         started: float,
     ) -> None:
-        """Reads the ledger. Raises UserError if it does not fit, or there is no such anchor."""
+        """Reads the ledger. Raises UserError if it does not fit, for an unknown anchor or rule."""
         self.pool = pool
         self.rules = {**pool.game.rules, **rules}
+        pool.game.new_states(1, self.rules)  # raises UserError for an unknown rule
         self.seed = seed
         self.path = out / LEDGER
         names = [entry.info.name for entry in pool.entries]
         if anchor not in names:
             raise UserError(f"rating anchor {anchor!r} is no player; players: {', '.join(names)}")
         self._anchor = names.index(anchor)
-        infos = [entry.info for entry in pool.entries]
-        self.league = League(pool.game, self.rules, infos, len(infos))
-        self.league.extend(read_results(self.path))
-        self.ratings: Ratings = self.league.fit(self._anchor)
-        self._openings = Openings(pool.game, seed, rules)
+        self.league: League
+        self.ratings: Ratings
+        self._size_read = -1
+        self._openings: Openings
+        self.read()
         self._parallel = parallel
         self._match: Match
         self._members = [Member(entry.run, entry.player.concurrent == 1) for entry in pool.entries]
@@ -152,6 +167,37 @@ class Tournament:
         self._pair_seconds = 0.0
         self._started = started
         self._progress = Progress()
+
+    def read(self) -> None:
+        """What was played before, and from which openings; raises UserError if it does not fit."""
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size == self._size_read:
+            return
+        self._size_read = size
+        infos = [entry.info for entry in self.pool.entries]
+        self.league = League(self.pool.game, self.rules, infos, len(infos))
+        self.league.extend(read_results(self.path))
+        self.ratings = self.league.fit(self._anchor)
+        self._openings = Openings(
+            self.pool.game,
+            self.seed,
+            self.rules,
+            self._reference(),
+            self.path.with_name(OPENINGS),
+        )
+
+    def _reference(self) -> Reference | None:
+        """The checkpoint that has cost most, as the judge of openings."""
+        points = sorted(self.pool.points, key=lambda point: (point.totals.flops, point.entry))
+        if not points or not points[-1].totals.flops:
+            return None  # nobody has learnt anything yet
+        entry = self.pool.entries[points[-1].entry]
+        player = entry.player
+        assert isinstance(player, NetPlayer)
+        return Reference(
+            entry.info.settings["sha256"],
+            lambda states: self._match.in_thread(player.judge, states),
+        )
 
     def play(self, limits: Limits, workers: int) -> None:
         """Play until a limit is reached; an interrupt from the keyboard stops it cleanly."""
@@ -191,13 +237,17 @@ class Tournament:
         return (narrow or len(self.league.rows) >= limits.games) and not self._match.in_flight
 
     def _mean_width(self) -> float:
-        """Mean width of the pool's intervals, the anchor's apart; infinite before all have met."""
+        """Mean width of the pool's intervals, infinite before all have met.
+
+        The anchor is left out, and so is who has won or lost every game of a fair number: more of
+        them would not narrow such an interval.
+        """
         widths = [
             rating.width if rating.games else float("inf")
             for i, rating in enumerate(self.ratings.ratings[: self.league.pool_size])
-            if i != self._anchor
+            if i != self._anchor and not (rating.one_sided and rating.games >= ONE_SIDED)
         ]
-        return float(np.mean(widths))
+        return float(np.mean(widths)) if widths else float("inf")
 
     def _top_up(self, limits: Limits) -> None:
         """Add pairs while there is room, time and budget."""
@@ -275,7 +325,7 @@ class Tournament:
             b=self.pool.entries[task.b].info,
             games=games,
         )
-        ledger.append(result)
+        ledger.add(result)
         self.league.add(result)
         self._unfitted += 1
         for game in games:

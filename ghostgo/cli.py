@@ -42,7 +42,8 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
         name, sign, spec = value.partition("=")
         if not (name and sign and spec):
             raise click.BadParameter(
-                f"{value!r} is not NAME=SPEC, such as gnugo1='gnugo --level 1'"
+                f"{value!r} is not NAME=SPEC, such as "
+                "'gnugo=gtp:gnugo --mode gtp --level 1 --chinese-rules'"
             )
         pairs[name] = spec
     return pairs

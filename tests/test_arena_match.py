@@ -8,16 +8,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from ghostgo.arena import gtp_client
 from ghostgo.arena.gtp_client import GtpEngine, GtpPlayer, find_program
 from ghostgo.arena.match import FinishedPair, Match, PairTask
-from ghostgo.arena.openings import Openings, canonical_moves
+from ghostgo.arena.openings import Openings, Reference, canonical_moves
 from ghostgo.arena.players import Actions, Player, PlayerFailed, RandomPlayer, RolloutPlayer
+from ghostgo.arena.pool import PlayerOptions, make_entry
 from ghostgo.arena.results import PairResult, PlayerInfo, ResultsFile, pair_id, read_results
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.game import Game, States, is_legal_one, play_one, score_of
+from ghostgo.engine.games.game import Game, State, States, is_legal_one, play_one, score_of
 from ghostgo.engine.games.registry import get_game
+from ghostgo.session import Session
 
 ENGINE = """
 import sys, time
@@ -90,6 +95,48 @@ def test_a_game_with_few_openings_repeats_them() -> None:
     openings = Openings(get_game("go2"), 0)
     found = {openings[i] for i in range(300)}
     assert 3 < len(found) < 40
+
+
+def even_at_centre(states: States) -> NDArray[np.float32]:
+    """A reference that calls a position of 5x5 even if, and only if, its centre is taken."""
+    return np.array([0.0 if 12 in taken else 0.8 for taken in map(stones_of, states)], np.float32)
+
+
+def stones_of(state: State) -> set[int]:
+    session = Session(get_game("go5"))
+    board = session.stones(np.array([state], state.dtype).view(np.recarray))
+    return {int(point) for point in np.flatnonzero(board)}
+
+
+def test_a_reference_keeps_to_openings_that_it_calls_even() -> None:
+    openings = Openings(get_game("go5"), 4, reference=Reference("r", even_at_centre))
+    assert all(12 in openings[i] for i in range(40))
+    assert len({openings.canonical(openings[i]) for i in range(40)}) == 40
+    never = Reference("never", lambda states: np.linspace(0.9, 0.5, len(states), dtype=np.float32))
+    some = Openings(get_game("tic_tac_toe"), 4, reference=never)
+    assert len({some[i] for i in range(20)}) == 20, (
+        "where none is even the most even ones are taken"
+    )
+
+
+def test_openings_found_stay_in_their_file_whoever_judges_later(tmp_path: Path) -> None:
+    path = tmp_path / "openings.jsonl"
+    game = get_game("go5")
+    first = Openings(game, 4, None, Reference("aa", even_at_centre), path)
+    before = [first[i] for i in range(10)]
+    found = len(path.read_text().splitlines())
+    path.write_text(path.read_text() + '{"format":1,"se')  # a kill while writing
+    other = Openings(
+        game, 4, None, Reference("bb", lambda states: np.zeros(len(states), "f4")), path
+    )
+    assert [other[i] for i in range(10)] == before
+    assert other[found] not in before
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["reference"] for row in rows[: found + 1]] == ["aa"] * found + ["bb"]
+    assert Openings(game, 5, None, None, path)[0] == Openings(game, 5)[0]
+    path.write_text('{"format":2,"seed":4}\n')
+    with pytest.raises(UserError, match="line 1 has format 2"):
+        Openings(game, 4, None, None, path)
 
 
 def test_pairs_swap_colours_and_are_scored_by_our_rules() -> None:
@@ -214,8 +261,27 @@ def test_an_engine_that_cannot_start_is_a_user_error(engine: str) -> None:
         GtpPlayer("bad", f"{engine} refuse", game)
     with pytest.raises(UserError, match="no program"):
         GtpEngine("no-such-engine-anywhere --mode gtp", 1.0)
+    with pytest.raises(UserError, match="No closing quotation"):
+        GtpEngine("gnugo 'unbalanced", 1.0)
     with pytest.raises(UserError, match="square Go boards"):
         GtpPlayer("bad", f"{engine} pass", get_game("connect_four"))
+
+
+def test_gnu_go_is_found_where_debian_puts_it_or_one_line_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(gtp_client, "GAMES_PATH", str(tmp_path))
+    command = "gnugo --mode gtp --level 1 --chinese-rules"
+    for spec in (f"gtp:{command}", command):
+        with pytest.raises(UserError, match="no program 'gnugo' is installed here: apt-get"):
+            make_entry("gnugo", spec, get_game("go5"), PlayerOptions())
+    program = tmp_path / "gnugo"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert find_program("gnugo") == str(program)
+    program.chmod(0o644)
+    assert find_program("gnugo") is None
 
 
 @pytest.mark.skipif(find_program("gnugo") is None, reason="GNU Go is not installed")
@@ -262,7 +328,7 @@ def some_results() -> list[PairResult]:
 def write(path: Path, results: Sequence[PairResult]) -> None:
     with ResultsFile(path) as file:
         for result in results:
-            file.append(result)
+            file.add(result)
 
 
 def test_results_come_back_as_they_were(tmp_path: Path) -> None:
@@ -287,6 +353,24 @@ def test_a_pair_written_twice_counts_once(tmp_path: Path) -> None:
     results = some_results()
     write(tmp_path / "r.jsonl", [*results, *results])
     assert read_results(tmp_path / "r.jsonl") == results
+
+
+def test_on_a_full_disk_the_ledger_keeps_its_whole_lines(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    results, path = some_results(), tmp_path / "r.jsonl"
+    write(path, results[:1])
+    whole = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with ResultsFile(path) as file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, hard))
+        try:
+            with pytest.raises(UserError, match="r.jsonl: cannot be written") as caught:
+                file.add(results[1])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert path.read_bytes() == whole and "\n" not in str(caught.value)
+        file.add(results[1])
+    assert read_results(path) == results[:2]
 
 
 @pytest.mark.parametrize("line", ["{}", "not json", '{"format": 99}', '{"format": 1}', "[1]"])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from ghostgo.arena.report import Report
+from ghostgo.arena.report import Report, table
 from ghostgo.arena.results import read_results
 from ghostgo.arena.tournament import run_arena
 from ghostgo.data.ledger import Totals
@@ -184,9 +186,51 @@ def test_more_players_may_be_given(root: Path) -> None:
     ],
 )
 def test_bad_input_is_one_sentence(root: Path, options: dict[str, Any], says: str) -> None:
+    before = sorted(root.rglob("*"))
     with pytest.raises(UserError, match=says) as caught:
         arena(root, **options)
     assert "\n" not in str(caught.value)
+    assert sorted(root.rglob("*")) == before, "a refused command leaves nothing behind"
+
+
+def test_runs_of_different_games_are_refused_by_name(root: Path) -> None:
+    add_checkpoint(root / "four", 0, 0.0, 3, "connect_four")
+    with pytest.raises(UserError, match="scratch: tic_tac_toe, four: connect_four"):
+        run_arena("scratch", "four", root=root)
+    assert not (root / "arena").exists()
+
+
+def test_openings_are_judged_by_the_dearest_checkpoint_and_kept(root: Path) -> None:
+    arena(root, games=20)
+    path = root / "arena" / "openings.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    dearest = Run.open(root / "scratch").latest().meta["sha256"]
+    assert {row["reference"] for row in rows} == {dearest}
+    assert sum(abs(row["value"]) < 0.3 for row in rows) > len(rows) / 2
+    known = {tuple(row["actions"]) for row in rows}
+    assert all(pair.opening in known for pair in read_results(root / "arena" / "results.jsonl"))
+    add_checkpoint(root / "scratch", 30, 9e9, 31)
+    arena(root, games=40)
+    again = path.read_text().splitlines()
+    assert [json.loads(line) for line in again[: len(rows)]] == rows
+
+
+def test_the_table_tells_visits_cost_and_who_never_lost(root: Path) -> None:
+    rows = {row.name: row for row in arena(root).rows}
+    assert rows["scratch@10"].visits == 4 and rows["mcts20"].visits == 20
+    assert rows["random"].visits is None and rows["random"].interval == ""
+    assert rows["scratch@0"].spent == "0" and rows["scratch@10"].spent == "1.00e+09"
+    told = replace(rows["mcts20"], mark="unbeaten")
+    (_, line) = table((told,)).splitlines()
+    assert line.endswith("unbeaten") and f"{told.low:.0f} .. {told.high:.0f}" in line
+
+
+def test_an_interval_that_cannot_close_does_not_keep_a_tournament_going(tmp_path: Path) -> None:
+    report = run_arena(
+        None, None, game="go5", out=tmp_path, anchors=("random", "mcts:300", "capture"),
+        width=450, games=2000, parallel=16,
+    )  # fmt: skip
+    assert sum(row.games for row in report.rows) < 2 * 400
 
 
 def test_unknown_and_empty_runs_are_named(root: Path) -> None:

@@ -87,6 +87,7 @@ def test_bad_input_is_one_line_and_code_2(
     assert err.startswith("ghostgo: ") and err.count("\n") == 1 and err.endswith("\n")
     assert complaint in err
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == [] or arguments[0] != "arena", "a refused arena leaves nothing behind"
     assert set(left) <= {"lock"}, "a refused command leaves nothing behind"
 
 
