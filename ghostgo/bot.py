@@ -8,6 +8,7 @@ A bot is named as everywhere: a run (`scratch`), one of its checkpoints (`scratc
 from __future__ import annotations
 
 import contextlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -20,6 +21,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.capture import capture_actions
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.jit import kernels_are_cached
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
 from ghostgo.engine.search import SearchConfig, Searcher
 
@@ -212,6 +214,12 @@ def _refit(network: Network, game: Game) -> Network:
         raise UserError(f"this network was trained for {network.game.name}, not {game.name}")
     other.load_state_dict(weights)
     return other
+
+
+def warn_of_compiling() -> None:
+    """Say on standard error why the first start takes so long."""
+    if not kernels_are_cached():
+        print("compiling kernels (once, about a minute) ...", file=sys.stderr, flush=True)
 
 
 def newest_run(root: Path) -> str:

@@ -20,10 +20,10 @@ from typing import IO
 from ghostgo import __version__
 from ghostgo.arena.players import is_go
 from ghostgo.board import render
-from ghostgo.bot import Bot, make_bot
+from ghostgo.bot import Bot, make_bot, warn_of_compiling
 from ghostgo.data import sgf
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.go import KO_RULES, MAX_SIZE, MIN_SIZE
+from ghostgo.engine.games.go import KO_RULES, MAX_KOMI, MAX_SIZE, MIN_SIZE
 from ghostgo.engine.games.registry import get_game
 from ghostgo.session import Session, fixed_handicap
 
@@ -66,6 +66,16 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def playable_komi(komi: float) -> float:
+    """The nearest komi that our rules know and under which the same side wins.
+
+    GTP wants any komi accepted, "even if it is ridiculous"; areas differ by whole points.
+    """
+    if not (2 * komi).is_integer():
+        komi = math.floor(komi) + 0.5
+    return min(max(komi, -MAX_KOMI), MAX_KOMI)
+
+
 class Engine:
     """The state of one GTP connection."""
 
@@ -84,7 +94,7 @@ class Engine:
         self.session = self._fresh()
 
     def _fresh(self) -> Session:
-        rules = {"komi": self.komi, "ko": self.ko, "suicide": self.suicide}
+        rules = {"komi": playable_komi(self.komi), "ko": self.ko, "suicide": self.suicide}
         return Session(self.bot.game, rules)
 
     def answer(self, line: str) -> str | None:
@@ -178,7 +188,7 @@ class Engine:
             raise GtpError("syntax error") from error
         if not math.isfinite(komi):
             raise GtpError("syntax error")
-        self.session.set_komi(komi)
+        self.session.set_komi(playable_komi(komi))
         self.komi = komi
         self._komi_given = True
         return ""
@@ -230,9 +240,9 @@ class Engine:
 
     @command("final_score")
     def _final_score(self, arguments: list[str]) -> str:
-        if self.session.over:
+        if self.session.resigned is not None:
             return self.session.result()
-        margin = self.session.margin()
+        margin = round(self.session.margin() + self.session.rules["komi"] - self.komi, 6)
         return f"{'B' if margin > 0 else 'W'}+{abs(margin):g}" if margin else "0"
 
     @command("final_status_list")
@@ -373,5 +383,6 @@ def serve(
     """
     out = sys.stdout.buffer
     with contextlib.redirect_stdout(sys.stderr):
+        warn_of_compiling()
         bot = make_bot(opponent, game, visits, seed, root)
         converse(Engine(bot, resign, ko), sys.stdin.buffer, out)

@@ -171,8 +171,10 @@ class Session:
         rules = {**self.rules, "komi": komi}
         fresh = self.game.new_states(1, rules)[0]
         for states in self._states:
-            states[0].komi = fresh.komi
-            states[0].komi_plane[:] = fresh.komi_plane
+            state = states[0]
+            state.hash ^= state.rules_hash ^ fresh.rules_hash
+            state.rules_hash, state.komi = fresh.rules_hash, fresh.komi
+            state.komi_plane[:] = fresh.komi_plane
         self.rules = rules
 
     def place_handicap(self, actions: list[int]) -> None:

@@ -6,16 +6,14 @@ connects it to a way to read and a way to write; `play` is the verb.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from ghostgo.arena.players import is_go
 from ghostgo.board import render
-from ghostgo.bot import Analysis, Bot, make_bot
+from ghostgo.bot import Analysis, Bot, make_bot, warn_of_compiling
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.jit import kernels_are_cached
 from ghostgo.session import TROMP_TAYLOR, Session
 
 HINTS = 5
@@ -62,8 +60,11 @@ class Dialogue:
     def greeting(self) -> str:
         """The first words, the board, and the bot's move if it has the first one."""
         game = self.session.game
-        you, other = self._side(self.human), self._side(1 - self.human)
-        words = [f"{game.name}: you are {you} ({'XO'[self.human]}), {self.bot.name} is {other}."]
+        you, other = (
+            name if name == letter else f"{name} ({letter})"
+            for name, letter in ((self._side(i), "XO"[i]) for i in (self.human, 1 - self.human))
+        )
+        words = [f"{game.name}: you are {you}, {self.bot.name} is {other}."]
         if is_go(game):
             words.append(f"Komi {self.session.rules['komi']:g}, {self.session.rules['ko']} ko.")
         words.append(f"{self._side(self.session.to_play)} begins; `help` lists what you can type.")
@@ -77,6 +78,9 @@ class Dialogue:
             action = self.bot.choose(session.states)
             session.play(action)
             said = f"{self._side(player)} plays {self._name(action)}."
+            if self._name(action) == "pass":
+                end = "" if session.over else " Pass too, and the game ends and is counted."
+                said = f"{self._side(player)} passes.{end}"
         parts = [render(session), said, self._ending() if session.over else ""]
         return "\n".join(part for part in parts if part)
 
@@ -98,7 +102,7 @@ class Dialogue:
         if word in commands:
             return commands[word]()
         try:
-            self.session.play(self.session.game.parse_action(word))
+            self.session.play(self.session.game.parse_action(word.replace(" ", "")))
         except ValueError as error:
             return f"{error}; `help` lists what you can type"
         return self._turn()
@@ -113,9 +117,10 @@ class Dialogue:
         mine = [i for i, (player, _) in enumerate(self.session.moves) if player == self.human]
         if not mine:
             return "there is no move of yours to take back"
-        while len(self.session.moves) > mine[-1]:
+        back = [self._name(action) for _, action in self.session.moves[mine[-1] :]]
+        for _ in back:
             self.session.undo()
-        return render(self.session)
+        return f"{render(self.session)}\nTaken back: {', '.join(back)}."
 
     def _opinion(self) -> Analysis | None:
         return self.bot.analyse(self.session.states)
@@ -125,7 +130,7 @@ class Dialogue:
         if opinion is None:
             return f"{self.bot.name} has no opinion"
         lines = [
-            f"  {self._name(move.action):<5}{move.visits:>7} visits {move.win_rate:>5.0%}"
+            f"  {self._name(move.action):<5}{move.visits:>7} visits, you win {move.win_rate:>4.0%}"
             for move in opinion.candidates[:HINTS]
         ]
         if len(opinion.line) > 1:
@@ -245,8 +250,7 @@ def play(
 
     Raises UserError for an unknown opponent, game or komi.
     """
-    if not kernels_are_cached():
-        print("compiling kernels (once, about a minute) ...", file=sys.stderr)
+    warn_of_compiling()
     bot = make_bot(opponent, game, visits, seed, root)
     rules = {} if komi is None else {"komi": komi}
     dialogue = Dialogue(Session(bot.game, rules), bot, 0 if color == "black" else 1)

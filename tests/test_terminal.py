@@ -63,7 +63,7 @@ def typed(talk: Dialogue, lines: Iterable[str]) -> list[str]:
 def test_moves_show_the_board_with_the_last_move() -> None:
     talk = dialogue("C3", "go5")
     greeting, board, _ = typed(talk, ["d4"])
-    assert "you are Black (X), scripted is White. Komi 0.5, positional ko." in greeting
+    assert "you are Black (X), scripted is White (O). Komi 0.5, positional ko." in greeting
     assert board.split("\n") == [
         "    A B C D E",
         " 5  . . . . .  5",
@@ -92,12 +92,20 @@ def test_the_person_wins() -> None:
 
 
 def test_undo_takes_back_the_answer_too_and_leaves_the_bots_opening() -> None:
-    talk = dialogue("C3 D4 E5", human=1)
+    talk = dialogue("C3 D4 E5 F6", human=1)
     typed(talk, ["G7", "u"])
     assert [action for _, action in talk.session.moves] == [talk.session.game.parse_action("C3")]
     assert talk.session.to_play == 1
+    assert talk.answer("g 7").endswith("Black plays E5.")
+    assert talk.answer("undo").endswith("\nTaken back: G7, E5.")
     assert talk.answer("undo") == "there is no move of yours to take back"
-    assert "Black plays E5." in talk.answer("G6")
+    assert "Black plays F6." in talk.answer("G6")
+
+
+def test_a_pass_of_the_bot_says_how_the_game_ends() -> None:
+    shown = typed(dialogue(), ["E5"])
+    assert shown[1].endswith("White passes. Pass too, and the game ends and is counted.")
+    assert "you are X, scripted is O." in typed(dialogue("A1", "tic_tac_toe"), [])[0]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +114,8 @@ def test_undo_takes_back_the_answer_too_and_leaves_the_bots_opening() -> None:
         ("z9", "'z9' is not a point of this board: A1 to J9, or pass; `help`"),
         ("fly", "'fly' is not a point of this board"),
         ("E5", "E5 is taken"),
-        ("hint", "  E5        30 visits   62%\n  F5         2 visits   50%\n  expected: E5 D6"),
+        ("hint", "  E5        30 visits, you win  62%\n  F5         2 visits, you win  50%\n"),
+        ("h", "\n  expected: E5 D6"),
         ("winrate", "scripted gives you 61%"),
         ("score", "As the board stands: Black 1, White 1 and komi 7: White is ahead by 7."),
         ("help", "undo     take your last move back"),
@@ -235,7 +244,7 @@ def test_the_process_plays_saves_at_end_of_input_and_resumes_nothing(
         cwd=tmp_path, env=clean_environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "you are White (O), mcts:20 is Black." in done.stdout
+    assert "you are White (O), mcts:20 is Black (X)." in done.stdout
     assert "mcts:20 gives you" in done.stdout
     (path,) = (tmp_path / "games").iterdir()
     assert f"saved: {Path('games') / path.name}" in done.stdout
