@@ -52,6 +52,7 @@ class League:
     def __post_init__(self) -> None:
         self._numbers = {info.identity: i for i, info in enumerate(self.infos)}
         self.costs = [Cost() for _ in self.infos]
+        self._points = np.zeros((self.pool_size, self.pool_size))
 
     def add(self, result: PairResult) -> None:
         """Count a finished pair.
@@ -70,6 +71,9 @@ class League:
         for game in result.games:
             first, second = numbers if game.first == 0 else numbers[::-1]
             self.rows.append(GameRow(first, second, game.first_result, len(self.pairs)))
+            if max(numbers) < self.pool_size:
+                self._points[first, second] += game.first_result
+                self._points[second, first] += 1 - game.first_result
             self._distinct[canonical_moves(self.game, game.moves)] += 1
             for side, number in enumerate(numbers):
                 cost = self.costs[number]
@@ -101,12 +105,7 @@ class League:
 
         A pairing is settled when one side has not scored at all in `ONE_SIDED` games.
         """
-        k = self.pool_size
-        points = np.zeros((k, k))
-        for row in self.rows:
-            if row.first < k and row.second < k:
-                points[row.first, row.second] += row.result
-                points[row.second, row.first] += 1 - row.result
+        points = self._points
         games = points + points.T
         settled = (games >= ONE_SIDED) & ((points == 0) | (points.T == 0))
         return games.astype(np.int64) // 2, settled

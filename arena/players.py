@@ -17,7 +17,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.go import TAG
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
-from ghostgo.engine.search import SearchConfig, Searcher
+from ghostgo.engine.search import SearchConfig, Searcher, SearchResult
 
 if TYPE_CHECKING:  # torch, which takes seconds to import
     from ghostgo.engine.network import Network
@@ -158,31 +158,36 @@ class NetPlayer(BatchPlayer):
             self._searcher = Searcher(network.game, evaluator, self._batch, self._visits, config)
         return self._searcher
 
+    def _search(self, states: States, visits: int) -> list[SearchResult]:
+        """Fresh searches of `states` (n,), as many at a time as there is room for."""
+        searcher, step = self._ready(), self._batch
+        try:
+            return [
+                searcher.run(states[start : start + step], visits)
+                for start in range(0, len(states), step)
+            ]
+        except FloatingPointError as error:
+            raise UserError(f"player {self.name!r}: {error}") from None
+
     def choose(self, states: States, games: Sequence[int]) -> Actions:
-        """The action that the search plays, one fresh tree a row."""
-        searcher = self._ready()
-        evaluator = searcher.evaluator
+        """The action that the search plays, one fresh tree a row.
+
+        Raises UserError if the network gives something that is not a number.
+        """
+        evaluator = self._ready().evaluator
         before = evaluator.evaluations
-        parts = [
-            searcher.run(states[start : start + self._batch]).action
-            for start in range(0, len(states), self._batch)
-        ]
+        results = self._search(states, self._visits)
         spent = evaluator.evaluations - before
         self.evaluations += spent
         self.flops += spent * evaluator.flops_per_evaluation
-        return np.concatenate(parts)
+        return np.concatenate([result.action for result in results])
 
     def judge(self, states: States) -> NDArray[np.float32]:
         """The network's own values (n,) of unfinished positions (n,), for the side to move.
 
-        They are not counted as the player's.
+        They are not counted as the player's. Raises UserError as `choose` does.
         """
-        searcher = self._ready()
-        parts = [
-            searcher.run(states[start : start + self._batch], visits=1).raw_value
-            for start in range(0, len(states), self._batch)
-        ]
-        return np.concatenate(parts)
+        return np.concatenate([result.raw_value for result in self._search(states, 1)])
 
     def close(self) -> None:
         """Drop the network and the trees; the next move loads them again."""

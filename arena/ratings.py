@@ -85,7 +85,7 @@ class Ratings:
 
     def difference_error(self) -> NDArray[np.float64]:
         """(K, K) standard error of each rating difference in Elo, the larger of both estimates."""
-        return np.sqrt(np.maximum(_spread(self.covariance), _spread(self.clustered)))
+        return np.sqrt(np.maximum(spread(self.covariance), spread(self.clustered)))
 
     def expected_score(self) -> NDArray[np.float64]:
         """(K, K) expected score of row against column, colours apart."""
@@ -121,10 +121,10 @@ def rate(names: Sequence[str], games: Sequence[GameRow], anchor: int = 0) -> Rat
     )
 
 
-def _spread(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Variance of every difference, from the covariance."""
+def spread(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(K, K) variance of every difference, from the covariance."""
     diagonal = np.diag(covariance)
-    return np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * covariance, 0.0)
+    return np.asarray(np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * covariance, 0.0))
 
 
 def _trivial(names: Sequence[str], anchor: int) -> Ratings:

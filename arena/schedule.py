@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.arena.ratings import ELO
+from ghostgo.arena.ratings import ELO, spread
 
 SPAN_PAIRS = 2
 """Pairs that each pairing of the spanning set gets before information decides."""
@@ -58,16 +58,10 @@ def spanning_set(members: Sequence[Member]) -> list[Pairing]:
     return list(dict.fromkeys((min(p), max(p)) for p in pairings if p[0] != p[1]))
 
 
-def _spread(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(K, K) variance of every difference."""
-    diagonal = np.diag(covariance)
-    return np.asarray(np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * covariance, 0.0))
-
-
 def game_weight(elo: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """(K, K) expected p * (1 - p) of a game, the ratings' uncertainty averaged over (probit)."""
     difference = (elo[:, None] - elo[None, :]) / ELO
-    softened = difference / np.sqrt(1 + np.pi / 8 * _spread(covariance) / ELO**2)
+    softened = difference / np.sqrt(1 + np.pi / 8 * spread(covariance) / ELO**2)
     p = 1 / (1 + np.exp(-softened))
     return np.asarray(p * (1 - p))
 
@@ -78,7 +72,7 @@ def gains(covariance: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArr
     diagonal = np.diag(square)
     moved = diagonal[:, None] + diagonal[None, :] - 2 * square
     scaled = 2 * BLOCK * weight / ELO**2
-    return np.asarray(scaled * moved / (1 + scaled * _spread(covariance)))
+    return np.asarray(scaled * moved / (1 + scaled * spread(covariance)))
 
 
 def near_enough(elo: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -87,7 +81,7 @@ def near_enough(elo: NDArray[np.float64], covariance: NDArray[np.float64]) -> ND
     Neighbours in the order of ratings always may, else a gap would stay unknown for ever.
     """
     gap = np.abs(elo[:, None] - elo[None, :])
-    near = gap - np.sqrt(_spread(covariance)) <= FAR
+    near = gap - np.sqrt(spread(covariance)) <= FAR
     order = np.argsort(elo)
     near[order[:-1], order[1:]] = True
     np.fill_diagonal(near, False)

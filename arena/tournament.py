@@ -208,7 +208,8 @@ class Tournament:
         before, begun = len(self.league.rows), time.monotonic()
         with ResultsFile(self.path) as ledger:
             try:
-                self._warm_up()
+                if not self._over(limits):
+                    self._warm_up()
                 while not self._over(limits):
                     self._top_up(limits)
                     if not self._match.in_flight:

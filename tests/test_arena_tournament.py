@@ -233,6 +233,17 @@ def test_an_interval_that_cannot_close_does_not_keep_a_tournament_going(tmp_path
     assert sum(row.games for row in report.rows) < 2 * 400
 
 
+def test_a_checkpoint_with_broken_weights_is_named(root: Path) -> None:
+    run = Run.open(root / "scratch")
+    network = Network(get_game(GAME), NetworkConfig(1, 8))
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.fill_(float("nan"))
+    run.save_checkpoint(40, network, {"totals": Totals(selfplay_flops=1.0).to_dict()})
+    with pytest.raises(UserError, match="player 'scratch@40': the network's value is not a number"):
+        arena(root)
+
+
 def test_unknown_and_empty_runs_are_named(root: Path) -> None:
     with pytest.raises(UserError, match="'nobody' is not a run"):
         run_arena("scratch", "nobody", root=root)
