@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -47,7 +48,7 @@ CACHE_DIR = CACHE_ROOT / source_digest()
 
 
 def prune_caches(keep: int = CACHES_KEPT) -> int:
-    """Delete all but the `keep` most recently used kernel caches; returns how many went."""
+    """Delete all but the `keep` caches compiled into last; returns how many went."""
     if not CACHE_ROOT.is_dir():
         return 0
     folders = [path for path in CACHE_ROOT.iterdir() if path.is_dir() and len(path.name) == 16]
@@ -56,6 +57,23 @@ def prune_caches(keep: int = CACHES_KEPT) -> int:
     for path in stale:
         shutil.rmtree(path, ignore_errors=True)
     return len(stale)
+
+
+@cache
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _mangle_by_content(self: Any) -> tuple[str, tuple[str]]:
+    return type(self).__name__, (_digest(str(self)),)
+
+
+# Numba names compiled functions by their argument types, but a record by a number that counts the
+# types seen so far in this process, and an array inside a record without its shape. Code cached by
+# one process for one board size then bears the same symbols as another process's code for another
+# size, and a third process that loads both calls the wrong one. A digest of the layout cannot.
+for _type in (numba.types.Record, numba.types.NestedArray):
+    _type.mangling_args = property(_mangle_by_content)
 
 
 def kernel(func: Callable[P, R]) -> Callable[P, R]:

@@ -12,10 +12,10 @@ from game_suite import bf16_to_float, check_game
 
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games import game as kernels
-from ghostgo.engine.games.game import Game, State, States, record_dtype, register_kernels
+from ghostgo.engine.games.game import Game, State, record_dtype, register_kernels
 from ghostgo.engine.games.go import board_of, set_up
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.jit import kernel, make_rng
+from ghostgo.engine.jit import make_rng
 
 
 def go_key(game: Game, state: State) -> Hashable:
@@ -25,7 +25,9 @@ def go_key(game: Game, state: State) -> Hashable:
     return board.tobytes(), int(state.to_play), int(state.ko_point), bool(state.passes)
 
 
-@pytest.mark.parametrize("name", ["tic_tac_toe", "connect_four", "connect_four_4x5"])
+@pytest.mark.parametrize(
+    "name", ["tic_tac_toe", "connect_four", "connect_four_4x5", "othello", "hex2", "hex5"]
+)
 def test_contract(name: str) -> None:
     game = get_game(name)
     check_game(game)
@@ -99,7 +101,53 @@ def test_connect_four_full_column_is_closed() -> None:
     assert game.legal_actions(state).tolist() == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize(("name", "opening"), [("tic_tac_toe", "B2"), ("connect_four", "4 4 4 4")])
+@pytest.mark.parametrize(
+    ("actions", "score"),
+    [
+        ("A1 B1 A2 B2 A3", 1),  # straight from bottom to top
+        ("A3 B3 A2 B2", 0),
+        ("C3 A3 B2 B3 A1", 1),  # so do neighbours to the upper right
+        ("A3 C3 B2 B3 C1", 0),  # to the upper left there are none
+        ("C1 A1 B3 B1 C2 A2 B2", 1),
+        ("A1 A3 A2 B2 C3 B3 B1 C2", -1),
+    ],
+)
+def test_hex(actions: str, score: int) -> None:
+    state = play_all(get_game("hex3"), actions)
+    assert (bool(state.done), kernels.score_of(state)) == (score != 0, score)
+
+
+def test_othello_ends_when_nobody_can_move() -> None:
+    game = get_game("othello")
+    state = game.new_states(1)[0]
+    # The shortest game, in the notation of Othello, which counts ranks from the top.
+    for name in ("e6", "f4", "e3", "f6", "g5", "d6", "e7", "f5", "c5"):
+        action = 8 * (int(name[1]) - 1) + "abcdefgh".index(name[0])
+        assert not state.done and kernels.is_legal_one(state, action)
+        kernels.play_one(state, action)
+    assert state.done and kernels.score_of(state) == 13
+    owners = np.zeros(64, np.int8)
+    kernels.ownership_of(state, owners)
+    assert owners.sum() == 13 == np.abs(owners).sum()
+
+
+def test_othello_passes_only_where_there_is_no_move() -> None:
+    game, passes = get_game("othello"), 0
+    for seed in range(40):
+        state, rng = game.new_states(1)[0], make_rng(seed)
+        while not state.done:
+            legal = game.legal_actions(state).tolist()
+            if game.points in legal:
+                assert legal == [game.points]
+                passes += 1
+            kernels.play_one(state, kernels.rollout_action(state, rng))
+    assert passes > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "opening"),
+    [("tic_tac_toe", "B2"), ("connect_four", "4 4 4 4"), ("othello", "E3"), ("hex3", "B2")],
+)
 def test_rollouts_are_uniform(name: str, opening: str) -> None:
     game = get_game(name)
     state = play_all(game, opening)
@@ -111,7 +159,7 @@ def test_rollouts_are_uniform(name: str, opening: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "chess", "go1", "go20", "go3x40", "go", "connect_four_3x3", "connect_four_9x9"]
+    "name", ["", "chess", "go1", "go20", "go3x40", "go", "connect_four_3x3", "hex1", "hex20"]
 )
 def test_unknown_games_are_refused(name: str) -> None:
     with pytest.raises(UserError) as refused:
@@ -147,21 +195,6 @@ def test_go_rollouts_scan_is_uniform_where_good_points_are_rare() -> None:
     good = [0, 1, 2, 78, 79, 80]
     assert sorted(seen) == good
     assert all(abs(n - 1000) < 5 * 1000**0.5 for n in seen.values())
-
-
-def test_copy_state() -> None:
-    for name in ("go5", "connect_four"):
-        states = get_game(name).new_states(3)
-        kernels.random_playout(states[0], make_rng(2))
-        copy_one(states)
-        assert states[1].tobytes() == states[0].tobytes() != states[2].tobytes()
-        kernels.copy_state(states[0], states[2])
-        assert states[0].tobytes() == states[2].tobytes()
-
-
-@kernel
-def copy_one(states: States) -> None:
-    kernels.copy_state(states[1], states[0])
 
 
 def test_registering_checks_its_kernels() -> None:

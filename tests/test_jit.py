@@ -114,3 +114,29 @@ def test_plain_python_plays_the_same_game(name: str) -> None:
         )
         outputs.append(run.stdout)
     assert outputs[0] == outputs[1] != ""
+
+
+def test_names_of_compiled_code_tell_layouts_apart_in_every_process() -> None:
+    """Cached code of one process is linked with that of others: see `jit._mangle_by_content`."""
+    program = (
+        "import numba, numpy as np, sys\n"
+        "from ghostgo.engine import jit\n"
+        "from ghostgo.engine.games.go import state_dtype\n"
+        "for n in range(int(sys.argv[1])): numba.from_dtype(np.dtype([(f'f{n}', 'i1')]))\n"
+        "for size in (5, 7):\n"
+        "    record = numba.from_dtype(state_dtype(size, size))\n"
+        "    print(record.mangling_args, record.fields['board'].type.mangling_args)\n"
+        "    print(numba.types.Array(record, 1, 'C').mangling_args[1][0].mangling_args)\n"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", program, str(types_before)],
+            env={**os.environ, "NUMBA_DISABLE_JIT": "0"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        for types_before in (0, 3)
+    ]
+    assert runs[0] == runs[1]
+    assert len(set(runs[0][:2])) == 2 and runs[0][0] != runs[0][2]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.engine.games.game import State, States, copy_state, is_legal, play, rollout_action
+from ghostgo.engine.games.game import State, States, is_legal, play, rollout_action
 from ghostgo.engine.games.go_board import (
     EMPTY,
     NO_POINT,
@@ -88,7 +88,7 @@ def _rescue(states: States) -> int:
         escape = to_action(state, liberty)
         if not is_legal(state, escape):
             continue
-        copy_state(states[1], states[0])
+        states[1] = states[0]
         play(states[1], escape)
         if not in_atari(states[1], states[1].head[liberty]):
             best, most = escape, _chain_size(state, point)

@@ -1,0 +1,120 @@
+"""Known values of tiny boards and games, by exhaustive search on our own rules.
+
+2x2 Go is worth 0 under simple ko, where play may go round for ever (counted as 0 here), and +1 to
+Black under superko; 3x3 is worth all nine points (van der Werf, van den Herik and Uiterwijk 2003).
+Othello's and Connect Four's counts of games by length are the published perft numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ghostgo.engine.games import game as kernels
+from ghostgo.engine.games.game import States
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.jit import kernel
+
+BLACK, WHITE = 0, 1
+
+
+@kernel
+def can_reach(
+    states: States,
+    ply: int,
+    depth: int,
+    target: float,
+    player: int,
+    order: NDArray[np.int64],
+    endless: float,
+) -> bool:
+    """Whether `player` can force a score of `target` or better for itself within `depth` plies.
+
+    Scores are Black's margin, so White wants at most `target`. A line that is not over by then
+    counts as `endless`; with nan it is a failure, so that True is a proof.
+    """
+    state = states[ply]
+    if state.done or depth == 0:
+        score = kernels.score(state) if state.done else endless
+        return score >= target if player == BLACK else score <= target
+    mine = bool(state.to_play == player)
+    for action in order:
+        if kernels.is_legal(state, action):
+            states[ply + 1] = states[ply]
+            kernels.play(states[ply + 1], action)
+            if can_reach(states, ply + 1, depth - 1, target, player, order, endless) == mine:
+                return mine
+    return not mine
+
+
+def force(
+    name: str, ko: str, player: int, target: int, depth: int, endless: float = np.nan
+) -> bool:
+    game = get_game(name)
+    states = game.new_states(depth + 1, {"ko": ko, "komi": 0})
+    middle = (game.rows - 1) / 2
+    actions = range(game.points)
+    distance = [abs(a // game.cols - middle) + abs(a % game.cols - middle) for a in actions]
+    order = np.array([*np.argsort(distance, kind="stable"), game.points])
+    if game.points == 4:  # passing first finds the end sooner where all points are alike
+        order = np.roll(order, 1)
+    return can_reach(states, 0, depth, float(target), player, order, endless)
+
+
+@pytest.mark.parametrize("ko", ["positional", "situational"])
+def test_2x2_is_worth_1_under_superko(ko: str) -> None:
+    assert force("go2", ko, BLACK, 1, 12)
+    assert force("go2", ko, WHITE, 1, 12)
+    assert not force("go2", ko, BLACK, 2, 20)
+
+
+@pytest.mark.parametrize("depth", [8, 12, 20])
+def test_2x2_is_worth_0_under_simple_ko(depth: int) -> None:
+    assert force("go2", "simple", BLACK, 0, depth, endless=0)
+    assert force("go2", "simple", WHITE, 0, depth, endless=0)
+    assert not force("go2", "simple", BLACK, 1, depth, endless=0)
+    assert not force("go2", "simple", WHITE, -1, depth, endless=0)
+
+
+@pytest.mark.parametrize("ko", ["positional", "situational", "simple"])
+def test_3x3_is_worth_9(ko: str) -> None:
+    assert force("go3", ko, BLACK, 9, 17)
+    assert not force("go3", ko, BLACK, 9, 7), "Black needs longer than that"
+
+
+def test_3x3_is_worth_less_from_the_corner() -> None:
+    game = get_game("go3")
+    states = game.new_states(19, {"komi": 0})
+    kernels.play_one(states[0], 0)
+    order = np.array([4, 1, 3, 5, 7, 0, 2, 6, 8, 9])
+    assert can_reach(states, 0, 17, -9.0, WHITE, order, np.nan)
+
+
+@kernel
+def perft(states: States, ply: int, depth: int, actions: int) -> int:
+    """Number of lines of exactly `depth` plies."""
+    if depth == 0:
+        return 1
+    total = 0
+    for action in range(actions):
+        if kernels.is_legal(states[ply], action):
+            states[ply + 1] = states[ply]
+            kernels.play(states[ply + 1], action)
+            total += perft(states, ply + 1, depth - 1, actions)
+    return total
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("othello", [4, 12, 56, 244, 1396, 8200, 55092, 390216]),
+        ("tic_tac_toe", [9, 72, 504, 3024, 15120, 54720, 148176, 200448, 127872]),
+        ("connect_four", [7, 49, 343, 2401, 16807, 117649, 823536]),
+    ],
+)
+def test_perft(name: str, counts: list[int]) -> None:
+    game = get_game(name)
+    states = game.new_states(len(counts) + 1)
+    found = [perft(states, 0, depth + 1, game.actions) for depth in range(len(counts))]
+    assert found == counts
