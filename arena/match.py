@@ -91,6 +91,8 @@ class Match:
         self._playing: list[_Seat] = []
         self._busy = [0] * len(players)
         self._half: dict[str, GameResult] = {}
+        self.plies = 0
+        """Moves that players were asked for so far."""
 
     @property
     def in_flight(self) -> int:
@@ -177,6 +179,7 @@ class Match:
 
     def _advance(self, seat: _Seat, action: int, answer: _Answer) -> GameResult | None:
         """Charge the side to move and play `action`; the result if the game is over now."""
+        self.plies += 1
         side = self._side(seat)
         seat.seconds[side] += answer.seconds
         seat.evaluations[side] += answer.evaluations

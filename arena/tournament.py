@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ghostgo.arena.league import ONE_SIDED, League
 from ghostgo.arena.match import FinishedPair, Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
+from ghostgo.arena.pace import Pace
 from ghostgo.arena.players import NetPlayer
 from ghostgo.arena.pool import PlayerOptions, Pool, build_pool
 from ghostgo.arena.progress import Progress, duration
@@ -32,6 +33,8 @@ GAMES_PER_PLAYER = 40
 FORFEITS_IN_A_ROW = 3
 """After so many a player is not paired any more in this tournament."""
 OPENING_OFFSETS = 256
+MOST_PARALLEL = 256
+"""Games in flight, at most, unless told otherwise."""
 LEDGER, OPENINGS = "results.jsonl", "openings.jsonl"
 
 
@@ -75,7 +78,7 @@ def run_arena(
     `minutes` of this call, or at a mean interval of `width` Elo, whichever is first; without any of
     these, at 40 games a player. `players` maps names to specs, `anchors` are specs, both as in
     `ghostgo.arena.pool`; `anchor` is the player whose rating is frozen at 0. At most `parallel`
-    games run at a time (10 a player, 64 to 256), in `workers` threads (one a core). Raises UserError for bad input.
+    games run at a time (as many as end within two minutes, 256 at most), in `workers` threads (one a core). Raises UserError for bad input.
     """
     started = time.monotonic()
     out = out or root / "arena"
@@ -84,7 +87,6 @@ def run_arena(
     pool = build_pool(runs, players or {}, game, anchors, options)
     try:
         limits = _limits(pool, games, minutes, width)
-        parallel = parallel or min(max(10 * len(pool.entries), 64), 256)
         # Whatever is wrong with the input comes to light before anything is written.
         tournament = Tournament(pool, out, anchor, rules or {}, seed, parallel, started)
         with _locked(out):
@@ -140,7 +142,7 @@ class Tournament:
         anchor: str,
         rules: Mapping[str, Any],
         seed: int,
-        parallel: int,
+        parallel: int | None,
         started: float,
     ) -> None:
         """Reads the ledger. Raises UserError if it does not fit, for an unknown anchor or rule."""
@@ -159,6 +161,8 @@ class Tournament:
         self._openings: Openings
         self.read()
         self._parallel = parallel
+        self._pace: Pace
+        self._begun = 0.0
         self._match: Match
         self._members = [Member(entry.run, entry.player.concurrent == 1) for entry in pool.entries]
         self._flying: dict[str, _Flight] = {}
@@ -204,12 +208,15 @@ class Tournament:
         if len(self.pool.entries) < 2:
             return
         players = [entry.player for entry in self.pool.entries]
-        self._match = Match(self.pool.game, players, self._parallel, self.rules, workers)
-        before, begun = len(self.league.rows), time.monotonic()
+        game, capacity = self.pool.game, self._parallel or MOST_PARALLEL
+        self._match = Match(game, players, capacity, self.rules, workers)
+        self._pace = Pace(capacity, game.points, limits.minutes)
+        before = len(self.league.rows)
         with ResultsFile(self.path) as ledger:
             try:
                 if not self._over(limits):
                     self._warm_up()
+                begun = self._begun = time.monotonic()
                 while not self._over(limits):
                     self._top_up(limits)
                     if not self._match.in_flight:
@@ -252,14 +259,17 @@ class Tournament:
 
     def _top_up(self, limits: Limits) -> None:
         """Add pairs while there is room, time and budget."""
-        room = (self._parallel - self._match.in_flight) // 2
+        parallel = self._parallel or self._pace.games(
+            self._match.plies, time.monotonic() - self._begun
+        )
+        room = (parallel - self._match.in_flight) // 2
         budget = (limits.games - len(self.league.rows) + 1) // 2 - len(self._flying)
         late = (
             limits.minutes is not None
             and time.monotonic() - self._started + self._pair_seconds > limits.minutes * 60
         )
         narrow = limits.width is not None and self._mean_width() <= limits.width
-        hungry = self._match.in_flight == 0 or room >= self._parallel // 16
+        hungry = self._match.in_flight == 0 or room >= parallel // 16
         if min(room, budget) < 1 or late or narrow or not hungry:
             return
         members, numbers = self._active()
@@ -330,6 +340,7 @@ class Tournament:
         self.league.add(result)
         self._unfitted += 1
         for game in games:
+            self._pace.finished(len(game.moves) - len(task.opening))
             for side, number in enumerate((task.a, task.b)):
                 lost = game.points == (0.0 if side == 0 else 1.0)
                 failed = game.end == "forfeit" and lost

@@ -16,6 +16,7 @@ from ghostgo.arena import gtp_client
 from ghostgo.arena.gtp_client import GtpEngine, GtpPlayer, find_program
 from ghostgo.arena.match import FinishedPair, Match, PairTask
 from ghostgo.arena.openings import Openings, Reference, canonical_moves
+from ghostgo.arena.pace import Pace
 from ghostgo.arena.players import Actions, Player, PlayerFailed, RandomPlayer, RolloutPlayer
 from ghostgo.arena.pool import PlayerOptions, make_entry
 from ghostgo.arena.results import PairResult, PlayerInfo, ResultsFile, pair_id, read_results
@@ -296,6 +297,17 @@ def test_gnu_go_plays_whole_games_and_beats_random() -> None:
     player.close()
     assert [result.end for result in results] == ["score"] * 4
     assert sum(result.points for result in results) >= 3
+
+
+def test_the_pace_keeps_results_coming() -> None:
+    pace = Pace(256, 80, minutes=8)
+    assert pace.games(0, 0.0) == 32, "the speed is not known yet"
+    assert pace.games(1000, 10.0) == 75, "100 plies a second, 80 a game, 60 seconds for one"
+    assert (pace.games(10, 10.0), pace.games(10**6, 10.0)) == (16, 256)
+    for _ in range(1000):
+        pace.finished(20)
+    assert 220 < pace.games(800, 10.0) < 240, "games turned out shorter"
+    assert Pace(256, 80, None).games(1000, 10.0) == 150, "two minutes where there is no limit"
 
 
 def test_a_batch_players_failure_is_no_forfeit() -> None:
