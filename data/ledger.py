@@ -1,8 +1,9 @@
 """What a run has spent: an append-only file of amounts, and their totals (the x-axis).
 
 One JSON object a line: `format`, `time` (seconds since 1970), `phase`, `of` (a shard's number,
-or empty) and amounts of the fields of `Totals`. FLOPs are charged by work done: one forward pass times the network calls, three forward
-passes a training sample; cache hits are free and rating games are never charged.
+or empty) and amounts of the fields of `Totals`. FLOPs are charged by work done: one forward pass
+times the network calls, three forward passes a training sample; cache hits are free and rating
+games are never charged.
 """
 
 from __future__ import annotations
@@ -112,19 +113,20 @@ class Ledger:
 def read_ledger(path: Path) -> list[dict[str, Any]]:
     """All complete rows of a ledger file, oldest first, none if it is not there yet.
 
-    A torn last line is left out.
-
-    Raises UserError naming the line if one in the middle is damaged or from a newer format.
+    A torn last line is left out. Raises UserError naming the line if one in the middle is damaged
+    or from a newer format.
     """
     rows = []
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
     for number, line in enumerate(lines, 1):
         if not line or number == len(lines):
             continue
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
-            raise UserError(f"{path}: line {number} is not a ledger row") from None
+            row = None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}: line {number} is not a ledger row")
         if row.get("format", 0) > FORMAT:
             raise UserError(
                 f"{path}: line {number} has format {row['format']}, this ghostgo reads up to "

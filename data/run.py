@@ -10,7 +10,8 @@
       tensorboard/     events
       lock             held while a process writes the run
 
-A checkpoint is written aside and renamed, so it is there whole or not at all.
+A checkpoint is written aside and renamed, and renamed before it is deleted, so it is there whole or
+not at all.
 """
 
 from __future__ import annotations
@@ -249,8 +250,7 @@ class Run:
             replace_file(aside / META, json.dumps(full, indent=1).encode())
             if state is not None:
                 _save_state(state, aside / STATE)
-            if target.exists():
-                shutil.rmtree(target)
+            _remove(target)
             os.rename(aside, target)
         except UserError:
             shutil.rmtree(aside, ignore_errors=True)
@@ -269,7 +269,8 @@ class Run:
         if not file.is_file():
             return None
         try:
-            state = torch.load(file, weights_only=True)
+            # On the CPU: a run that a GPU trained also goes on without one.
+            state = torch.load(file, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
             raise UserError(f"{file}: is damaged: {str(error).splitlines()[0]}") from None
         return dict(state)
@@ -281,9 +282,18 @@ class Run:
             if info.step in keep:
                 (info.path / STATE).unlink(missing_ok=True)
             else:
-                shutil.rmtree(info.path)
+                _remove(info.path)
         for stray in (self.folder / "checkpoints").glob(f"{_ASIDE}*"):
             shutil.rmtree(stray, ignore_errors=True)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Take a checkpoint away in one step, so that no kill leaves half of one under its name."""
+    if checkpoint.exists():
+        gone = checkpoint.with_name(f"{_ASIDE}gone-{checkpoint.name}")
+        shutil.rmtree(gone, ignore_errors=True)
+        os.rename(checkpoint, gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _save_state(state: dict[str, Any], path: Path) -> None:

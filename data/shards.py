@@ -42,6 +42,10 @@ _OPTIONAL = ("policies", "values", "ownership", "setups")
 _NOT_OURS = "is not a file of ghostgo games"
 
 
+class DamagedFile(UserError):
+    """The content is not what was written; a missing, unreadable or newer file is not damaged."""
+
+
 def write_shard(
     path: str | os.PathLike[str], table: GameTable, attributes: Mapping[str, Any]
 ) -> None:
@@ -58,7 +62,8 @@ def write_shard(
 def read_shard(path: str | os.PathLike[str]) -> GameTable:
     """The table in the file `path`, checked (seal, shapes, ranges).
 
-    Raises UserError naming the file and the fault if it is missing, damaged, not of ours or newer.
+    Raises UserError naming the file and the fault if it is missing, unreadable or newer, and its
+    kind DamagedFile if it is damaged or not of ours.
     """
     with _open(path) as file:
         names = [*_REQUIRED, *(name for name in _OPTIONAL if name in file)]
@@ -123,7 +128,7 @@ def _open(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     try:
         with h5py.File(io.BytesIO(image), "r") as file:
             if file.attrs.get("kind") != KIND:
-                raise UserError(f"{path}: {_NOT_OURS}")
+                raise DamagedFile(f"{path}: {_NOT_OURS}")
             number = int(file.attrs["format"])
             if number > FORMAT:
                 raise UserError(
@@ -133,7 +138,7 @@ def _open(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     except UserError:
         raise
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as fault:
-        raise UserError(f"{path}: is damaged: {' '.join(str(fault).split())}") from fault
+        raise DamagedFile(f"{path}: is damaged: {' '.join(str(fault).split())}") from fault
 
 
 def _unsealed(path: str | os.PathLike[str]) -> bytes:
@@ -147,12 +152,12 @@ def _unsealed(path: str | os.PathLike[str]) -> bytes:
     except OSError as fault:
         raise UserError(f"{path}: cannot be read: {fault.strerror}") from None
     if not content.startswith(HDF5_SIGNATURE):
-        raise UserError(f"{path}: {_NOT_OURS}")
+        raise DamagedFile(f"{path}: {_NOT_OURS}")
     image, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
     if not seal.startswith(SEAL):
-        raise UserError(f"{path}: {_NOT_OURS}, or is damaged: it ends too soon")
+        raise DamagedFile(f"{path}: {_NOT_OURS}, or is damaged: it ends too soon")
     if seal != _seal(image):
-        raise UserError(f"{path}: is damaged: its content does not fit its checksum")
+        raise DamagedFile(f"{path}: is damaged: its content does not fit its checksum")
     return image
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 
 import numpy as np
 import torch
@@ -32,10 +33,14 @@ def choose_device(wanted: str = "auto") -> tuple[str, str]:
         if torch.cuda.is_available():
             return "cuda", f"a GPU is at hand: {torch.cuda.get_device_name()}"
         return "cpu", "no GPU that this torch can use"
-    if not wanted.startswith("cuda"):
+    match = re.fullmatch(r"cuda(?::(\d+))?", wanted)
+    if not match:
         raise UserError(f"device {wanted!r} is unknown; one of: auto, cpu, cuda, cuda:N")
     if not torch.cuda.is_available():
         raise UserError(f"device {wanted!r} is not available: this torch sees no GPU; use cpu")
+    count = torch.cuda.device_count()
+    if int(match[1] or 0) >= count:
+        raise UserError(f"device {wanted!r} is not available: the last GPU is cuda:{count - 1}")
     return wanted, "asked for"
 
 
@@ -48,7 +53,7 @@ def choose_backend(device: str) -> tuple[str, str]:
     ok, why = fused.available()
     if ok:
         return "fused", why
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if fused.has_bfloat16():
         return "bf16", f"eager bfloat16, channels-last ({why})"
     return "fp32", f"float32, channels-last ({why})"
 
@@ -112,8 +117,11 @@ class NetworkEvaluator:
             policy, value = self._forward(self._input[:rows])
             torch.from_numpy(self.policy)[:rows].copy_(policy)
             self.value[:n] = expected_value(value)[:n].cpu().numpy()
-        if not np.isfinite(self.value[:n]).all():
-            raise FloatingPointError("the network's value is not a number: its weights are broken")
+        for head in ("value", "policy"):
+            if not np.isfinite(getattr(self, head)[:n]).all():
+                raise FloatingPointError(
+                    f"the network's {head} is not a number: its weights are broken"
+                )
         self.evaluations += n
 
 

@@ -124,12 +124,18 @@ def _linear(layer: nn.Linear) -> tuple[Tensor, Tensor]:
     return layer.weight.detach().to(torch.bfloat16), layer.bias.detach().to(torch.bfloat16)
 
 
+def has_bfloat16() -> bool:
+    """Whether this torch has oneDNN, and that computes in bfloat16 on this processor."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return supported is not None and bool(supported())
+
+
 @cache
 def available() -> tuple[bool, str]:
     """Whether the fused operators exist here and compute what the public ones do, and why."""
     if _POINTWISE is None:
         return False, "this torch has no fused oneDNN convolution"
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not has_bfloat16():
         return False, "this processor has no bfloat16 support in oneDNN"
     generator = torch.Generator().manual_seed(1)
     conv = nn.Conv2d(16, 16, 3, padding=1)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ghostgo.data.replay import Batch
+from ghostgo.engine import fused
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.network import DRAW, LOSS, WIN, Network
 
@@ -142,7 +143,7 @@ class Learner:
         self.pool = ThreadPoolExecutor(slices) if slices > 1 else None
 
     def _forward(self, network: Network, x: Tensor) -> dict[str, Tensor]:
-        bf16 = self.device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        bf16 = self.device != "cpu" or fused.has_bfloat16()
         kind = torch.device(self.device).type
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
             return network(x)  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def reopen(
     """The run in `folder` and its config; options that contradict it are refused by name."""
     run, name = Run.open(folder), folder.name
     config = from_mapping(RunConfig, read_toml(folder / "config.toml"), f"{name}/config.toml")
+    config.validated()
     for option, asked, has in (
         ("--game", game, config.game),
         ("--preset", preset, config.preset),
@@ -89,7 +91,7 @@ def first_checkpoint(run: Run, config: RunConfig, source: CheckpointInfo | None)
         network = load_network(source.path)
         spent = source.totals.to_dict()
         spent.pop("flops")
-        ledger.append("imitation" if spent["imitation_flops"] else "selfplay", **spent)
+        ledger.append("imitation" if spent["imitation_flops"] else "selfplay", "", **spent)
     meta = {
         "stage": "start",
         "seed": config.seed,
@@ -126,21 +128,16 @@ def run_selfplay(
         run, root, game=game, preset=preset, start=start, seed=seed, config_file=config_file,
         workers=workers,
     )  # fmt: skip
-    with opened.lock():
+    with opened.lock(), closing(line):
         stage = opened.latest().meta
         if stage.get("stage") == "imitation" and not stage.get("done"):
             raise UserError(f"run {run} has not finished imitating; ghostgo warmstart --run {run}")
         trainer = Trainer(opened, config, line)
-        totals = trainer.ledger.totals
-        line.say(
-            f"{'new run' if new else 'resuming'} {opened.folder}: {config.game}, {config.network}, "
-            f"{config.selfplay.games} games on {trainer.workers} worker(s), device {trainer.device}"
-            f"{'' if new else f', {totals.games} games and {si(totals.flops)}FLOP so far'}"
-        )
+        line.say(_heading(trainer, new))
         if not kernels_are_cached():
             line.say("compiling kernels (once on this machine, about a minute)")
         stop = Stop(minutes, flops, games)
-        trainer.share_before = stop.share(totals) or 0.0
+        trainer.share_before = stop.share(trainer.ledger.totals) or 0.0
         with stop.on_interrupt():
             trainer.measure_raw_rate()
             while not stop.reached(trainer.ledger.totals):
@@ -153,3 +150,14 @@ def run_selfplay(
             f"{si(trainer.ledger.totals.flops)}FLOP; the same command goes on"
         )
         return info
+
+
+def _heading(trainer: Trainer, new: bool) -> str:
+    """What is about to run, in one line."""
+    config, totals = trainer.config, trainer.ledger.totals
+    return (
+        f"{'new run' if new else 'resuming'} {trainer.run.folder}: {config.game}, "
+        f"{config.network}, {config.selfplay.games} games on {trainer.workers} worker(s), "
+        f"device {trainer.device}"
+        f"{'' if new else f', {totals.games} games and {si(totals.flops)}FLOP so far'}"
+    )

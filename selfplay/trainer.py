@@ -21,8 +21,7 @@ from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, read_ledger
 from ghostgo.data.records import GameTable, concat
 from ghostgo.data.replay import ReplayWindow, window_rows
 from ghostgo.data.run import CheckpointInfo, Run, load_network
-from ghostgo.data.shards import attributes, read_shard, write_shard
-from ghostgo.engine.errors import UserError
+from ghostgo.data.shards import DamagedFile, attributes, read_shard, write_shard
 from ghostgo.engine.evaluator import NetworkEvaluator, choose_device, make_evaluator
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, count_flops
@@ -61,10 +60,14 @@ class Trainer:
         threads = default_workers(self.device, config.workers, config.selfplay.games)
         self.learner = Learner(network, config.learner, self.device, threads)
         self.window = ReplayWindow(self.game, seed=config.seed)
-        self.kept = {0} | {c.step for c in run.checkpoints()[:-1]}
-        self.kept_flops = max(
-            [c.totals.flops for c in run.checkpoints() if c.step in self.kept], default=0.0
-        )
+        found = run.checkpoints()
+        # What self-play starts from, such as a prior, is kept as well.
+        self.kept = {
+            c.step
+            for c in found
+            if c.meta.get("stage") != "selfplay" or c.meta.get("milestone", c.step != self.step)
+        }
+        self.kept_flops = max([c.totals.flops for c in found if c.step in self.kept], default=0.0)
         self.owed_samples = 0.0
         self.workers = threads
         newer, unlearnt = self._adopt_shards()
@@ -76,7 +79,7 @@ class Trainer:
         if state is not None and info.meta.get("stage") == "selfplay":
             # Playing on from the checkpoint would repeat the games of newer shards.
             self._load_state(state, with_games=not newer)
-        self.owed_samples += unlearnt * config.selfplay.samples_per_position
+        self._owe(unlearnt)
         self._load_shards()
 
     def _make_actors(self, network: Network, entropy: list[int]) -> list[Actor]:
@@ -119,7 +122,7 @@ class Trainer:
         for path in sorted(self.run.shards.glob("*.h5"), reverse=True):
             try:
                 given = attributes(path)
-            except UserError:
+            except DamagedFile:
                 continue  # `_load_shards` names it
             if given["step"] < self.step:
                 break
@@ -144,13 +147,15 @@ class Trainer:
 
     def _load_shards(self) -> None:
         """Fill the window from the newest shards on disk; a damaged one is set apart and named."""
+        for unfinished in self.run.shards.glob(".*.tmp"):  # as a kill leaves it
+            unfinished.unlink(missing_ok=True)
         total = self.ledger.totals.positions
         wanted = window_rows(total, self.config.selfplay.window_start)
         tables: list[GameTable] = []
         for path in sorted(self.run.shards.glob("*.h5"), reverse=True):
             try:
                 tables.append(read_shard(path))
-            except UserError as error:
+            except DamagedFile as error:
                 apart = path.with_suffix(".damaged")
                 path.rename(apart)
                 self.line.say(f"{error}; set apart as {apart.name}")
@@ -162,14 +167,16 @@ class Trainer:
     def save(self, stage: str = "selfplay") -> CheckpointInfo:
         """Write a checkpoint of the present and drop those that no milestone keeps."""
         totals = self.ledger.totals
+        milestone = totals.flops >= MILESTONE * self.kept_flops
         meta = {
             "stage": stage,
+            "milestone": milestone,
             "seed": self.config.seed,
             "rules": {**self.game.rules, **self.config.selfplay.rules},
             "totals": totals.to_dict(),
         }
         info = self.run.save_checkpoint(self.step, self.learner.network, meta, self.state_dict())
-        if totals.flops >= MILESTONE * self.kept_flops:
+        if milestone:
             self.kept.add(self.step)
             self.kept_flops = totals.flops
         self.run.prune(self.kept)
@@ -227,10 +234,12 @@ class Trainer:
             "games": len(table),
             "seconds": round(time.perf_counter() - start, 3),
         }
-        shard = self._next_shard()
+        name = ""
         if len(table):
+            shard = self._next_shard()
             write_shard(shard, table, {"step": self.step, "amounts": amounts})
-        self.ledger.append("selfplay", shard.stem, **amounts)
+            name = shard.stem
+        self.ledger.append("selfplay", name, **amounts)
         return table
 
     def _evaluations(self) -> int:
@@ -240,10 +249,14 @@ class Trainer:
         existing = [int(path.stem) for path in self.run.shards.glob("*.*") if path.stem.isdigit()]
         return self.run.shards / f"{max(existing, default=0) + 1:06d}.h5"
 
+    def _owe(self, new_positions: int) -> None:
+        """Note the training that new positions are worth."""
+        self.owed_samples += new_positions * self.config.selfplay.samples_per_position
+
     def train(self, new_positions: int) -> dict[str, float]:
         """Train as much as the new positions are worth; mean losses by head."""
         learner, config = self.learner, self.config
-        self.owed_samples += new_positions * config.selfplay.samples_per_position
+        self._owe(new_positions)
         size = config.learner.batch_size
         sums: dict[str, float] = {}
         count = int(self.owed_samples // size) if self.window.rows else 0
@@ -315,9 +328,10 @@ class Trainer:
         wanted = window_rows(self.ledger.totals.positions, self.config.selfplay.window_start)
         if len(table):
             self.window.add(table, wanted)
-        interrupted = stop.reason == "interrupted" and stop.now()
-        trained = {} if interrupted else self.train(table.positions)
-        self.losses = trained or self.losses
+        if stop.reason == "interrupted" and stop.now():
+            self._owe(table.positions)  # learnt when the run goes on
+        else:
+            self.losses = self.train(table.positions) or self.losses
         self.step += 1
         self.report(table)
         self.save()

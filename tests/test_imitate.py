@@ -6,16 +6,20 @@ import io
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from ghostgo.data.ledger import Ledger
+from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.data.run import Run, load_network
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.registry import get_game
 from ghostgo.selfplay.loop import run_selfplay
 from ghostgo.selfplay.monitor import LiveLine
-from ghostgo.warmstart.imitate import run_warmstart
+from ghostgo.warmstart.imitate import evaluate, run_warmstart
 from ghostgo.warmstart.select import import_records
 from ghostgo.warmstart.teacher import make_records
 
@@ -79,6 +83,7 @@ def test_a_prior_learns_its_records_and_starts_a_run(records: Path, tmp_path: Pa
     more = run_selfplay("warm", games=5, **given)
     assert more.step > info.step and more.totals.imitation_flops == totals.imitation_flops
     assert more.totals.selfplay_flops > 0
+    assert load_network(info.path).config.name == "b1c8", "self-play deleted its prior"
 
 
 def test_interrupted_imitation_goes_on(
@@ -100,6 +105,31 @@ def test_interrupted_imitation_goes_on(
     done = run_warmstart((), "warm", flops=2e8, **given)
     assert done.meta["done"] and done.totals.flops >= spent
     load_network(done.path)
+
+
+@pytest.mark.parametrize("name", ["go4", "go5", "go4x5"])
+def test_a_pass_is_no_candidate_for_the_move_match(name: str, tmp_path: Path) -> None:
+    make_records(tmp_path / "r.sgfs", name, games=5, rollouts=5)
+    game = get_game(name)
+    window = ReplayWindow(game)
+    window.add(import_records(tmp_path / "r.sgfs", name)[0])
+
+    def all_knowing_but_for_passes(batch: Batch) -> dict[str, torch.Tensor]:
+        policy = torch.from_numpy(batch.policy) * 5
+        policy[:, -1] = 9
+        return {"policy": policy, "value": torch.zeros(len(batch), 3)}
+
+    learner = SimpleNamespace(network=SimpleNamespace(game=game), judge=all_knowing_but_for_passes)
+    judged = evaluate(learner, window, 5)  # type: ignore[arg-type]
+    assert judged.top1 == judged.top5 == 1
+
+
+def test_too_few_games_leave_no_run(records: Path, tmp_path: Path) -> None:
+    one = tmp_path / "one.sgfs"
+    one.write_text(records.read_text().splitlines()[0])
+    with pytest.raises(UserError, match="too few games of go5"):
+        run_warmstart([one], "warm", game="go5", **options(tmp_path))
+    assert not list((tmp_path / "runs").iterdir())
 
 
 def test_bad_records_leave_no_run(records: Path, tmp_path: Path) -> None:

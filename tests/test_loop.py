@@ -81,6 +81,8 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, game: str) -> 
         assert (one.moves == other.moves).all()
     first, second = weights(whole.run), weights(parts.run)
     assert all(torch.equal(first[key], second[key]) for key in first)
+    kept = [[info.step for info in t.run.checkpoints()] for t in (whole, parts)]
+    assert kept[0] == kept[1], "a resumed run keeps the same milestones"
 
 
 def test_a_kill_between_shard_and_checkpoint_loses_and_repeats_nothing(tmp_path: Path) -> None:
@@ -214,6 +216,48 @@ def test_a_damaged_shard_is_set_apart_and_named(tmp_path: Path) -> None:
     assert again.window.tables == 1
     again.iterate(Stop())
     assert (run.run.shards / "000003.h5").exists(), "a number was used twice"
+
+
+def test_a_newer_shard_stops_the_run_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(tmp_path, "r")
+    with monkeypatch.context() as patched:
+        patched.setattr("ghostgo.data.shards.FORMAT", 99)
+        run.iterate(Stop())
+    before = (run.run.shards / "000001.h5").read_bytes()
+    with pytest.raises(UserError, match="is of format 99"):
+        Trainer(run.run, run.config, quiet())
+    assert (run.run.shards / "000001.h5").read_bytes() == before
+
+
+def test_positions_of_an_interrupted_iteration_are_learnt_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(tmp_path, "r")
+    stop, play = Stop(), run.play
+
+    def interrupted(given: Stop) -> Any:
+        table = play(Stop())
+        given.reason = "interrupted"
+        given.event.set()
+        return table
+
+    monkeypatch.setattr(run, "play", interrupted)
+    run.iterate(stop)
+    again = trainer(tmp_path, "r")
+    assert again.learner.steps == 0
+    assert again.owed_samples == 2.0 * again.ledger.totals.positions > 0
+
+
+def test_an_iteration_without_games_names_no_shard(tmp_path: Path) -> None:
+    run = trainer(tmp_path, "r")
+    stop = Stop()
+    stop.event.set()
+    assert len(run.play(stop)) == 0
+    run.play(Stop())
+    rows = read_ledger(run.run.folder / "ledger.jsonl")
+    assert [row["of"] for row in rows] == ["", "000001"]
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(

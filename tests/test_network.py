@@ -112,12 +112,13 @@ def test_evaluator_is_a_snapshot_until_loaded_again() -> None:
     assert (evaluator.policy != before).any()
 
 
-def test_broken_weights_are_noticed() -> None:
+@pytest.mark.parametrize("head", ["value", "policy"])
+def test_broken_weights_are_noticed(head: str) -> None:
     network = lively("go5")
     with torch.no_grad():
-        network.value_out.bias[0] = float("nan")
+        getattr(network, f"{head}_out").bias[0] = float("nan")
     evaluator = make_evaluator(network, 8, "cpu")
-    with pytest.raises(FloatingPointError, match="not a number"):
+    with pytest.raises(FloatingPointError, match=f"{head} is not a number"):
         evaluator.evaluate(8)
 
 
@@ -133,9 +134,25 @@ def test_names_and_devices_are_refused_in_a_sentence() -> None:
         with pytest.raises(UserError, match=r"b4c64"):
             NetworkConfig.preset(name)
     assert NetworkConfig.preset("b12c48").name == "b12c48"
-    with pytest.raises(UserError, match="unknown"):
-        choose_device("tpu")
+    for device in ("tpu", "cuda:x", "cudas"):
+        with pytest.raises(UserError, match="unknown"):
+            choose_device(device)
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="not available"):
             choose_device("cuda")
     assert choose_backend("cpu")[0] in ("fused", "bf16", "fp32")
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1")[0] == "cuda:1"
+    with pytest.raises(UserError, match="the last GPU is cuda:1"):
+        choose_device("cuda:2")
+
+
+def test_a_torch_without_onednn_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "has_bfloat16", lambda: False)
+    fused.available.cache_clear()
+    assert choose_backend("cpu")[0] == "fp32"
+    fused.available.cache_clear()

@@ -107,9 +107,10 @@ def test_ledger_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     path.write_text('{"format": 9}\n')
     with pytest.raises(UserError, match="format 9"):
         Ledger(path)
-    path.write_text('{"format": 1}\nxx\n{"format": 1}\n')
-    with pytest.raises(UserError, match="line 2"):
-        Ledger(path)
+    for damaged in (b"xx", b"7", b"\xff\xfe"):
+        path.write_bytes(b'{"format": 1}\n' + damaged + b'\n{"format": 1}\n')
+        with pytest.raises(UserError, match="line 2"):
+            Ledger(path)
 
 
 def test_ledger_on_a_full_disk_keeps_its_rows(
@@ -152,6 +153,29 @@ def test_prune_keeps_milestones_without_their_state(tmp_path: Path) -> None:
     assert [info.step for info in run.checkpoints()] == [1, 3]
     assert run.load_state(run.checkpoints()[0]) is None
     assert run.load_state(run.checkpoints()[1]) is not None
+
+
+def test_a_kill_while_pruning_leaves_no_half_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, steps=4)
+
+    class Killed(BaseException):
+        pass
+
+    def cut_short(path: Path, ignore_errors: bool = False) -> None:
+        if path.exists():
+            (path / "meta.json").unlink()
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ghostgo.data.run.shutil.rmtree", cut_short)
+        with pytest.raises(Killed):
+            run.prune(set())
+    again = Run.open(run.folder)
+    assert [info.step for info in again.checkpoints()] == [1, 2, 3]
+    again.prune(set())
+    assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["00000003"]
 
 
 def test_a_run_that_could_not_be_filled_leaves_nothing(tmp_path: Path) -> None:

@@ -155,6 +155,14 @@ def test_damaged_archives_are_counted(tmp_path: Path) -> None:
     (tmp_path / "bad.zip").write_bytes(whole[:start] + bytes(20) + whole[start + 20 :])
     _, report = import_records(tmp_path / "bad.zip")
     assert (report.kept, report.dropped) == (39, {"damaged archive": 1})
+    with zipfile.ZipFile(tmp_path / "lzma.zip", "w", zipfile.ZIP_LZMA) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    squeezed = (tmp_path / "lzma.zip").read_bytes()
+    start = squeezed.index(b"7.sgf") + 5
+    (tmp_path / "lzma.zip").write_bytes(squeezed[:start] + b"\xff" * 20 + squeezed[start + 20 :])
+    _, report = import_records(tmp_path / "lzma.zip")
+    assert (report.kept, report.dropped) == (39, {"damaged archive": 1})
     packed = tar_of(tmp_path / "whole.tgz", members, "w:gz").read_bytes()
     (tmp_path / "cut.tgz").write_bytes(packed[: len(packed) * 3 // 4])
     _, report = import_records(tmp_path / "cut.tgz")
@@ -260,20 +268,20 @@ def test_each_refusal_is_counted_by_its_reason(tmp_path: Path, content: bytes, r
 
 
 def test_a_game_longer_than_our_rules_allow(tmp_path: Path) -> None:
-    # On 2x2 a game ends after 12 moves. Black and White take each other's corners without end.
+    # Black and White take each other's corners without end.
+    board = get_game("go2")
     naive, rng = ReferenceGo(2, 2, ko="simple"), random.Random(2)
     moves: list[int] = []
-    while len(moves) < 13:
+    while len(moves) <= board.max_moves:
         action = rng.choice(naive.legal_actions()[:-1] or [4])
         naive.play(action)
         moves.append(action)
     assert not naive.done
-    board = get_game("go2")
     (tmp_path / "long.sgf").write_text(write_game(board, moves, komi=0.5))
-    (tmp_path / "short.sgf").write_text(write_game(board, moves[:12], komi=0.5))
+    (tmp_path / "short.sgf").write_text(write_game(board, moves[:-1], komi=0.5))
     table, report = import_records(tmp_path, "go2")
     assert report.files == {"long.sgf": {"too many moves": 1}, "short.sgf": {"kept": 1}}
-    assert len(table.moves) == 12
+    assert len(table.moves) == board.max_moves
 
 
 def test_handled_oddities(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 
 from ghostgo.data.config import dump_toml, read_toml
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger
-from ghostgo.data.replay import Batch, ReplayWindow
+from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import ROOT, CheckpointInfo, Run, load_network
 from ghostgo.data.shards import read_shard, write_shard
 from ghostgo.engine.errors import UserError
@@ -36,7 +37,7 @@ from ghostgo.selfplay.monitor import Events, LiveLine, clock, si
 from ghostgo.selfplay.trainer import MILESTONE, default_workers
 from ghostgo.warmstart.select import import_records, split_by_hash
 
-VALUE_POSITIONS = 4
+VALUE_POSITIONS = 10
 """Positions a game that teach value, score and ownership."""
 DEFAULT_EPOCHS = 3.0
 """Passes over the records where no budget is given."""
@@ -63,11 +64,9 @@ class HeldOut:
     """Games held out."""
 
 
-def _top(policy: torch.Tensor, batch: Batch, board: np.ndarray[Any, Any], k: int) -> float:
-    moves = torch.from_numpy(batch.policy.argmax(axis=1)[board])
-    if policy.shape[1] % 2 == 0:  # points and a pass: the pass is not a candidate
-        policy = policy[:, :-1]
-    best = policy[torch.from_numpy(board)].topk(k, dim=1).indices
+def _top(policy: torch.Tensor, moves: torch.Tensor, k: int) -> float:
+    """How many of `moves` (B,) are among the k first choices of `policy` (B, A)."""
+    best = policy.topk(min(k, policy.shape[1]), dim=1).indices
     return float((best == moves[:, None]).any(dim=1).sum())
 
 
@@ -82,12 +81,15 @@ def evaluate(learner: Learner, window: ReplayWindow, games: int) -> HeldOut:
     for part in np.array_split(rows, -(-len(rows) // 512)):
         batch = window.rows_batch(part)
         out = learner.judge(batch)
-        move = batch.policy.argmax(axis=1)
-        is_board = move < game.points if game.policy_head == "points_and_pass" else move >= 0
-        boards += int(is_board.sum())
-        top1 += _top(out["policy"], batch, is_board, 1)
-        top5 += _top(out["policy"], batch, is_board, min(5, game.actions - 1))
-        loss += float(F.cross_entropy(out["policy"], torch.from_numpy(move), reduction="sum"))
+        move = torch.from_numpy(batch.policy.argmax(axis=1))
+        # Where there is a pass, it is neither counted nor a candidate.
+        candidates = game.points if game.policy_head == "points_and_pass" else game.actions
+        on_board = move < candidates
+        boards += int(on_board.sum())
+        choices = out["policy"][on_board, :candidates]
+        top1 += _top(choices, move[on_board], 1)
+        top5 += _top(choices, move[on_board], 5)
+        loss += float(F.cross_entropy(out["policy"], move, reduction="sum"))
         decided = np.isfinite(batch.value)
         guess = expected_value(out["value"]).numpy()
         error += float(((guess - batch.value)[decided] ** 2).sum())
@@ -115,10 +117,6 @@ class Imitation:
         self.window.add(train)
         self.held_out = ReplayWindow(game, seed=config.seed)
         self.held_out.add(held_out)
-        if not self.window.rows or not self.held_out.rows:
-            raise UserError(
-                f"{folder}: too few games: {len(train)} to learn, {len(held_out)} held out"
-            )
         self.ledger = Ledger(run.folder / "ledger.jsonl")
         self.events = Events(run.folder / "tensorboard")
         info = run.latest()
@@ -230,6 +228,11 @@ def _import(run: Run, records: Sequence[Path], game: str, held_out: float, line:
     for text in report.lines():
         line.say(text)
     train, kept_back = split_by_hash(table, held_out)
+    if not len(train) or not len(kept_back):
+        raise UserError(
+            f"too few games of {game} in the records: {len(train)} to learn, "
+            f"{len(kept_back)} to hold out"
+        )
     attributes = {"records": [path.name for path in records], "report": report.as_dict()}
     folder = run.folder / "records"
     folder.mkdir()
@@ -286,7 +289,7 @@ def run_warmstart(
     line = line or LiveLine()
     stop = Stop(minutes, flops)
     opened, config = _open(root / run, records, (game, preset, seed), config_file, held_out, line)
-    with opened.lock():
+    with opened.lock(), closing(line):
         info = opened.latest()
         if info.meta.get("stage") == "selfplay" or info.meta.get("done"):
             line.say(f"{opened.folder} has its prior already: ghostgo selfplay --run {run} goes on")
