@@ -27,8 +27,12 @@ CACHES_KEPT = 4
 
 
 def source_digest(root: Path = ENGINE_ROOT) -> str:
-    """Hex digest (16 digits) of every Python source below `root`, by relative path and content."""
-    digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
+    """Hex digest (16 digits) of every Python source below `root`, by relative path and content.
+
+    The versions of Numba and NumPy, and whether indices are checked, are in it too.
+    """
+    checks = os.environ.get("NUMBA_BOUNDSCHECK", "")
+    digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {checks}".encode())
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode())
         digest.update(path.read_bytes())
@@ -72,7 +76,8 @@ def _mangle_by_content(self: Any) -> tuple[str, tuple[str]]:
 # types seen so far in this process, and an array inside a record without its shape. Code cached by
 # one process for one board size then bears the same symbols as another process's code for another
 # size, and a third process that loads both calls the wrong one. A digest of the layout cannot.
-for _type in (numba.types.Record, numba.types.NestedArray):
+_named_by_content: tuple[Any, ...] = (numba.types.Record, numba.types.NestedArray)
+for _type in _named_by_content:
     _type.mangling_args = property(_mangle_by_content)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ DTYPE = record_dtype(
     ],
 )
 
+Bits: TypeAlias = Any  # np.uint64, a set of points
 ZERO, ONE = np.uint64(0), np.uint64(1)
 START = (np.uint64(1 << 28 | 1 << 35), np.uint64(1 << 27 | 1 << 36))
 _ALL = (1 << 64) - 1
@@ -53,7 +54,6 @@ _REACH = np.array(
 _BIT_PAIRS = np.uint64(0x5555555555555555)
 _BIT_FOURS = np.uint64(0x3333333333333333)
 _BIT_EIGHTS = np.uint64(0x0F0F0F0F0F0F0F0F)
-_BYTES = np.uint64(0x0101010101010101)
 # Zobrist words: stones by player, [2, 0] the second player to move.
 _ZOBRIST = np.random.default_rng(20251004).integers(
     -(2**63), 2**63 - 1, size=(3, POINTS), dtype=np.int64
@@ -62,14 +62,14 @@ _FLIPPED = _ZOBRIST[0] ^ _ZOBRIST[1]
 
 
 @kernel
-def _shift(board: np.uint64, direction: Int) -> np.uint64:
+def _shift(board: Bits, direction: Int) -> Bits:
     if direction < 4:
         return (board << _SHIFTS[direction]) & _REACH[direction]
     return (board >> _SHIFTS[direction]) & _REACH[direction]
 
 
 @kernel
-def _run_of(start: np.uint64, opponent: np.uint64, direction: Int) -> np.uint64:
+def _run_of(start: Bits, opponent: Bits, direction: Int) -> Bits:
     """The opponent's stones in an unbroken row from `start`, the start left out."""
     run = _shift(start, direction) & opponent
     for _ in range(SIDE - 3):
@@ -78,7 +78,7 @@ def _run_of(start: np.uint64, opponent: np.uint64, direction: Int) -> np.uint64:
 
 
 @kernel
-def _moves(own: np.uint64, opponent: np.uint64) -> np.uint64:
+def _moves(own: Bits, opponent: Bits) -> Bits:
     """Where the owner of `own` may put a stone."""
     reached = ZERO
     for direction in range(8):
@@ -87,7 +87,7 @@ def _moves(own: np.uint64, opponent: np.uint64) -> np.uint64:
 
 
 @kernel
-def _flips(point: np.uint64, own: np.uint64, opponent: np.uint64) -> np.uint64:
+def _flips(point: Bits, own: Bits, opponent: Bits) -> Bits:
     """The opponent's stones that a new stone at `point` turns over."""
     flips = ZERO
     for direction in range(8):
@@ -98,7 +98,7 @@ def _flips(point: np.uint64, own: np.uint64, opponent: np.uint64) -> np.uint64:
 
 
 @kernel
-def _count(board: np.uint64) -> Int:
+def _count(board: Bits) -> Int:
     """Number of bits set."""
     pairs = board - ((board >> ONE) & _BIT_PAIRS)
     fours = (pairs & _BIT_FOURS) + ((pairs >> np.uint64(2)) & _BIT_FOURS)
@@ -111,7 +111,7 @@ def _count(board: np.uint64) -> Int:
 
 
 @kernel
-def _lowest(board: np.uint64) -> Int:
+def _lowest(board: Bits) -> Int:
     """Number of the lowest bit set."""
     return _count((board & (~board + ONE)) - ONE)
 
