@@ -116,13 +116,29 @@ class Match:
             left = sorted(set(turns) - asked, key=lambda number: (-len(turns[number]), number))
             if not left:
                 return finished
-            now = left[: self._workers]
+            now = {number: turns[number] for number in left[: self._workers]}
             asked.update(now)
-            answers = list(self._pool.map(self._ask, now, [turns[number] for number in now]))
-            for number, answer in zip(now, answers, strict=True):
-                for seat, action in zip(turns[number], answer.actions, strict=True):
+            now |= self._hurried(turns, now)
+            answers = list(self._pool.map(self._ask, now, now.values()))
+            for seats, answer in zip(now.values(), answers, strict=True):
+                for seat, action in zip(seats, answer.actions, strict=True):
                     if result := self._advance(seat, action, answer):
                         finished += self._finish(seat, result)
+
+    def _hurried(
+        self, turns: Mapping[int, list[_Seat]], now: Mapping[int, list[_Seat]]
+    ) -> dict[int, list[_Seat]]:
+        """Positions of games with a player who plays one at a time, by the number to be asked.
+
+        They do not wait for the others' batches: such a player would hardly finish a game.
+        """
+        found: dict[int, list[_Seat]] = {}
+        for number, seats in turns.items():
+            for seat in seats:
+                pair = (seat.task.a, seat.task.b)
+                if number not in now and any(self.players[i].concurrent == 1 for i in pair):
+                    found.setdefault(number, []).append(seat)
+        return found
 
     def in_thread(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """What `call` gives, in a worker's thread."""

@@ -11,7 +11,7 @@ from ghostgo.arena.report import Report, Row
 
 COLOURS = ("#2f6fb0", "#d1583b", "#4f9d5d", "#8a5fb3")
 """One a run, in the order of their names; told apart in greyscale and by the colour-blind."""
-LABEL_GAP = 0.045
+LABEL_GAP = 0.033
 """Height of a label, as a share of the range of Elo shown."""
 X_TITLE = "FLOPs spent"
 Y_TITLE = "Elo"
@@ -169,7 +169,7 @@ def _table(report: Report) -> str:
     for row in report.rows:
         cells = (
             html.escape(row.name),
-            f"{row.elo:.0f}",
+            row.rating,
             row.interval,
             row.mark,
             str(row.games),

@@ -39,8 +39,15 @@ class Row:
 
     @property
     def interval(self) -> str:
-        """The 95 % interval in words; the anchor has none."""
-        return "" if self.mark == "anchor" else f"{self.low:.0f} .. {self.high:.0f}"
+        """The 95 % interval in words; the anchor has none, nor has who did not play."""
+        if self.mark in ("anchor", "unplayed"):
+            return ""
+        return f"{round(self.low)} .. {round(self.high)}"
+
+    @property
+    def rating(self) -> str:
+        """The Elo in words; none for who did not play."""
+        return "" if self.mark == "unplayed" else str(round(self.elo))
 
     @property
     def spent(self) -> str:
@@ -76,8 +83,9 @@ class Report:
         return dict(sorted(found.items()))
 
     def outsiders(self) -> list[Row]:
-        """Players that are no checkpoints of the runs."""
-        return [row for row in self.rows if row.point is None and row.kind != "net"]
+        """Players that are no checkpoints of the runs, and have a rating."""
+        rated = [row for row in self.rows if row.games or row.mark == "anchor"]
+        return [row for row in rated if row.point is None and row.kind != "net"]
 
 
 def make_rows(pool: Pool, league: League, ratings: Ratings) -> tuple[Row, ...]:
@@ -117,7 +125,7 @@ def table(rows: tuple[Row, ...]) -> str:
         visits = "" if row.visits is None else str(row.visits)
         move = f"{row.move_flops:.2e}" if row.move_flops else ""
         lines.append(
-            f"{row.name:{wide}}  {row.elo:6.0f}  {row.interval:>15}  {row.games:5d}"
+            f"{row.name:{wide}}  {row.rating:>6}  {row.interval:>15}  {row.games:5d}"
             f"  {row.score:5.0%}  {visits:>6}  {row.spent:>11}  {move:>10}  {row.seconds:7.4f}"
             f"  {row.mark}".rstrip()
         )

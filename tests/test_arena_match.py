@@ -299,6 +299,21 @@ def test_gnu_go_plays_whole_games_and_beats_random() -> None:
     assert sum(result.points for result in results) >= 3
 
 
+def test_a_player_of_one_game_at_a_time_does_not_wait_for_the_batches(engine: str) -> None:
+    game = get_game("go5")
+    slow = GtpPlayer("slow", f"{engine} pass", game)
+    others: list[Player] = [RandomPlayer(f"r{i}") for i in range(8)]
+    match = Match(game, [slow, *others], capacity=64)
+    openings = Openings(game, 1)
+    for i in range(1, 8):
+        match.add(PairTask(f"{i}", i, i + 1, openings[i]))
+    match.add(PairTask("slow", 0, 1, openings[0]))
+    match.sweep()
+    (seat,) = [seat for seat in match._playing if seat.task.a == 0]
+    slow.close()
+    assert len(seat.moves) >= len(openings[0]) + 8
+
+
 def test_the_pace_keeps_results_coming() -> None:
     pace = Pace(256, 80, minutes=8)
     assert pace.games(0, 0.0) == 32, "the speed is not known yet"

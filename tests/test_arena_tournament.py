@@ -222,6 +222,9 @@ def test_the_table_tells_visits_cost_and_who_never_lost(root: Path) -> None:
     assert rows["scratch@0"].spent == "0" and rows["scratch@10"].spent == "1.00e+09"
     told = replace(rows["mcts20"], mark="unbeaten")
     (_, line) = table((told,)).splitlines()
+    unplayed = replace(rows["mcts20"], mark="unplayed", games=0, elo=-0.2)
+    assert (unplayed.rating, unplayed.interval) == ("", "")
+    assert replace(unplayed, mark="").rating == "0"
     assert line.endswith("unbeaten") and f"{told.low:.0f} .. {told.high:.0f}" in line
 
 
