@@ -45,7 +45,7 @@ class Limits:
     games: int
     """Games in the ledger, those of earlier starts included."""
     minutes: float | None = None
-    """Time of this start."""
+    """Time of this start, in which at least the first games are played to their end."""
     width: float | None = None
     """Mean width of the pool's 95 % intervals, in Elo."""
 
@@ -163,6 +163,7 @@ class Tournament:
         self._parallel = parallel
         self._pace: Pace
         self._begun = 0.0
+        self._before = 0
         self._match: Match
         self._members = [Member(entry.run, entry.player.concurrent == 1) for entry in pool.entries]
         self._flying: dict[str, _Flight] = {}
@@ -211,7 +212,7 @@ class Tournament:
         game, capacity = self.pool.game, self._parallel or MOST_PARALLEL
         self._match = Match(game, players, capacity, self.rules, workers)
         self._pace = Pace(capacity, game.points, limits.minutes)
-        before = len(self.league.rows)
+        before = self._before = len(self.league.rows)
         with ResultsFile(self.path) as ledger:
             try:
                 if not self._over(limits):
@@ -239,7 +240,10 @@ class Tournament:
                 self._match.in_thread(entry.player.choose, state, [0])
 
     def _over(self, limits: Limits) -> bool:
-        if limits.minutes and time.monotonic() - self._started >= limits.minutes * 60:
+        # A start that ended nothing would leave the next one just as far.
+        progress = len(self.league.rows) > self._before
+        late = limits.minutes and time.monotonic() - self._started >= limits.minutes * 60
+        if late and progress:
             return True
         narrow = limits.width is not None and self._mean_width() <= limits.width
         return (narrow or len(self.league.rows) >= limits.games) and not self._match.in_flight
@@ -270,6 +274,7 @@ class Tournament:
         )
         narrow = limits.width is not None and self._mean_width() <= limits.width
         hungry = self._match.in_flight == 0 or room >= parallel // 16
+        late = late and (self._match.in_flight > 0 or len(self.league.rows) > self._before)
         if min(room, budget) < 1 or late or narrow or not hungry:
             return
         members, numbers = self._active()

@@ -166,6 +166,11 @@ def test_it_stops_at_a_width_and_at_a_time(root: Path) -> None:
     assert time.monotonic() - begun < 20
 
 
+def test_a_start_that_is_too_short_still_ends_some_games(root: Path) -> None:
+    report = run_arena("scratch", "warm", root=root, visits=2, minutes=1e-6)
+    assert sum(row.games for row in report.rows) > 0
+
+
 def test_more_players_may_be_given(root: Path) -> None:
     players = {"fast": "scratch@10:1", "twenty": "mcts:30", "same": "mcts:30"}
     report = arena(root, players=players)
