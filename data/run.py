@@ -152,10 +152,12 @@ class Run:
 
     @classmethod
     @contextlib.contextmanager
-    def creating(cls, folder: Path, game: str, seed: int, config: str) -> Iterator[Run]:
+    def creating(
+        cls, folder: Path, game: str, seed: int, config: str, start: str | None = None
+    ) -> Iterator[Run]:
         """A new run under a hidden name, to be filled; it takes its place when the block ends well.
 
-        `config` is TOML text. A block that fails, or is killed, leaves no run behind. Raises
+        `config` is TOML text, `start` what the run starts from, as the user named it. A block that fails, or is killed, leaves no run behind. Raises
         UserError if there is already something of that name.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -165,7 +167,7 @@ class Run:
         try:
             for part in ("checkpoints", "shards"):
                 (aside / part).mkdir(parents=True)
-            header = {"format": FORMAT, "game": game, "seed": seed}
+            header = {"format": FORMAT, "game": game, "seed": seed, "from": start}
             replace_file(aside / "config.toml", config.encode())
             replace_file(aside / "run.json", json.dumps(header).encode())
             yield cls(aside, header)

@@ -38,6 +38,29 @@ def reopen(
     return run, config
 
 
+def refuse_other_start(
+    run: Run, config: RunConfig, values: dict[str, Any] | None, start: str | None = None
+) -> None:
+    """Raise UserError if a config file's `values` or `start` are not what the run was made with.
+
+    The same command again is no contradiction.
+    """
+    if start is not None and start != run.header.get("from"):
+        has = run.header.get("from") or "random weights"
+        raise UserError(f"run {run.name} started from {has}, not {start}; use another --run")
+    if values is None:
+        return
+    mine = to_mapping(config)
+    given = {key: mine[key] for key in ("game", "seed", "network")}
+    wanted = to_mapping(make_config(values, **{**given, "preset": config.preset, **values}))
+    for key, value in wanted.items():
+        if key != "workers" and value != mine[key]:
+            raise UserError(
+                f"run {run.name} was made with another {key} than the --config file says; "
+                "use another --run"
+            )
+
+
 def open_run(
     name: str,
     root: Path,
@@ -57,9 +80,7 @@ def open_run(
     values = read_toml(config_file) if config_file else None
     if (folder / "run.json").is_file():
         run, config = reopen(folder, game, preset, seed)
-        if start is not None or values is not None:
-            option = "--from" if start is not None else "--config"
-            raise UserError(f"run {name} exists: {option} is for a new run; use another --run")
+        refuse_other_start(run, config, values, start)
         if workers is not None:
             config = from_mapping(RunConfig, {**to_mapping(config), "workers": workers})
         return run, config, False
@@ -71,7 +92,7 @@ def open_run(
             raise UserError(f"--from {start} plays {source.meta['game']}, not {game}")
         given |= {"game": source.meta["game"], "network": network}
     config = make_config(values, **given)
-    with Run.creating(folder, config.game, config.seed, dump_toml(config)) as fresh:
+    with Run.creating(folder, config.game, config.seed, dump_toml(config), start) as fresh:
         first_checkpoint(fresh, config, source)
     return Run.open(folder), config, True
 
@@ -89,7 +110,8 @@ def first_checkpoint(run: Run, config: RunConfig, source: CheckpointInfo | None)
             network = Network(game, NetworkConfig.preset(config.network))
     else:
         network = load_network(source.path)
-        spent = source.totals.to_dict()
+        # Its games are not among this run's.
+        spent = source.totals.to_dict() | {"games": 0, "positions": 0}
         spent.pop("flops")
         ledger.append("imitation" if spent["imitation_flops"] else "selfplay", "", **spent)
     meta = {

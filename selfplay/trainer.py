@@ -253,20 +253,25 @@ class Trainer:
         """Note the training that new positions are worth."""
         self.owed_samples += new_positions * self.config.selfplay.samples_per_position
 
-    def train(self, new_positions: int) -> dict[str, float]:
-        """Train as much as the new positions are worth; mean losses by head."""
+    def train(self, new_positions: int, stop: Stop) -> dict[str, float]:
+        """Train as much as the new positions are worth; mean losses by head.
+
+        What `stop` cuts off stays owed.
+        """
         learner, config = self.learner, self.config
         self._owe(new_positions)
         size = config.learner.batch_size
         sums: dict[str, float] = {}
-        count = int(self.owed_samples // size) if self.window.rows else 0
+        wanted = int(self.owed_samples // size) if self.window.rows else 0
+        count = 0
         start = time.perf_counter()
-        for i in range(count):
-            self._show_train(i, count)
+        while count < wanted and not stop.now():
+            self._show_train(count, wanted)
             # A generator a step: what is drawn depends on the step alone, so a resumed run agrees.
             rng = np.random.default_rng([config.seed, 11, learner.steps])
             losses = learner.step(self.window.sample(size, rng))
             sums = {head: sums.get(head, 0.0) + loss for head, loss in losses.items()}
+            count += 1
         self.owed_samples -= count * size
         self.ledger.append(
             "training",
@@ -328,10 +333,7 @@ class Trainer:
         wanted = window_rows(self.ledger.totals.positions, self.config.selfplay.window_start)
         if len(table):
             self.window.add(table, wanted)
-        if stop.reason == "interrupted" and stop.now():
-            self._owe(table.positions)  # learnt when the run goes on
-        else:
-            self.losses = self.train(table.positions) or self.losses
+        self.losses = self.train(table.positions, stop) or self.losses
         self.step += 1
         self.report(table)
         self.save()

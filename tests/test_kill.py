@@ -79,12 +79,11 @@ def test_selfplay(tmp_path: Path) -> None:
     rng = random.Random(1)
     (tmp_path / "c.toml").write_text(CONFIG)
     run = tmp_path / "runs" / "scratch"
-    words = ["selfplay", "--game", "tic_tac_toe"]
+    words = ["selfplay", "--game", "tic_tac_toe", "--config", "c.toml"]
     rows: list[str] = []
     shards: dict[str, bytes] = {}
-    for i in range(KILLS):
-        new = ["--config", "c.toml"] if i == 0 else []
-        kill_after_progress(ghostgo(tmp_path, *words, *new), lambda: len(ledger_rows(run)), rng)
+    for _ in range(KILLS):
+        kill_after_progress(ghostgo(tmp_path, *words), lambda: len(ledger_rows(run)), rng)
         now = ledger_rows(run)
         assert_kept(rows, now)
         assert all((run / "shards" / name).read_bytes() == old for name, old in shards.items())

@@ -156,6 +156,9 @@ def test_from_starts_at_the_weights_and_charges_what_they_cost(tmp_path: Path) -
     config = small_config(tmp_path)
     first = run_selfplay("one", game="tic_tac_toe", games=10, config_file=config, **options)
     second = run_selfplay("two", start="one", games=1, **options)
+    assert second.totals.games >= 1, "the source's games counted as this run's"
+    again = run_selfplay("two", start="one", games=1, **options)  # the same call resumes
+    assert again.totals == second.totals
     start = Run.open(root / "two").checkpoints()[0]
     assert start.meta["from"] == first.meta["sha256"]
     assert start.meta["sha256"] == first.meta["sha256"]
@@ -170,7 +173,18 @@ def test_contradicting_a_runs_config_is_refused(tmp_path: Path) -> None:
     root, config = tmp_path / "runs", small_config(tmp_path)
     options: dict[str, Any] = {"root": root, "line": quiet()}
     run_selfplay("r", game="tic_tac_toe", games=1, config_file=config, **options)
-    for wrong in ({"game": "go5"}, {"seed": 99}, {"preset": "gpu"}, {"config_file": config}):
+    other = tmp_path / "other.toml"
+    other.write_text(config.read_text().replace("visits = 4", "visits = 5"))
+    run_selfplay(
+        "r", game="tic_tac_toe", games=1, config_file=config, **options
+    )  # no contradiction
+    for wrong in (
+        {"game": "go5"},
+        {"seed": 99},
+        {"preset": "gpu"},
+        {"config_file": other},
+        {"start": "r"},
+    ):
         with pytest.raises(UserError, match="use another --run"):
             run_selfplay("r", **wrong, **options)
     with Run.open(root / "r").lock(), pytest.raises(UserError, match="another process"):

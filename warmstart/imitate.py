@@ -24,7 +24,7 @@ from ghostgo.data.config import dump_toml, read_toml
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import ROOT, CheckpointInfo, Run, load_network
-from ghostgo.data.shards import read_shard, write_shard
+from ghostgo.data.shards import attributes, read_shard, write_shard
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.registry import get_game
@@ -32,7 +32,7 @@ from ghostgo.engine.network import count_flops, expected_value
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import RunConfig, make_config
 from ghostgo.selfplay.learner import Learner
-from ghostgo.selfplay.loop import first_checkpoint, reopen
+from ghostgo.selfplay.loop import first_checkpoint, refuse_other_start, reopen
 from ghostgo.selfplay.monitor import Events, LiveLine, clock, si
 from ghostgo.selfplay.trainer import MILESTONE, default_workers
 from ghostgo.warmstart.select import import_records, split_by_hash
@@ -253,6 +253,10 @@ def _open(
         run, config = reopen(folder, *options)
         if not (folder / "records").is_dir():
             raise UserError(f"run {folder.name} is a self-play run; use another --run for a prior")
+        refuse_other_start(run, config, read_toml(config_file) if config_file else None)
+        learnt = attributes(folder / "records" / "train.h5")["records"]
+        if records and [path.name for path in records] != learnt:
+            raise UserError(f"run {folder.name} imitates {', '.join(learnt)}; use another --run")
         return run, config
     if not records:
         raise UserError("no records given: --records PATH, a file, folder or archive of SGF")
@@ -282,13 +286,13 @@ def run_warmstart(
 ) -> CheckpointInfo:
     """Imitate the games in `records` and leave the prior as the start of run `run`.
 
-    The budget is the nearest of `minutes` (of this call), `flops` and `epochs`; `held_out` is the
-    share of games kept back to judge it. An interrupted imitation goes on when called again.
+    The budget is the nearest of `minutes` (of training in this call), `flops` and `epochs`;
+    `held_out` is the share of games kept back to judge it. An interrupted imitation goes on when called again.
     Raises UserError for bad input.
     """
     line = line or LiveLine()
-    stop = Stop(minutes, flops)
     opened, config = _open(root / run, records, (game, preset, seed), config_file, held_out, line)
+    stop = Stop(minutes, flops)  # the import does not count
     with opened.lock(), closing(line):
         info = opened.latest()
         if info.meta.get("stage") == "selfplay" or info.meta.get("done"):

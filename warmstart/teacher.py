@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ghostgo.data.sgf import write_game
 from ghostgo.data.shards import replace_file
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.games import go
 from ghostgo.engine.games.game import Game, play_one, score_of
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.rollout import RolloutSearcher
@@ -67,7 +68,7 @@ def make_records(
     cannot be written.
     """
     board = get_game(game)
-    if not board.has_ownership:
+    if board.dtype.names is None or board.dtype.names[0] != go.TAG:
         raise UserError(f"game {game!r} has no SGF records: name a Go board, such as go7")
     if not out.parent.is_dir():
         raise UserError(f"{out}: cannot be written: there is no folder {out.parent}")
