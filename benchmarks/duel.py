@@ -1,0 +1,57 @@
+"""Paired games between two players: a score with its interval.
+
+    python benchmarks/duel.py scratch mcts:1000 --game connect_four --pairs 50 --visits 100
+
+Players as in the arena: RUN, RUN@STEP, mcts:N, capture, random, 'gtp:COMMAND'. Each pair starts
+from one of 2 to 6 random plies and is played twice with colours swapped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from ghostgo.arena.match import Match, PairTask
+from ghostgo.arena.openings import Openings
+from ghostgo.arena.pool import PlayerOptions, make_entry
+from ghostgo.engine.games.registry import get_game
+
+
+def main() -> None:
+    """Play, and print a's points with a 95 % interval from the spread of pairs."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("a")
+    parser.add_argument("b")
+    parser.add_argument("--game", required=True)
+    parser.add_argument("--pairs", type=int, default=50)
+    parser.add_argument("--visits", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--root", type=Path, default=Path("runs"))
+    given = parser.parse_args()
+    game = get_game(given.game)
+    options = PlayerOptions(root=given.root, visits=given.visits)
+    players = [make_entry(spec, spec, game, options).player for spec in (given.a, given.b)]
+    openings = Openings(game, given.seed)
+    match = Match(game, players, capacity=2 * given.pairs)
+    for i in range(given.pairs):
+        match.add(PairTask(f"{given.seed}-{i}", 0, 1, openings[i]))
+    points, distinct = [], set()
+    while match.in_flight:
+        for _, results in match.sweep():
+            points.append(sum(result.points for result in results) / 2)
+            distinct |= {result.moves for result in results}
+    match.close()
+    for player in players:
+        player.close()
+    mean, error = np.mean(points), np.std(points, ddof=1) / len(points) ** 0.5
+    print(
+        f"{given.a} against {given.b}, {game.name}, {given.visits} visits: {mean:.1%} of the points "
+        f"in {2 * given.pairs} games ({len(distinct)} distinct), 95 % interval "
+        f"{max(0, mean - 1.96 * error):.1%} to {min(1, mean + 1.96 * error):.1%}"
+    )
+
+
+if __name__ == "__main__":
+    main()
