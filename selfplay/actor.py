@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.data.records import GameTable, concat, empty_table
-from ghostgo.engine.games.game import Game, ownership_of, play, score_of
-from ghostgo.engine.jit import kernel, random_unit
+from ghostgo.engine.games.game import Game, ownership_of, play, rollout_action, score_of
+from ghostgo.engine.jit import kernel, random_below, random_unit
 from ghostgo.engine.search import (
     Evaluator,
     Params,
@@ -32,6 +32,7 @@ class _Slots(NamedTuple):
     """Records of the games in play, one slot a tree; T is the game's longest length."""
 
     length: NDArray[np.int32]  # (G,)
+    opening: NDArray[np.int32]  # (G,) how many of the first moves were random
     moves: NDArray[np.int16]  # (G, T)
     policies: NDArray[np.float32]  # (G, T, A)
     values: NDArray[np.float32]  # (G, T)
@@ -83,6 +84,34 @@ def _finish_moves(
     return ended
 
 
+@kernel
+def _begin_game(
+    trees: Trees, slots: _Slots, g: int, fresh: Any, opening_plies: int, visits: int
+) -> None:
+    """Start slot `g` anew after 0 to `opening_plies` random moves, and its first search.
+
+    The random moves are recorded as such: the replay window does not learn from them.
+    """
+    wanted = random_below(trees.rng[g], opening_plies + 1)
+    while True:
+        trees.states[g] = fresh[0]
+        for t in range(wanted):
+            action = rollout_action(trees.states[g], trees.rng[g])
+            slots.moves[g, t] = action
+            slots.policies[g, t, :] = 0.0
+            slots.policies[g, t, action] = 1.0
+            slots.values[g, t] = 0.0
+            play(trees.states[g], action)
+            if trees.states[g].done:
+                break
+        if not trees.states[g].done:
+            break
+        wanted -= 1
+    slots.length[g] = wanted
+    slots.opening[g] = wanted
+    reset_tree(trees, g, visits)
+
+
 class Actor:
     """Plays `games` games at once with one evaluator; call `step` until enough is recorded.
 
@@ -98,6 +127,7 @@ class Actor:
         search: SearchConfig,
         rules: dict[str, Any] | None = None,
         sampled_moves: int = 0,
+        opening_plies: int = 0,
         seed: np.random.SeedSequence | None = None,
     ) -> None:
         self.game = game
@@ -105,12 +135,14 @@ class Actor:
         self.visits = visits
         self.rules = {**game.rules, **(rules or {})}
         self.sampled_moves = sampled_moves
+        self.opening_plies = opening_plies
         self.params = make_params(search, visits)
         sequence = seed or np.random.SeedSequence(0)
         self.trees = make_trees(game, games, visits, len(evaluator.value), sequence)
         t, a = game.max_moves, game.actions
         self.slots = _Slots(
             length=np.zeros(games, np.int32),
+            opening=np.zeros(games, np.int32),
             moves=np.zeros((games, t), np.int16),
             policies=np.zeros((games, t, a), np.float32),
             values=np.zeros((games, t), np.float32),
@@ -121,13 +153,13 @@ class Actor:
             ),
         )  # fmt: skip
         self._fresh = game.new_states(1, self.rules)
-        self.trees.states[:] = self._fresh[0]
         self._done: list[GameTable] = []
         self.positions = 0
         """Positions of games finished since the last `take`."""
         self.steps = 0
         """Network calls since the start."""
-        start_searches(self.trees, games, visits)
+        for g in range(games):
+            self._begin(g)
 
     def restart_searches(self) -> None:
         """Begin the search of every current position anew (the network has changed)."""
@@ -165,7 +197,7 @@ class Actor:
                 results=np.array([np.sign(score)], np.float32),
                 scores=np.array([score], np.float32),
                 ranks=np.zeros((1, 2), np.int8),
-                weights=np.ones(n, np.float32),
+                weights=(np.arange(n) >= slots.opening[g]).astype(np.float32),
                 first_to_play=np.zeros(1, np.int8),
                 policies=slots.policies[g, :n].astype(np.float16),
                 values=slots.values[g, :n].astype(np.float16),
@@ -173,9 +205,11 @@ class Actor:
             )
         )
         self.positions += n
-        slots.length[g] = 0
-        trees.states[g] = self._fresh[0]
-        _restart(trees, g, self.visits)
+        self._begin(g)
+
+    def _begin(self, g: int) -> None:
+        """A new game in slot `g`."""
+        _begin_game(self.trees, self.slots, g, self._fresh, self.opening_plies, self.visits)
 
     def take(self) -> GameTable:
         """The games finished since the last call."""
@@ -189,6 +223,7 @@ class Actor:
             "states": np.frombuffer(self.trees.states.tobytes(), np.uint8).copy(),
             "rng": self.trees.rng.view(np.int64).copy(),
             "length": self.slots.length.copy(),
+            "opening": self.slots.opening.copy(),
             "moves": self.slots.moves[:, :longest].copy(),
             "policies": self.slots.policies[:, :longest].copy(),
             "values": self.slots.values[:, :longest].copy(),
@@ -206,13 +241,9 @@ class Actor:
         self.trees.states[:] = raw
         self.trees.rng[:] = state["rng"].view(np.uint64)
         self.slots.length[:] = state["length"]
+        self.slots.opening[:] = state["opening"]
         longest = state["moves"].shape[1]
         self.slots.moves[:, :longest] = state["moves"]
         self.slots.policies[:, :longest] = state["policies"]
         self.slots.values[:, :longest] = state["values"]
         self.restart_searches()
-
-
-@kernel
-def _restart(trees: Trees, g: int, visits: int) -> None:
-    reset_tree(trees, g, visits)

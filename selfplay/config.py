@@ -27,6 +27,9 @@ class SelfplayConfig:
     """Simulations a move (pgx: 32; Gumbel search learns from as few as 2)."""
     sampled_moves: int = 0
     """With a `puct` root: the first so many moves are drawn by visits. Gumbel roots need none."""
+    opening_plies: int = 4
+    """Each game begins with 0 to so many random moves, which are not learnt from, so that games
+    differ and the network knows more than its own openings."""
     positions_per_iteration: int = 0
     """New positions between two trainings; 0: 100 for each point of the board, at least 1024."""
     samples_per_position: float = 4.0

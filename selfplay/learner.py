@@ -31,6 +31,8 @@ class LearnerConfig:
     """Steps over which the rate rises linearly from zero."""
     weight_decay: float = 1e-4
     """Decoupled decay of convolution and linear weights (not of biases and norms)."""
+    average: float = 0.99
+    """Decay a step of the weights' moving average, which plays and is saved; 0: no average."""
     gradient_clip: float = 5.0
     """Largest norm of the gradient; larger ones are scaled down."""
     value_weight: float = 1.0
@@ -139,6 +141,7 @@ class Learner:
             "ownership": config.ownership_weight,
         }
         slices = max(1, min(threads, config.batch_size // MIN_SLICE)) if device == "cpu" else 1
+        self.average = copy.deepcopy(self.network) if config.average else self.network
         self.copies = [network, *(copy.deepcopy(network) for _ in range(slices - 1))]
         self.pool = ThreadPoolExecutor(slices) if slices > 1 else None
 
@@ -201,23 +204,43 @@ class Learner:
             raise NotANumber(f"step {self.steps}: the {fault} is not a number")
         self.optimizer.step()
         self.steps += 1
+        self._follow()
         return {
             **{head: float(loss) for head, loss in losses.items()},
             "gradient_norm": float(norm),
         }
 
     @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average toward the weights; young averages follow faster."""
+        if self.average is self.network:
+            return
+        keep = min(self.config.average, self.steps / (self.steps + 9))
+        for mean, value in zip(
+            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+        ):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - keep)
+            else:
+                mean.copy_(value)
+
+    @torch.no_grad()
     def judge(self, batch: Batch) -> dict[str, Tensor]:
-        """All heads' outputs for a batch, in eval mode."""
-        self.network.eval()
+        """All heads' outputs for a batch by the averaged weights, in eval mode."""
+        self.average.eval()
         x = planes_tensor(batch.planes, self.network.game, self.device)
-        return {name: value.float().cpu() for name, value in self._forward(self.network, x).items()}
+        return {name: value.float().cpu() for name, value in self._forward(self.average, x).items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Optimiser and counters (the weights are saved apart)."""
-        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps}
+        """Optimiser, counters, and the weights in training (the average is saved apart)."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "steps": self.steps,
+            "network": self.network.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
         self.optimizer.load_state_dict(state["optimizer"])
+        self.network.load_state_dict(state["network"])
         self.steps = int(state["steps"])

@@ -92,7 +92,8 @@ class Trainer:
             actors.append(
                 Actor(
                     self.game, evaluator, share, config.selfplay.visits, config.search,
-                    config.selfplay.rules, config.selfplay.sampled_moves, seed,
+                    config.selfplay.rules, config.selfplay.sampled_moves,
+                    config.selfplay.opening_plies, seed,
                 )
             )  # fmt: skip
         return actors
@@ -175,7 +176,7 @@ class Trainer:
             "rules": {**self.game.rules, **self.config.selfplay.rules},
             "totals": totals.to_dict(),
         }
-        info = self.run.save_checkpoint(self.step, self.learner.network, meta, self.state_dict())
+        info = self.run.save_checkpoint(self.step, self.learner.average, meta, self.state_dict())
         if milestone:
             self.kept.add(self.step)
             self.kept_flops = totals.flops
@@ -282,7 +283,7 @@ class Trainer:
         for actor in self.actors:
             evaluator = actor.evaluator
             assert isinstance(evaluator, NetworkEvaluator)
-            evaluator.load(learner.network)
+            evaluator.load(learner.average)
             actor.restart_searches()
         return {head: total / count for head, total in sums.items()} if count else {}
 

@@ -158,7 +158,7 @@ class Imitation:
             **extra,
         }
         state = None if done else {"learner": self.learner.state_dict()}
-        info = self.run.save_checkpoint(self.step, self.learner.network, meta, state)
+        info = self.run.save_checkpoint(self.step, self.learner.average, meta, state)
         if done or totals.flops >= MILESTONE * self.kept_flops:
             self.kept.add(self.step)
             self.kept_flops = totals.flops
