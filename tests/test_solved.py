@@ -20,7 +20,7 @@ VISITS = 32
 History = tuple[int, ...]
 
 
-def state_after(history: History) -> pyspiel.State:  # type: ignore[name-defined]
+def state_after(history: History) -> pyspiel.State:
     state = pyspiel.load_game("tic_tac_toe").new_initial_state()
     for action in history:
         state.apply_action(action)
