@@ -17,7 +17,8 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.go import TAG
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
-from ghostgo.engine.search import SearchConfig, Searcher, SearchResult
+from ghostgo.engine.search import Searcher, SearchResult
+from ghostgo.engine.search_config import SearchConfig
 
 if TYPE_CHECKING:  # torch, which takes seconds to import
     from ghostgo.engine.network import Network

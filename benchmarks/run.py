@@ -22,7 +22,8 @@ from ghostgo.engine.games.game import Game, random_playout
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import Rng, kernel, make_rng
 from ghostgo.engine.network import Network, NetworkConfig, count_flops
-from ghostgo.engine.search import SearchConfig, Searcher
+from ghostgo.engine.search import Searcher
+from ghostgo.engine.search_config import SearchConfig
 from ghostgo.selfplay.actor import Actor
 
 BATCH = 256

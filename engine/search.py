@@ -13,14 +13,15 @@ al. 2018). Below the root both select by PUCT.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.engine.games.game import Game, States, legal_mask, outcome, write_planes
-from ghostgo.engine.jit import kernel, random_gumbel, random_unit
+from ghostgo.engine.jit import kernel
+from ghostgo.engine.root import NO_EDGE, choose_by_halving, prepare_root, read_root
+from ghostgo.engine.search_config import Params, SearchConfig, make_params
 from ghostgo.engine.tree import (
     EXPANDED,
     ROOT,
@@ -51,169 +52,6 @@ class Evaluator(Protocol):
 
     def evaluate(self, n: int) -> None:
         """Judge rows 0 .. n-1."""
-
-
-@dataclass(frozen=True)
-class SearchConfig:
-    """How a search chooses; the defaults are for self-play with few simulations."""
-
-    root: Literal["gumbel", "puct"] = "gumbel"
-    """`gumbel` learns from few simulations; `puct` is the usual choice for play and analysis."""
-    c_puct: float = 1.1
-    """Weight of prior against value in PUCT (KataGo: 1.1)."""
-    fpu_reduction: float = 0.2
-    """An untried action is valued at its parent's value minus this times the square root of the
-    prior mass tried so far (KataGo: 0.2)."""
-    max_considered: int = 16
-    """Actions that sequential halving starts from (Gumbel paper: min(simulations, 16))."""
-    c_visit: float = 50.0
-    """Gumbel: sigma(q) = (c_visit + most visits) * c_scale * q, with q mapped to [0, 1]."""
-    c_scale: float = 1.0
-    """See `c_visit` (paper: 1.0 for board games)."""
-    explore: bool = False
-    """Noise at the root: Gumbel draws, or Dirichlet noise with `puct`. Off for play and rating."""
-    dirichlet_total: float = 10.83
-    """PUCT: total concentration, spread evenly over the legal actions (KataGo: 10.83)."""
-    dirichlet_weight: float = 0.25
-    """PUCT: share of noise in the root prior (AlphaZero: 0.25)."""
-    leaves_per_step: int = 1
-    """Leaves a tree may have in one batch. 1 is sequential search; more fill a batch from one game
-    at some loss of strength."""
-
-
-class Params(NamedTuple):
-    """`SearchConfig` as numbers for kernels."""
-
-    gumbel: bool
-    explore: bool
-    c_puct: np.float32
-    fpu_reduction: np.float32
-    c_visit: np.float32
-    c_scale: np.float32
-    dirichlet_total: float
-    dirichlet_weight: np.float32
-    leaves: int
-    considered: NDArray[np.int32]  # (max_considered + 1, simulations)
-
-
-@cache
-def considered_visits(max_considered: int, simulations: int) -> NDArray[np.int32]:
-    """Sequential halving as a table, (max_considered + 1, simulations) int32.
-
-    Row m is for m considered actions; entry i is the visit count that an action must have to be
-    searched at simulation i (Danihelka et al. 2022, appendix; the same table as in mctx).
-    """
-    table = np.zeros((max_considered + 1, simulations), np.int32)
-    for m in range(max_considered + 1):
-        if m <= 1:
-            table[m] = np.arange(simulations)
-            continue
-        phases = int(np.ceil(np.log2(m)))
-        counts = [0] * m
-        sequence: list[int] = []
-        left = m
-        while len(sequence) < simulations:
-            for _ in range(max(1, simulations // (phases * left))):
-                sequence += counts[:left]
-                for i in range(left):
-                    counts[i] += 1
-            left = max(2, left // 2)
-        table[m] = sequence[:simulations]
-    table.setflags(write=False)
-    return table
-
-
-@kernel
-def _gamma(shape: float, rng: NDArray[np.uint64]) -> float:
-    """A gamma draw of unit scale (Marsaglia and Tsang 2000; boosted below shape 1)."""
-    boost = 1.0
-    if shape < 1.0:
-        boost = random_unit(rng) ** (1.0 / shape)
-        shape += 1.0
-    d = shape - 1.0 / 3.0
-    c = 1.0 / np.sqrt(9.0 * d)
-    while True:
-        # Box and Muller
-        radius = np.sqrt(-2.0 * np.log(1.0 - random_unit(rng)))
-        x = radius * np.cos(2.0 * np.pi * random_unit(rng))
-        v = (1.0 + c * x) ** 3
-        if v > 0.0 and np.log(1.0 - random_unit(rng)) < 0.5 * x * x + d - d * v + d * np.log(v):
-            return boost * d * v
-
-
-@kernel
-def _add_dirichlet(trees: Trees, g: int, params: Params) -> None:
-    """Mix Dirichlet noise into the root's priors."""
-    node = trees.nodes[g, ROOT]
-    edges = trees.edges[g]
-    draws = np.empty(node.edges, np.float64)
-    total = 0.0
-    for i in range(node.edges):
-        draws[i] = _gamma(params.dirichlet_total / node.edges, trees.rng[g])
-        total += draws[i]
-    for i in range(node.edges):
-        edge = edges[node.first_edge + i]
-        noise = np.float32(draws[i] / total)
-        edge.prior += params.dirichlet_weight * (noise - edge.prior)
-
-
-@kernel
-def _prepare_root(trees: Trees, params: Params, g: int, logits: NDArray[np.float32]) -> None:
-    """Keep the root's logits, draw its noise. The root is expanded already."""
-    node = trees.nodes[g, ROOT]
-    trees.logits[g, :] = -np.inf
-    trees.noise[g, :] = 0.0
-    for e in range(node.first_edge, node.first_edge + node.edges):
-        action = trees.edges[g, e].action
-        trees.logits[g, action] = logits[action]
-        if params.gumbel and params.explore:
-            trees.noise[g, action] = random_gumbel(trees.rng[g])
-    if params.explore and not params.gumbel:
-        _add_dirichlet(trees, g, params)
-
-
-@kernel
-def _sigma(params: Params, most_visits: int, q: float) -> Any:
-    return (params.c_visit + most_visits) * params.c_scale * np.float32(0.5) * (q + 1.0)
-
-
-@kernel
-def _most_visits(trees: Trees, g: int) -> int:
-    node = trees.nodes[g, ROOT]
-    most = 0
-    for e in range(node.first_edge, node.first_edge + node.edges):
-        most = max(most, trees.edges[g, e].visits)
-    return most
-
-
-@kernel
-def _choose_root_gumbel(trees: Trees, params: Params, g: int) -> int:
-    """Edge of the next simulation by sequential halving."""
-    node = trees.nodes[g, ROOT]
-    edges = trees.edges[g]
-    m = min(params.considered.shape[0] - 1, np.int64(node.edges))
-    wanted = params.considered[m, trees.started[g]]
-    most = _most_visits(trees, g)
-    best, best_score = -1, np.float32(-np.inf)
-    for e in range(node.first_edge, node.first_edge + node.edges):
-        edge = edges[e]
-        if edge.visits + edge.virtual != wanted:
-            continue
-        score = trees.noise[g, edge.action] + trees.logits[g, edge.action]
-        if edge.visits:
-            score += _sigma(params, most, edge.value_sum / edge.visits)
-        if best < 0 or score > best_score:
-            best, best_score = e, score
-    if best < 0:  # cancelled leaves can leave the table behind: fall back to PUCT
-        return _choose_puct(trees, params, g, ROOT)
-    if best > node.first_edge + node.visited:
-        # Keep visited edges first: trade places with the edge behind them.
-        front = edges[node.first_edge + node.visited]
-        chosen = edges[best]
-        front.prior, chosen.prior = chosen.prior, front.prior
-        front.action, chosen.action = chosen.action, front.action
-        best = node.first_edge + node.visited
-    return best
 
 
 @kernel
@@ -255,9 +93,8 @@ def _descend(trees: Trees, params: Params, g: int, b: int) -> int:
     index = ROOT
     depth = 0
     while trees.nodes[g, index].kind == EXPANDED:
-        if index == ROOT and params.gumbel:
-            e = _choose_root_gumbel(trees, params, g)
-        else:
+        e = choose_by_halving(trees, params, g) if index == ROOT and params.gumbel else NO_EDGE
+        if e == NO_EDGE:
             e = _choose_puct(trees, params, g, index)
         trees.leaf_path[b, depth] = e
         index = follow_edge(trees, g, index, e, state)
@@ -322,7 +159,7 @@ def apply_evaluations(
         node.raw_value = value[b]
         expand(trees, g, index, trees.leaf_mask[b], policy[b])
         if index == ROOT:
-            _prepare_root(trees, params, g, policy[b])
+            prepare_root(trees, params, g, policy[b])
         backup(trees, b, value[b])
 
 
@@ -330,85 +167,6 @@ def apply_evaluations(
 def is_done(trees: Trees, g: int) -> bool:
     """Whether tree `g` has done its simulations (none may be in flight when this is asked)."""
     return trees.started[g] >= trees.budget[g] and trees.nodes[g, ROOT].kind != UNEXPANDED
-
-
-@kernel
-def read_root(
-    trees: Trees,
-    params: Params,
-    g: int,
-    visits: NDArray[np.int32],
-    q: NDArray[np.float32],
-    prior: NDArray[np.float32],
-    policy: NDArray[np.float32],
-) -> int:
-    """Write the root's statistics, each (A,), and return the action to play.
-
-    `policy` is the improved policy: with `gumbel` the softmax of logits + sigma(completed q), else
-    the visit shares. Unvisited actions are completed by the mixed value (paper, eq. 33).
-    """
-    node = trees.nodes[g, ROOT]
-    visits[:] = 0
-    q[:] = np.nan
-    prior[:] = 0.0
-    policy[:] = 0.0
-    weighted, mass, total, most = 0.0, 0.0, 0, 0
-    for e in range(node.first_edge, node.first_edge + node.edges):
-        edge = trees.edges[g, e]
-        prior[edge.action] = edge.prior
-        if edge.visits:
-            visits[edge.action] = edge.visits
-            q[edge.action] = edge.value_sum / edge.visits
-            weighted += edge.prior * q[edge.action]
-            mass += edge.prior
-            total += edge.visits
-            most = max(most, edge.visits)
-    mixed = node.raw_value
-    if total:
-        mixed = (node.raw_value + total * weighted / max(mass, 1e-12)) / (1 + total)
-    if params.gumbel:
-        _improved_policy(trees, params, g, most, mixed, visits, q, policy)
-    else:
-        for a in range(len(visits)):
-            policy[a] = visits[a] / total if total else prior[a]
-    best, best_score = -1, np.float32(-np.inf)
-    for e in range(node.first_edge, node.first_edge + node.edges):
-        a = trees.edges[g, e].action
-        if visits[a] < most:
-            continue
-        score = np.float32(prior[a])
-        if params.gumbel:
-            score = trees.noise[g, a] + trees.logits[g, a]
-        if visits[a]:
-            score += _sigma(params, most, q[a])
-        if best < 0 or score > best_score:
-            best, best_score = a, score
-    return best
-
-
-@kernel
-def _improved_policy(
-    trees: Trees,
-    params: Params,
-    g: int,
-    most: int,
-    mixed: float,
-    visits: NDArray[np.int32],
-    q: NDArray[np.float32],
-    out: NDArray[np.float32],
-) -> None:
-    highest = np.float32(-np.inf)
-    for a in range(len(out)):
-        out[a] = trees.logits[g, a]
-        if out[a] > -np.inf:
-            out[a] += _sigma(params, most, q[a] if visits[a] else mixed)
-            highest = max(highest, out[a])
-    total = np.float32(0.0)
-    for a in range(len(out)):
-        out[a] = np.exp(out[a] - highest)
-        total += out[a]
-    for a in range(len(out)):
-        out[a] /= total
 
 
 @kernel
@@ -436,22 +194,6 @@ class SearchResult:
     """(n,) the network's own value of the root."""
     action: NDArray[np.int32]
     """(n,) the action to play, by visits and value."""
-
-
-def make_params(config: SearchConfig, visits: int) -> Params:
-    """`config` for kernels; `visits` is the longest search that the table must serve."""
-    return Params(
-        gumbel=config.root == "gumbel",
-        explore=config.explore,
-        c_puct=np.float32(config.c_puct),
-        fpu_reduction=np.float32(config.fpu_reduction),
-        c_visit=np.float32(config.c_visit),
-        c_scale=np.float32(config.c_scale),
-        dirichlet_total=config.dirichlet_total,
-        dirichlet_weight=np.float32(config.dirichlet_weight),
-        leaves=config.leaves_per_step,
-        considered=considered_visits(min(config.max_considered, visits), visits),
-    )
 
 
 class Searcher:

@@ -23,7 +23,8 @@ from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import kernels_are_cached
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
-from ghostgo.engine.search import SearchConfig, Searcher
+from ghostgo.engine.search import Searcher
+from ghostgo.engine.search_config import SearchConfig
 
 if TYPE_CHECKING:
     from ghostgo.engine.network import Network

@@ -14,17 +14,15 @@ from numpy.typing import NDArray
 from ghostgo.data.records import GameTable, concat, empty_table
 from ghostgo.engine.games.game import Game, ownership_of, play, rollout_action, score_of
 from ghostgo.engine.jit import kernel, random_below, random_unit
+from ghostgo.engine.root import read_root
 from ghostgo.engine.search import (
     Evaluator,
-    Params,
-    SearchConfig,
     apply_evaluations,
     is_done,
-    make_params,
-    read_root,
     select_leaves,
     start_searches,
 )
+from ghostgo.engine.search_config import Params, SearchConfig, make_params
 from ghostgo.engine.tree import ROOT, Trees, make_trees, reset_tree
 
 

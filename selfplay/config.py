@@ -10,7 +10,7 @@ from ghostgo.data.config import from_mapping, overlay, to_mapping
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import NetworkConfig
-from ghostgo.engine.search import SearchConfig
+from ghostgo.engine.search_config import SearchConfig
 from ghostgo.selfplay.learner import LearnerConfig
 
 Preset = Literal["tiny", "cpu", "gpu"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.engine.games.game import Game, legal_mask_of, outcome_of, play_one, write_planes_of
-from ghostgo.engine.search import SearchConfig
+from ghostgo.engine.search_config import SearchConfig
 
 
 class HashEvaluator:

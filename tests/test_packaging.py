@@ -18,7 +18,11 @@ import ghostgo
 
 PARTS = ("arena", "data", "engine", "selfplay", "warmstart")
 # The distribution's name where it is not the module's. Numba is built on one llvmlite and brings it.
-DISTRIBUTIONS = {"llvmlite": "numba", "torch.utils.tensorboard": "tensorboard"}
+DISTRIBUTIONS = {
+    "pyspiel": "open-spiel",
+    "llvmlite": "numba",
+    "torch.utils.tensorboard": "tensorboard",
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,8 @@ def test_declared_dependencies_are_those_imported(project: dict[str, Any]) -> No
     outside = set().union(*(imported_names(path) for path in sources()))
     outside -= {*sys.stdlib_module_names, "ghostgo"}
     needed = {DISTRIBUTIONS.get(name, name) for name in outside}
-    declared = {requirement_name(text) for text in project["project"]["dependencies"]}
+    extras = project["project"]["optional-dependencies"]["openspiel"]
+    declared = {requirement_name(text) for text in project["project"]["dependencies"] + extras}
     assert needed - declared == set(), "imported, not declared"
     assert declared - needed == set(), "declared, imported nowhere"
 

@@ -9,7 +9,8 @@ from reference_search import HashEvaluator, naive_puct
 from ghostgo.engine.evaluator import UniformEvaluator
 from ghostgo.engine.games.game import Game, States, play_one
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.search import SearchConfig, Searcher, considered_visits
+from ghostgo.engine.search import Searcher
+from ghostgo.engine.search_config import SearchConfig, considered_visits
 from ghostgo.engine.tree import ROOT
 
 PUCT = SearchConfig(root="puct")

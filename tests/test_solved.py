@@ -13,7 +13,8 @@ from ghostgo import cli
 from ghostgo.data.run import find_checkpoint, load_network
 from ghostgo.engine.evaluator import make_evaluator
 from ghostgo.engine.games.game import play_one
-from ghostgo.engine.search import SearchConfig, Searcher
+from ghostgo.engine.search import Searcher
+from ghostgo.engine.search_config import SearchConfig
 
 GAMES_A_SIDE = 100
 VISITS = 32

@@ -1,0 +1,190 @@
+"""What is special about a root: noise, sequential halving, the improved policy, the move to play.
+
+Danihelka et al. 2022, "Policy improvement by planning with Gumbel"; Dirichlet noise after Silver et
+al. 2018.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostgo.engine.jit import kernel, random_gumbel, random_unit
+from ghostgo.engine.search_config import Params
+from ghostgo.engine.tree import ROOT, Trees
+
+NO_EDGE = -1
+
+
+@kernel
+def _gamma(shape: float, rng: NDArray[np.uint64]) -> float:
+    """A gamma draw of unit scale (Marsaglia and Tsang 2000; boosted below shape 1)."""
+    boost = 1.0
+    if shape < 1.0:
+        boost = random_unit(rng) ** (1.0 / shape)
+        shape += 1.0
+    d = shape - 1.0 / 3.0
+    c = 1.0 / np.sqrt(9.0 * d)
+    while True:
+        # Box and Muller
+        radius = np.sqrt(-2.0 * np.log(1.0 - random_unit(rng)))
+        x = radius * np.cos(2.0 * np.pi * random_unit(rng))
+        v = (1.0 + c * x) ** 3
+        if v > 0.0 and np.log(1.0 - random_unit(rng)) < 0.5 * x * x + d - d * v + d * np.log(v):
+            return boost * d * v
+
+
+@kernel
+def _add_dirichlet(trees: Trees, g: int, params: Params) -> None:
+    """Mix Dirichlet noise into the root's priors."""
+    node = trees.nodes[g, ROOT]
+    edges = trees.edges[g]
+    draws = np.empty(node.edges, np.float64)
+    total = 0.0
+    for i in range(node.edges):
+        draws[i] = _gamma(params.dirichlet_total / node.edges, trees.rng[g])
+        total += draws[i]
+    for i in range(node.edges):
+        edge = edges[node.first_edge + i]
+        noise = np.float32(draws[i] / total)
+        edge.prior += params.dirichlet_weight * (noise - edge.prior)
+
+
+@kernel
+def prepare_root(trees: Trees, params: Params, g: int, logits: NDArray[np.float32]) -> None:
+    """Keep the root's logits, draw its noise. The root is expanded already."""
+    node = trees.nodes[g, ROOT]
+    trees.logits[g, :] = -np.inf
+    trees.noise[g, :] = 0.0
+    for e in range(node.first_edge, node.first_edge + node.edges):
+        action = trees.edges[g, e].action
+        trees.logits[g, action] = logits[action]
+        if params.gumbel and params.explore:
+            trees.noise[g, action] = random_gumbel(trees.rng[g])
+    if params.explore and not params.gumbel:
+        _add_dirichlet(trees, g, params)
+
+
+@kernel
+def _sigma(params: Params, most_visits: int, q: float) -> Any:
+    return (params.c_visit + most_visits) * params.c_scale * np.float32(0.5) * (q + 1.0)
+
+
+@kernel
+def _most_visits(trees: Trees, g: int) -> int:
+    node = trees.nodes[g, ROOT]
+    most = 0
+    for e in range(node.first_edge, node.first_edge + node.edges):
+        most = max(most, trees.edges[g, e].visits)
+    return most
+
+
+@kernel
+def choose_by_halving(trees: Trees, params: Params, g: int) -> int:
+    """Edge of the next simulation by sequential halving; NO_EDGE if none has the visits wanted."""
+    node = trees.nodes[g, ROOT]
+    edges = trees.edges[g]
+    m = min(params.considered.shape[0] - 1, np.int64(node.edges))
+    wanted = params.considered[m, trees.started[g]]
+    most = _most_visits(trees, g)
+    best, best_score = -1, np.float32(-np.inf)
+    for e in range(node.first_edge, node.first_edge + node.edges):
+        edge = edges[e]
+        if edge.visits + edge.virtual != wanted:
+            continue
+        score = trees.noise[g, edge.action] + trees.logits[g, edge.action]
+        if edge.visits:
+            score += _sigma(params, most, edge.value_sum / edge.visits)
+        if best < 0 or score > best_score:
+            best, best_score = e, score
+    if best < 0:  # cancelled leaves can leave the table behind
+        return NO_EDGE
+    if best > node.first_edge + node.visited:
+        # Keep visited edges first: trade places with the edge behind them.
+        front = edges[node.first_edge + node.visited]
+        chosen = edges[best]
+        front.prior, chosen.prior = chosen.prior, front.prior
+        front.action, chosen.action = chosen.action, front.action
+        best = node.first_edge + node.visited
+    return best
+
+
+@kernel
+def read_root(
+    trees: Trees,
+    params: Params,
+    g: int,
+    visits: NDArray[np.int32],
+    q: NDArray[np.float32],
+    prior: NDArray[np.float32],
+    policy: NDArray[np.float32],
+) -> int:
+    """Write the root's statistics, each (A,), and return the action to play.
+
+    `policy` is the improved policy: with `gumbel` the softmax of logits + sigma(completed q), else
+    the visit shares. Unvisited actions are completed by the mixed value (paper, eq. 33).
+    """
+    node = trees.nodes[g, ROOT]
+    visits[:] = 0
+    q[:] = np.nan
+    prior[:] = 0.0
+    policy[:] = 0.0
+    weighted, mass, total, most = 0.0, 0.0, 0, 0
+    for e in range(node.first_edge, node.first_edge + node.edges):
+        edge = trees.edges[g, e]
+        prior[edge.action] = edge.prior
+        if edge.visits:
+            visits[edge.action] = edge.visits
+            q[edge.action] = edge.value_sum / edge.visits
+            weighted += edge.prior * q[edge.action]
+            mass += edge.prior
+            total += edge.visits
+            most = max(most, edge.visits)
+    mixed = node.raw_value
+    if total:
+        mixed = (node.raw_value + total * weighted / max(mass, 1e-12)) / (1 + total)
+    if params.gumbel:
+        _improved_policy(trees, params, g, most, mixed, visits, q, policy)
+    else:
+        for a in range(len(visits)):
+            policy[a] = visits[a] / total if total else prior[a]
+    best, best_score = -1, np.float32(-np.inf)
+    for e in range(node.first_edge, node.first_edge + node.edges):
+        a = trees.edges[g, e].action
+        if visits[a] < most:
+            continue
+        score = np.float32(prior[a])
+        if params.gumbel:
+            score = trees.noise[g, a] + trees.logits[g, a]
+        if visits[a]:
+            score += _sigma(params, most, q[a])
+        if best < 0 or score > best_score:
+            best, best_score = a, score
+    return best
+
+
+@kernel
+def _improved_policy(
+    trees: Trees,
+    params: Params,
+    g: int,
+    most: int,
+    mixed: float,
+    visits: NDArray[np.int32],
+    q: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    highest = np.float32(-np.inf)
+    for a in range(len(out)):
+        out[a] = trees.logits[g, a]
+        if out[a] > -np.inf:
+            out[a] += _sigma(params, most, q[a] if visits[a] else mixed)
+            highest = max(highest, out[a])
+    total = np.float32(0.0)
+    for a in range(len(out)):
+        out[a] = np.exp(out[a] - highest)
+        total += out[a]
+    for a in range(len(out)):
+        out[a] /= total

@@ -1,0 +1,96 @@
+"""How a search chooses, for people (`SearchConfig`) and for kernels (`Params`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How a search chooses; the defaults are for self-play with few simulations."""
+
+    root: Literal["gumbel", "puct"] = "gumbel"
+    """`gumbel` learns from few simulations; `puct` is the usual choice for play and analysis."""
+    c_puct: float = 1.1
+    """Weight of prior against value in PUCT (KataGo: 1.1)."""
+    fpu_reduction: float = 0.2
+    """An untried action is valued at its parent's value minus this times the square root of the
+    prior mass tried so far (KataGo: 0.2)."""
+    max_considered: int = 16
+    """Actions that sequential halving starts from (Gumbel paper: min(simulations, 16))."""
+    c_visit: float = 50.0
+    """Gumbel: sigma(q) = (c_visit + most visits) * c_scale * q, with q mapped to [0, 1]."""
+    c_scale: float = 1.0
+    """See `c_visit` (paper: 1.0 for board games)."""
+    explore: bool = False
+    """Noise at the root: Gumbel draws, or Dirichlet noise with `puct`. Off for play and rating."""
+    dirichlet_total: float = 10.83
+    """PUCT: total concentration, spread evenly over the legal actions (KataGo: 10.83)."""
+    dirichlet_weight: float = 0.25
+    """PUCT: share of noise in the root prior (AlphaZero: 0.25)."""
+    leaves_per_step: int = 1
+    """Leaves a tree may have in one batch. 1 is sequential search; more fill a batch from one game
+    at some loss of strength."""
+
+
+class Params(NamedTuple):
+    """`SearchConfig` as numbers for kernels."""
+
+    gumbel: bool
+    explore: bool
+    c_puct: np.float32
+    fpu_reduction: np.float32
+    c_visit: np.float32
+    c_scale: np.float32
+    dirichlet_total: float
+    dirichlet_weight: np.float32
+    leaves: int
+    considered: NDArray[np.int32]  # (max_considered + 1, simulations)
+
+
+@cache
+def considered_visits(max_considered: int, simulations: int) -> NDArray[np.int32]:
+    """Sequential halving as a table, (max_considered + 1, simulations) int32.
+
+    Row m is for m considered actions; entry i is the visit count that an action must have to be
+    searched at simulation i (Danihelka et al. 2022, appendix; the same table as in mctx).
+    """
+    table = np.zeros((max_considered + 1, simulations), np.int32)
+    for m in range(max_considered + 1):
+        if m <= 1:
+            table[m] = np.arange(simulations)
+            continue
+        phases = int(np.ceil(np.log2(m)))
+        counts = [0] * m
+        sequence: list[int] = []
+        left = m
+        while len(sequence) < simulations:
+            for _ in range(max(1, simulations // (phases * left))):
+                sequence += counts[:left]
+                for i in range(left):
+                    counts[i] += 1
+            left = max(2, left // 2)
+        table[m] = sequence[:simulations]
+    table.setflags(write=False)
+    return table
+
+
+def make_params(config: SearchConfig, visits: int) -> Params:
+    """`config` for kernels; `visits` is the longest search that the table must serve."""
+    return Params(
+        gumbel=config.root == "gumbel",
+        explore=config.explore,
+        c_puct=np.float32(config.c_puct),
+        fpu_reduction=np.float32(config.fpu_reduction),
+        c_visit=np.float32(config.c_visit),
+        c_scale=np.float32(config.c_scale),
+        dirichlet_total=config.dirichlet_total,
+        dirichlet_weight=np.float32(config.dirichlet_weight),
+        leaves=config.leaves_per_step,
+        considered=considered_visits(min(config.max_considered, visits), visits),
+    )
