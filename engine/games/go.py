@@ -65,9 +65,9 @@ VERSION = 1
 KO_RULES = {"positional": POSITIONAL, "situational": SITUATIONAL, "simple": SIMPLE}
 
 MAX_KOMI = 361.0
-DEFAULT_KOMI = {4: 2.0, 5: 0.5, 6: 4.0, 7: 9.0, 9: 7.0}
-"""Komi by board side. 6x6, 7x7 and 9x9: the value under area scoring, so that perfect play draws
-(van der Werf 2009, Davies 1995). On 5x5 Black owns the board whatever a sensible komi says."""
+DEFAULT_KOMI = {2: 1.0, 3: 9.0, 4: 2.0, 5: 0.5, 6: 4.0, 7: 9.0, 9: 7.0}
+"""Komi by board side: the board's value under area scoring, so that perfect play draws, as far as known
+(van der Werf 2009, Davies 1995; 2x2 and 3x3 by our own tests). But on 5x5 Black owns the board whatever a sensible komi says."""
 
 
 @kernel
@@ -310,11 +310,12 @@ def _initial(rows: int, cols: int, rules: Mapping[str, Any]) -> States:
     return states
 
 
-def make_game(rows: int, cols: int) -> Game:
-    """Go on a rows x cols board.
+def make_game(rows: int, cols: int | None = None) -> Game:
+    """Go on a rows x cols board, square if only one is given.
 
     Raises UserError outside 2 .. 19.
     """
+    cols = rows if cols is None else cols
     if not (MIN_SIZE <= rows <= MAX_SIZE and MIN_SIZE <= cols <= MAX_SIZE):
         raise UserError(f"a Go board of {rows}x{cols} is not between 2x2 and 19x19")
     n = rows * cols

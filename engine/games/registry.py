@@ -15,27 +15,27 @@ _MAKERS: dict[str, Callable[[], Game]] = {
     "othello": othello.make_game,
     "tic_tac_toe": tic_tac_toe.make_game,
 }
+_SIZED: dict[str, Callable[..., Game]] = {
+    r"go(\d+)(?:x(\d+))?": go.make_game,
+    r"hex(\d+)": hex.make_game,
+    r"connect_four_(\d+)x(\d+)": connect_four.make_game,
+}
+"""By a pattern of the name, whose groups are the sizes."""
 EXAMPLES = ("go9", "go7", "go5", "connect_four", "tic_tac_toe", "othello", "hex9")
 
 
 @cache
 def get_game(name: str) -> Game:
-    """The game called `name`: `go9`, `go7x5`, `connect_four`, `tic_tac_toe`, ...
+    """The game called `name`: `go9`, `go7x5`, `hex11`, `othello`, `openspiel:breakthrough`, ...
 
     Raises UserError naming the known games.
     """
     if name in _MAKERS:
         return _MAKERS[name]()
-    match = re.fullmatch(r"go(\d+)(?:x(\d+))?", name)
-    if match:
-        rows = int(match[1])
-        return go.make_game(rows, int(match[2] or rows))
-    match = re.fullmatch(r"hex(\d+)", name)
-    if match:
-        return hex.make_game(int(match[1]))
-    match = re.fullmatch(r"connect_four_(\d+)x(\d+)", name)
-    if match:
-        return connect_four.make_game(int(match[1]), int(match[2]))
+    for pattern, make in _SIZED.items():
+        match = re.fullmatch(pattern, name, re.ASCII)
+        if match:
+            return make(*(int(size) for size in match.groups() if size))
     if name.startswith(openspiel.PREFIX):
         return openspiel.make_game(name.removeprefix(openspiel.PREFIX))
     known = ", ".join((*EXAMPLES, "goN or goRxC for 2 to 19", "openspiel:NAME"))
