@@ -66,8 +66,9 @@ KO_RULES = {"positional": POSITIONAL, "situational": SITUATIONAL, "simple": SIMP
 
 MAX_KOMI = 361.0
 DEFAULT_KOMI = {2: 1.0, 3: 9.0, 4: 2.0, 5: 0.5, 6: 4.0, 7: 9.0, 9: 7.0}
-"""Komi by board side: the board's value under area scoring, so that perfect play draws, as far as known
-(van der Werf 2009, Davies 1995; 2x2 and 3x3 by our own tests). But on 5x5 Black owns the board whatever a sensible komi says."""
+"""Komi by board side: as far as known the board's value under area scoring, so that perfect play
+draws (van der Werf 2009, Davies 1995; 2x2 and 3x3 by our own tests). But on 5x5 Black owns the
+board whatever a sensible komi says."""
 
 
 @kernel
