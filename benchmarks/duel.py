@@ -3,7 +3,8 @@
     python benchmarks/duel.py scratch mcts:1000 --game connect_four --pairs 50 --visits 100
 
 Players as in the arena: RUN, RUN@STEP, mcts:N, capture, random, 'gtp:COMMAND'. Each pair starts
-from one of 2 to 6 random plies and is played twice with colours swapped.
+from one of 2 to 6 random plies and is played twice with colours swapped; where a player is a
+network, openings that the first such judges even are taken, as in the arena.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ghostgo.arena.match import Match, PairTask
-from ghostgo.arena.openings import Openings
+from ghostgo.arena.openings import Openings, Reference
+from ghostgo.arena.players import NetPlayer
 from ghostgo.arena.pool import PlayerOptions, make_entry
 from ghostgo.engine.games.registry import get_game
 
@@ -33,7 +35,9 @@ def main() -> None:
     game = get_game(given.game)
     options = PlayerOptions(root=given.root, visits=given.visits)
     players = [make_entry(spec, spec, game, options).player for spec in (given.a, given.b)]
-    openings = Openings(game, given.seed)
+    judges = [player for player in players if isinstance(player, NetPlayer)]
+    reference = Reference(judges[0].name, judges[0].judge) if judges else None
+    openings = Openings(game, given.seed, reference=reference)
     match = Match(game, players, capacity=2 * given.pairs)
     for i in range(given.pairs):
         match.add(PairTask(f"{given.seed}-{i}", 0, 1, openings[i]))
