@@ -64,7 +64,7 @@ def test_help_is_quick_and_imports_nothing_heavy(ghostgo_command: list[str]) -> 
         (["play", "nobody"], "'nobody' is neither a run nor a checkpoint"),
         (["play"], "no trained run in runs: make one with `ghostgo selfplay --minutes 10`"),
         (["play", "mcts:many"], "mcts:N takes a number"),
-        (["play", "mcts:10", "--komi", "6.3"], "komi 6.3 is not a multiple of 0.5"),
+        (["play", "mcts:10", "--komi", "6.3"], "komi: 6.3 is not a multiple of 0.5"),
         (["play", "random", "--game", "connect_four", "--komi", "1"], "unknown rule 'komi'"),
         (["play", "random", "--color", "red"], "'red' is not one of 'black', 'white'"),
         (["play", "random", "black", "white"], "unexpected extra arguments"),
