@@ -32,7 +32,7 @@ class LiveLine:
         self.every = every
         self._live = self.stream.isatty()
         self._width = 0
-        self._last = 0.0
+        self._last = time.monotonic()
 
     def show(self, text: str, force: bool = False) -> None:
         """Show `text` now on a terminal; elsewhere if `every` seconds have passed, or `force`."""

@@ -1,0 +1,100 @@
+"""Bad input at the command line: one line that says what is wrong, exit code 2, nothing destroyed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ghostgo import cli
+from ghostgo.data.run import Run
+
+CONFIG = """
+network = "b1c8"
+workers = 1
+[selfplay]
+games = 8
+visits = 4
+positions_per_iteration = 60
+[learner]
+batch_size = 16
+"""
+SELFPLAY = ["selfplay", "--game", "tic_tac_toe", "--config", "c.toml"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """A small trained run `scratch` in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("c.toml").write_text(CONFIG)
+    assert cli.run([*SELFPLAY, "--games", "20"]) == 0
+    capsys.readouterr()
+    return Run.open(Path("runs/scratch"))
+
+
+def everything(folder: Path = Path("runs")) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str], same: bool = True
+) -> None:
+    """The command ends with code 2 and one line that holds `message`; files stay as they are."""
+    before = everything()
+    assert cli.run(words) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert message in lines[-1], lines
+    assert "Traceback" not in "".join(lines)
+    if same:
+        assert everything() == before
+        assert len(lines) == 1
+
+
+def test_unknown_game(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(["selfplay", "--game", "checkers", "--run", "new"], "'checkers' is unknown", capsys)
+
+
+def test_corrupt_checkpoint(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = run.latest().path / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    for words in (["selfplay"], ["play", "scratch"], ["gtp", "scratch"]):
+        refused(words, "weights.safetensors: is damaged", capsys)
+
+
+def test_records_without_a_game(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    Path("empty/a.sgf").write_text("<html>404</html>")
+    refused(["warmstart", "--records", "empty", "--game", "go9"], "holds no go9 game", capsys)
+    refused(["warmstart", "--records", "nowhere"], "no such file or folder", capsys)
+
+
+def test_misspelt_config_key(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad.toml").write_text("[selfplay]\nvisist = 3\n")
+    words = ["selfplay", "--run", "new", "--config", "bad.toml"]
+    refused(words, "unknown key 'visist'; did you mean visits?", capsys)
+
+
+def test_run_from_a_newer_format(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    header = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps({**header, "format": 99}))
+    refused(["selfplay"], "use a newer ghostgo", capsys)
+    refused(["arena", "--b", ""], "use a newer ghostgo", capsys)
+
+
+def test_full_disk(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards = everything(run.shards)
+    step = run.latest().step
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ghostgo.data.shards.os.fsync", full)
+        refused(["selfplay", "--games", "100"], "the disk is full", capsys, same=False)
+    assert everything(run.shards) == shards and run.latest().step == step
+    assert cli.run([*SELFPLAY, "--games", "40"]) == 0
