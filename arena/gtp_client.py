@@ -19,10 +19,11 @@ from typing import IO
 
 import numpy as np
 
-from ghostgo.arena.players import RESIGN, Actions, PlayerFailed, is_go
+from ghostgo.arena.players import RESIGN, Actions, PlayerFailed
 from ghostgo.engine import coords
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States, is_legal_one
+from ghostgo.engine.games.go import is_go
 
 QUOTED_LINES = 4
 """How many of an engine's last lines a failure quotes."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States
-from ghostgo.engine.games.go import TAG
+from ghostgo.engine.games.go import is_go
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
 from ghostgo.engine.search import Searcher, SearchResult
 from ghostgo.engine.search_config import SearchConfig
@@ -193,8 +193,3 @@ class NetPlayer(BatchPlayer):
     def close(self) -> None:
         """Drop the network and the trees; the next move loads them again."""
         self._searcher = None
-
-
-def is_go(game: Game) -> bool:
-    """Whether `game` is Go, on any board."""
-    return bool(game.dtype.names and game.dtype.names[0] == TAG)

@@ -87,10 +87,8 @@ def _colours(report: Report) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(len(report.curves()))]
 
 
-def make_chart(report: Report) -> Any:
-    """The same plot as an interactive chart."""
-    import altair as alt
-
+def _curve_layers(alt: Any, report: Report) -> list[Any]:
+    """Band, line and points of every run."""
     least = least_compute(report)
     points = [
         {
@@ -106,6 +104,36 @@ def make_chart(report: Report) -> Any:
         for run, rows in report.curves().items()
         for row in rows
     ]
+    if not points:
+        return []
+    x = alt.X(
+        "flops:Q",
+        scale=alt.Scale(type="log", nice=False, padding=12),
+        title=X_TITLE,
+        axis=alt.Axis(format="~e", labelOverlap="greedy"),
+    )
+    scale = alt.Scale(domain=list(report.curves()), range=_colours(report))
+    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, symbolType="circle")
+    tips = [
+        alt.Tooltip("player:N"),
+        alt.Tooltip("elo:Q", format=".0f"),
+        alt.Tooltip("low:Q", format=".0f"),
+        alt.Tooltip("high:Q", format=".0f"),
+        alt.Tooltip("games:Q"),
+        alt.Tooltip("spent:Q", format=".3~e", title="FLOPs spent"),
+    ]
+    base = alt.Chart(alt.InlineData(values=points)).encode(
+        x=x, color=alt.Color("run:N", scale=scale, legend=legend)
+    )
+    return [
+        base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=Y_TITLE), y2="high:Q"),
+        base.mark_line().encode(y="elo:Q"),
+        base.mark_circle(size=60).encode(y="elo:Q", tooltip=tips),
+    ]
+
+
+def _anchor_layers(alt: Any, report: Report) -> list[Any]:
+    """A dashed line and a name for every player that is no run's."""
     anchors = [
         {
             "player": row.name,
@@ -115,43 +143,25 @@ def make_chart(report: Report) -> Any:
         }
         for row, place in zip(report.outsiders(), label_places(report), strict=True)
     ]
-    layers: list[Any] = []
-    if points:
-        x = alt.X(
-            "flops:Q",
-            scale=alt.Scale(type="log", nice=False, padding=12),
-            title=X_TITLE,
-            axis=alt.Axis(format="~e", labelOverlap="greedy"),
-        )
-        scale = alt.Scale(domain=list(report.curves()), range=_colours(report))
-        legend = alt.Legend(orient="top", title=None, symbolOpacity=1, symbolType="circle")
-        colour = alt.Color("run:N", scale=scale, legend=legend)
-        tips = [
-            alt.Tooltip("player:N"),
-            alt.Tooltip("elo:Q", format=".0f"),
-            alt.Tooltip("low:Q", format=".0f"),
-            alt.Tooltip("high:Q", format=".0f"),
-            alt.Tooltip("games:Q"),
-            alt.Tooltip("spent:Q", format=".3~e", title="FLOPs spent"),
-        ]
-        base = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=colour)
-        layers += [
-            base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=Y_TITLE), y2="high:Q"),
-            base.mark_line().encode(y="elo:Q"),
-            base.mark_circle(size=60).encode(y="elo:Q", tooltip=tips),
-        ]
-    if anchors:
-        fixed = alt.Chart(alt.InlineData(values=anchors)).encode(
-            y=alt.Y("elo:Q", title=Y_TITLE),
-            tooltip=[alt.Tooltip("player:N"), alt.Tooltip("elo:Q"), alt.Tooltip("interval:N")],
-        )
-        layers += [
-            fixed.mark_rule(strokeDash=[5, 4], color="#888"),
-            fixed.mark_text(align="left", dx=4, color="#888").encode(
-                x=alt.value("width"), y=alt.Y("place:Q", title=Y_TITLE), text="player:N"
-            ),
-        ]
-    chart = alt.layer(*layers).properties(
+    if not anchors:
+        return []
+    fixed = alt.Chart(alt.InlineData(values=anchors)).encode(
+        y=alt.Y("elo:Q", title=Y_TITLE),
+        tooltip=[alt.Tooltip("player:N"), alt.Tooltip("elo:Q"), alt.Tooltip("interval:N")],
+    )
+    return [
+        fixed.mark_rule(strokeDash=[5, 4], color="#888"),
+        fixed.mark_text(align="left", dx=4, color="#888").encode(
+            x=alt.value("width"), y=alt.Y("place:Q", title=Y_TITLE), text="player:N"
+        ),
+    ]
+
+
+def make_chart(report: Report) -> Any:
+    """The same plot as an interactive chart."""
+    import altair as alt
+
+    chart = alt.layer(*_curve_layers(alt, report), *_anchor_layers(alt, report)).properties(
         width="container", height=420, padding={"right": 90, "left": 5, "top": 5, "bottom": 5}
     )
     return chart.configure(background="transparent").configure_axis(

@@ -19,13 +19,13 @@ from ghostgo.arena.players import (
     Player,
     RandomPlayer,
     RolloutPlayer,
-    is_go,
 )
 from ghostgo.arena.results import PlayerInfo
 from ghostgo.data.ledger import Totals
 from ghostgo.data.run import CheckpointInfo, Run, find_checkpoint, load_network
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
+from ghostgo.engine.games.go import is_go
 from ghostgo.engine.games.registry import get_game
 
 GO_ANCHORS = ("random", "capture", "mcts:100", "mcts:1000")

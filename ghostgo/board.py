@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ghostgo.arena.players import is_go
 from ghostgo.engine import coords
 from ghostgo.engine.games.game import Game
+from ghostgo.engine.games.go import is_go
 from ghostgo.session import Session
 
 STONES = {1: "X", -1: "O", 0: "."}

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.arena.players import is_go
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.capture import capture_actions
 from ghostgo.engine.games.game import Game, States
+from ghostgo.engine.games.go import is_go
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import kernels_are_cached
 from ghostgo.engine.rollout import RolloutSearcher, random_actions

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import IO
 
 from ghostgo import __version__
-from ghostgo.arena.players import is_go
 from ghostgo.board import render
 from ghostgo.bot import Bot, make_bot, warn_of_compiling
 from ghostgo.data import sgf
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.go import KO_RULES, MAX_KOMI, MAX_SIZE, MIN_SIZE
+from ghostgo.engine.games.go import KO_RULES, MAX_KOMI, MAX_SIZE, MIN_SIZE, is_go
 from ghostgo.engine.games.registry import get_game
 from ghostgo.session import Session, fixed_handicap
 

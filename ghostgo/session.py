@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.arena.players import is_go
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games import go
 from ghostgo.engine.games.game import (
@@ -28,6 +27,7 @@ from ghostgo.engine.games.game import (
     score_of,
     write_planes_of,
 )
+from ghostgo.engine.games.go import is_go
 
 TROMP_TAYLOR = (
     "Area scoring by Tromp-Taylor: stones on the board and the empty points that only they touch "

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from ghostgo.arena.players import is_go
 from ghostgo.board import render
 from ghostgo.bot import Analysis, Bot, make_bot, warn_of_compiling
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.go import is_go
 from ghostgo.session import TROMP_TAYLOR, Session
 
 HINTS = 5

@@ -101,7 +101,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "positions_per_iteration": 65_536,
             "window_start": 500_000,
         },
-        "learner": {"batch_size": 1024},
+        "learner": {"batch_size": 1024, "learning_rate": 2e-3},
     },
 }
 

@@ -25,13 +25,13 @@ class LearnerConfig:
 
     batch_size: int = 256
     """Positions in one step."""
-    learning_rate: float = 2e-3
-    """Peak rate of AdamW."""
+    learning_rate: float = 8e-3
+    """Peak rate of AdamW. High, as the averaged weights take out its noise."""
     warmup_steps: int = 100
     """Steps over which the rate rises linearly from zero."""
     weight_decay: float = 1e-4
     """Decoupled decay of convolution and linear weights (not of biases and norms)."""
-    average: float = 0.99
+    average: float = 0.995
     """Decay a step of the weights' moving average, which plays and is saved; 0: no average."""
     gradient_clip: float = 5.0
     """Largest norm of the gradient; larger ones are scaled down."""

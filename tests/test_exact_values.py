@@ -2,14 +2,21 @@
 
 2x2 Go is worth 0 under simple ko, where play may go round for ever (counted as 0 here), and +1 to
 Black under superko; 3x3 is worth all nine points (van der Werf, van den Herik and Uiterwijk 2003).
-Othello's and Connect Four's counts of games by length are the published perft numbers.
+On 4x4 neither side can force more than +2 for Black, the published value, under simple ko; both can
+avoid losing that much only by going round for ever, which superko decides. Small boards of Connect
+Four are drawn (Tromp), and agree with OpenSpiel's alpha-beta search. Othello's and Connect Four's
+counts of games by length are the published perft numbers.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import cache
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from solver import plies_to_force
 
 from ghostgo.engine.games import game as kernels
 from ghostgo.engine.games.game import States
@@ -118,3 +125,93 @@ def test_perft(name: str, counts: list[int]) -> None:
     states = game.new_states(len(counts) + 1)
     found = [perft(states, 0, depth + 1, game.actions) for depth in range(len(counts))]
     assert found == counts
+
+
+def test_the_table_agrees_with_the_plain_search() -> None:
+    for player, target in ((BLACK, 0), (BLACK, 1), (WHITE, 0)):
+        assert plies_to_force("go2", player, target, 14, 12)[0] == 0, "2x2 can go round for ever"
+        assert not force("go2", "simple", player, target, 14)
+    for player in (BLACK, WHITE):
+        plies, _ = plies_to_force("go3", player, 9, 20, 16)
+        assert force("go3", "simple", player, 9, plies)
+        assert not force("go3", "simple", player, 9, plies - 1)
+
+
+FORCED_BY_BLACK_4X4 = 1
+PLIES_4X4 = 24
+
+
+@pytest.mark.slow
+def test_4x4_cannot_be_forced_beyond_2() -> None:
+    assert plies_to_force("go4", BLACK, FORCED_BY_BLACK_4X4, 40, 24)[0] == PLIES_4X4
+    assert plies_to_force("go4", BLACK, 3, 60, 24)[0] == 0
+    assert plies_to_force("go4", WHITE, 1, 60, 24)[0] == 0
+
+
+@kernel
+def negamax(states: States, ply: int, actions: int, table: NDArray[np.int64]) -> int:
+    """Result for the side to move, 1, 0 or -1; `table` (n, 2) keeps hash and value."""
+    state = states[ply]
+    if state.done:
+        return int(kernels.outcome(state))
+    slot = state.hash & (len(table) - 1)
+    if table[slot, 0] == state.hash:
+        return int(table[slot, 1])
+    best = -1
+    for action in range(actions):
+        if best < 1 and kernels.is_legal(state, action):
+            states[ply + 1] = states[ply]
+            kernels.play(states[ply + 1], action)
+            best = max(best, -negamax(states, ply + 1, actions, table))
+    table[slot, 0], table[slot, 1] = state.hash, best
+    return best
+
+
+def solve_connect_four(rows: int, cols: int, played: list[int]) -> int:
+    """Result for the side to move after `played`."""
+    game = get_game(f"connect_four_{rows}x{cols}")
+    states = game.new_states(game.max_moves + 1)
+    for action in played:
+        kernels.play_one(states[0], action)
+    return negamax(states, 0, game.actions, _table(rows, cols))
+
+
+@cache
+def _table(rows: int, cols: int) -> NDArray[np.int64]:
+    table = np.zeros((1 << 22, 2), np.int64)
+    table[:, 0] = -1  # the empty board's hash is 0
+    return table
+
+
+def test_connect_four_is_drawn_on_small_boards() -> None:
+    for rows, cols in ((4, 4), (4, 5), (5, 4)):
+        assert solve_connect_four(rows, cols, []) == 0
+
+
+def test_connect_four_agrees_with_openspiels_solver() -> None:
+    """On positions after random moves, each result among them."""
+    pyspiel = pytest.importorskip("pyspiel")
+    from open_spiel.python.algorithms.minimax import alpha_beta_search
+
+    numbers, seen = np.random.default_rng(3), Counter[int]()
+    for rows, cols, plies in 30 * ((4, 4, 6), (4, 4, 7), (5, 4, 10), (4, 5, 10), (4, 5, 11)):
+        oracle = pyspiel.load_game(f"connect_four(rows={rows},columns={cols})")
+        state = oracle.new_initial_state()
+        while state.move_number() < plies and not state.is_terminal():
+            state.apply_action(int(numbers.choice(state.legal_actions())))
+        if not state.is_terminal():
+            player = state.current_player()
+            theirs, _ = alpha_beta_search(oracle, state, maximizing_player_id=player)
+            assert solve_connect_four(rows, cols, state.history()) == theirs
+            seen[int(theirs)] += 1
+    assert min(seen[result] for result in (-1, 0, 1)) >= 3
+
+
+@pytest.mark.slow
+def test_openspiels_solver_draws_4x4_too() -> None:
+    pyspiel = pytest.importorskip("pyspiel")
+    from open_spiel.python.algorithms.minimax import alpha_beta_search
+
+    oracle = pyspiel.load_game("connect_four(rows=4,columns=4)")
+    value, _ = alpha_beta_search(oracle, maximizing_player_id=0)
+    assert value == solve_connect_four(4, 4, [])

@@ -26,7 +26,8 @@ def go_key(game: Game, state: State) -> Hashable:
 
 
 @pytest.mark.parametrize(
-    "name", ["tic_tac_toe", "connect_four", "connect_four_4x5", "othello", "hex2", "hex5"]
+    "name",
+    ["tic_tac_toe", "connect_four", "connect_four_4x5", "othello", "hex2", "hex5", "gomoku6"],
 )
 def test_contract(name: str) -> None:
     game = get_game(name)
@@ -117,6 +118,36 @@ def test_hex(actions: str, score: int) -> None:
     assert (bool(state.done), kernels.score_of(state)) == (score != 0, score)
 
 
+@pytest.mark.parametrize(
+    ("actions", "done", "score"),
+    [
+        ("A1 A2 B1 B2 C1 C2 D1 D2 E1", True, 1),  # a row
+        ("J9 A1 J8 A2 J7 A3 J6 A4 H1 A5", True, -1),  # a column, at the edge
+        ("A1 A2 B2 B3 C3 C4 D4 D5 E5", True, 1),  # rising
+        ("E1 A1 D2 A2 C3 A3 A5 A4 B4", True, 1),  # falling, joined in the middle
+        ("A1 A3 B1 B3 C1 C3 E1 E3 F1 F3 D1", True, 1),  # six in a row win too
+        ("F1 A3 G1 B3 H1 C3 J1 D3 A2", False, 0),  # neighbours only in memory
+        ("A1 A2 B1 B2 C1 C2 D1 D2", False, 0),
+    ],
+)
+def test_gomoku(actions: str, done: bool, score: int) -> None:
+    state = play_all(get_game("gomoku9"), actions)
+    assert (bool(state.done), kernels.score_of(state)) == (done, score)
+
+
+def test_a_full_gomoku_board_is_a_draw() -> None:
+    # Columns in the pattern 0 0 1 1 0, shifted by two from row to row: no five stand in a line.
+    game = get_game("gomoku5")
+    owner = np.array([[((col + 2 * row) // 2) % 2 for col in range(5)] for row in range(5)])
+    first, second = (np.flatnonzero(owner.reshape(-1) == player).tolist() for player in (0, 1))
+    assert len(first) == 13 and len(second) == 12
+    state = game.new_states(1)[0]
+    for ply in range(25):
+        assert not state.done
+        kernels.play_one(state, (first, second)[ply % 2][ply // 2])
+    assert state.done and kernels.score_of(state) == 0
+
+
 def test_othello_ends_when_nobody_can_move() -> None:
     game = get_game("othello")
     state = game.new_states(1)[0]
@@ -146,7 +177,13 @@ def test_othello_passes_only_where_there_is_no_move() -> None:
 
 @pytest.mark.parametrize(
     ("name", "opening"),
-    [("tic_tac_toe", "B2"), ("connect_four", "4 4 4 4"), ("othello", "E3"), ("hex3", "B2")],
+    [
+        ("tic_tac_toe", "B2"),
+        ("connect_four", "4 4 4 4"),
+        ("othello", "E3"),
+        ("hex3", "B2"),
+        ("gomoku5", "C3"),
+    ],
 )
 def test_rollouts_are_uniform(name: str, opening: str) -> None:
     game = get_game(name)
@@ -159,7 +196,8 @@ def test_rollouts_are_uniform(name: str, opening: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "chess", "go1", "go20", "go3x40", "go", "connect_four_3x3", "hex1", "hex20"]
+    "name",
+    ["", "chess", "go1", "go20", "go3x40", "go", "connect_four_3x3", "hex1", "hex20", "gomoku4"],
 )
 def test_unknown_games_are_refused(name: str) -> None:
     with pytest.raises(UserError) as refused:

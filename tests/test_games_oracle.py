@@ -71,6 +71,8 @@ ORACLES = {
     "othello": "othello",
     "hex5": "hex(board_size=5)",
     "hex9": "hex(board_size=9)",
+    "gomoku9": "mnk(m=9,n=9,k=5)",
+    "gomoku15": "mnk(m=15,n=15,k=5)",
 }
 
 

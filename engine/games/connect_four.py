@@ -12,10 +12,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ghostgo.engine import symmetry
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.common import (
+    mask_by_is_legal,
+    no_ownership,
+    outcome_of_winner,
+    score_of_winner,
+)
 from ghostgo.engine.games.game import (
     BF16_ONE,
     Game,
@@ -85,16 +90,6 @@ def _is_legal(state: State, action: Int) -> bool:
 
 
 @kernel
-def _legal_mask(state: State, out: Mask) -> int:
-    count = 0
-    for action in range(state.cols):
-        legal = _is_legal(state, action)
-        out[action] = legal
-        count += legal
-    return count
-
-
-@kernel
 def _write_planes(state: State, mask: Mask, out: Planes) -> None:
     own, opponent = state.stones[state.to_play], state.stones[1 - state.to_play]
     rows, cols = np.int64(state.rows), np.int64(state.cols)
@@ -112,21 +107,6 @@ def _write_planes(state: State, mask: Mask, out: Planes) -> None:
 
 
 @kernel
-def _outcome(state: State) -> float:
-    return float(state.winner if state.to_play == 0 else -state.winner)
-
-
-@kernel
-def _score(state: State) -> float:
-    return float(state.winner)
-
-
-@kernel
-def _ownership(state: State, out: NDArray[np.int8]) -> None:
-    out[:] = 0
-
-
-@kernel
 def _rollout_action(state: State, rng: Rng) -> Int:
     while True:
         action = random_below(rng, state.cols)
@@ -138,11 +118,11 @@ register_kernels(
     TAG,
     play=_play,
     is_legal=_is_legal,
-    legal_mask=_legal_mask,
+    legal_mask=mask_by_is_legal,
     write_planes=_write_planes,
-    outcome=_outcome,
-    score=_score,
-    ownership=_ownership,
+    outcome=outcome_of_winner,
+    score=score_of_winner,
+    ownership=no_ownership,
     rollout_action=_rollout_action,
 )
 

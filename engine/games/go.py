@@ -58,6 +58,7 @@ __all__ = [
     "TAG",
     "VERSION",
     "board_of",
+    "is_go",
     "make_game",
     "set_up",
 ]
@@ -269,6 +270,11 @@ def board_of(state: State, out: NDArray[np.int8]) -> None:
     for action in range(state.captured.size):
         stone = state.board[to_point(state, action)]
         out[action] = 1 if stone == BLACK else (-1 if stone == WHITE else 0)
+
+
+def is_go(game: Game) -> bool:
+    """Whether `game` is Go, on any board."""
+    return bool(game.dtype.names and game.dtype.names[0] == TAG)
 
 
 def _number(name: str, value: Any) -> float:

@@ -27,6 +27,7 @@ from numba import objmode
 from numpy.typing import NDArray
 
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.common import no_ownership, outcome_of_winner, score_of_winner
 from ghostgo.engine.games.game import (
     BF16_ONE,
     Game,
@@ -227,21 +228,6 @@ def _write_planes(state: State, mask: Mask, out: Planes) -> None:
 
 
 @kernel
-def _outcome(state: State) -> float:
-    return float(state.winner if state.to_play == 0 else -state.winner)
-
-
-@kernel
-def _score(state: State) -> float:
-    return float(state.winner)
-
-
-@kernel
-def _ownership(state: State, out: NDArray[np.int8]) -> None:
-    out[:] = 0
-
-
-@kernel
 def _rollout_action(state: State, rng: Rng) -> int:
     mask = np.empty(state.wait_action + 1, np.uint8)
     nth = random_below(rng, _legal_mask(state, mask))
@@ -258,9 +244,9 @@ register_kernels(
     is_legal=_is_legal,
     legal_mask=_legal_mask,
     write_planes=_write_planes,
-    outcome=_outcome,
-    score=_score,
-    ownership=_ownership,
+    outcome=outcome_of_winner,
+    score=score_of_winner,
+    ownership=no_ownership,
     rollout_action=_rollout_action,
 )
 

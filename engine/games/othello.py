@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.engine import coords, symmetry
+from ghostgo.engine.games.common import mask_by_is_legal
 from ghostgo.engine.games.game import (
     BF16_ONE,
     Game,
@@ -148,16 +149,6 @@ def _is_legal(state: State, action: Int) -> bool:
 
 
 @kernel
-def _legal_mask(state: State, out: Mask) -> Int:
-    count = 0
-    for action in range(POINTS + 1):
-        legal = _is_legal(state, action)
-        out[action] = legal
-        count += legal
-    return count
-
-
-@kernel
 def _write_planes(state: State, mask: Mask, out: Planes) -> None:
     own, opponent = state.stones[state.to_play], state.stones[1 - state.to_play]
     zero = np.uint16(0)
@@ -202,7 +193,7 @@ register_kernels(
     TAG,
     play=_play,
     is_legal=_is_legal,
-    legal_mask=_legal_mask,
+    legal_mask=mask_by_is_legal,
     write_planes=_write_planes,
     outcome=_outcome,
     score=_score,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games import connect_four, go, hex, openspiel, othello, tic_tac_toe
+from ghostgo.engine.games import connect_four, go, gomoku, hex, openspiel, othello, tic_tac_toe
 from ghostgo.engine.games.game import Game
 
 _MAKERS: dict[str, Callable[[], Game]] = {
@@ -17,11 +17,12 @@ _MAKERS: dict[str, Callable[[], Game]] = {
 }
 _SIZED: dict[str, Callable[..., Game]] = {
     r"go(\d+)(?:x(\d+))?": go.make_game,
+    r"gomoku(\d+)": gomoku.make_game,
     r"hex(\d+)": hex.make_game,
     r"connect_four_(\d+)x(\d+)": connect_four.make_game,
 }
 """By a pattern of the name, whose groups are the sizes."""
-EXAMPLES = ("go9", "go7", "go5", "connect_four", "tic_tac_toe", "othello", "hex9")
+EXAMPLES = ("go9", "go7", "go5", "connect_four", "tic_tac_toe", "othello", "hex9", "gomoku9")
 
 
 @cache

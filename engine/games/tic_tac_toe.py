@@ -7,9 +7,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ghostgo.engine import coords, symmetry
+from ghostgo.engine.games.common import (
+    mask_by_is_legal,
+    no_ownership,
+    outcome_of_winner,
+    score_of_winner,
+)
 from ghostgo.engine.games.game import (
     BF16_ONE,
     Game,
@@ -66,16 +71,6 @@ def _is_legal(state: State, action: Int) -> bool:
 
 
 @kernel
-def _legal_mask(state: State, out: Mask) -> int:
-    count = 0
-    for action in range(POINTS):
-        legal = _is_legal(state, action)
-        out[action] = legal
-        count += legal
-    return count
-
-
-@kernel
 def _write_planes(state: State, mask: Mask, out: Planes) -> None:
     own, opponent = state.stones[state.to_play], state.stones[1 - state.to_play]
     zero = np.uint16(0)
@@ -83,21 +78,6 @@ def _write_planes(state: State, mask: Mask, out: Planes) -> None:
         out[point, 0] = BF16_ONE
         out[point, 1] = BF16_ONE if (own >> point) & 1 else zero
         out[point, 2] = BF16_ONE if (opponent >> point) & 1 else zero
-
-
-@kernel
-def _outcome(state: State) -> float:
-    return float(state.winner if state.to_play == 0 else -state.winner)
-
-
-@kernel
-def _score(state: State) -> float:
-    return float(state.winner)
-
-
-@kernel
-def _ownership(state: State, out: NDArray[np.int8]) -> None:
-    out[:] = 0
 
 
 @kernel
@@ -113,11 +93,11 @@ register_kernels(
     TAG,
     play=_play,
     is_legal=_is_legal,
-    legal_mask=_legal_mask,
+    legal_mask=mask_by_is_legal,
     write_planes=_write_planes,
-    outcome=_outcome,
-    score=_score,
-    ownership=_ownership,
+    outcome=outcome_of_winner,
+    score=score_of_winner,
+    ownership=no_ownership,
     rollout_action=_rollout_action,
 )
 

@@ -1,0 +1,134 @@
+"""What some choices rest on: pooling by maximum, and training threads beside a busy process.
+
+    python benchmarks/operators.py [--seconds 5]
+
+1. Maximum over the board in bfloat16: `amax` against a max pool, 256 x 32 x 9 x 9, one thread,
+   checked equal first.
+2. One training step of a b4c32 network on 9x9 at batch 256: two threads inside torch's operators
+   (the whole batch at once) against two slices of one thread each (the learner's way), alone and
+   beside one busy process. The four are measured in turn, several times over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ghostgo.data.replay import Batch
+from ghostgo.engine.games.game import Game
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import Network, NetworkConfig
+from ghostgo.selfplay.learner import Learner, LearnerConfig
+
+BATCH, ROUNDS = 256, 5
+
+
+def rate(work: Callable[[], object], seconds: float) -> float:
+    """Calls a second over at least `seconds`."""
+    work()
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        work()
+        calls += 1
+    return calls / (time.perf_counter() - start)
+
+
+def pooling(seconds: float) -> None:
+    """Print microseconds of both ways, alternately measured."""
+    torch.set_num_threads(1)
+    x = torch.randn(BATCH, 32, 9, 9).to(torch.bfloat16, memory_format=torch.channels_last)
+
+    def amax() -> torch.Tensor:
+        return x.amax(dim=(2, 3))
+
+    def pool() -> torch.Tensor:
+        return torch.nn.functional.adaptive_max_pool2d(x, 1).flatten(1)
+
+    assert torch.equal(amax(), pool())
+    rounds = [(rate(amax, seconds / 10), rate(pool, seconds / 10)) for _ in range(ROUNDS)]
+    slow, fast = np.median(np.array(rounds), axis=0)
+    print(f"maximum over the board: amax {1e6 / slow:,.0f} us, max pool {1e6 / fast:,.0f} us")
+
+
+def random_batch(game: Game) -> Batch:
+    """Rows of the right shapes; what they say does not matter here."""
+    rng = np.random.default_rng(0)
+    policy = rng.dirichlet(np.ones(game.actions), BATCH).astype(np.float32)
+    return Batch(
+        planes=((rng.random((BATCH, game.points, game.planes)) < 0.3) * 0x3F80).astype(np.uint16),
+        policy=policy,
+        policy_weight=np.ones(BATCH, np.float32),
+        reply=policy[::-1].copy(),
+        value=rng.choice([-1.0, 1.0], BATCH).astype(np.float32),
+        score=rng.normal(0, 10, BATCH).astype(np.float32),
+        ownership=rng.random((BATCH, game.points)).round().astype(np.float32),
+    )
+
+
+class WholeBatch(Learner):
+    """The plain way: one copy of the network, both threads inside the operators."""
+
+    def _backward(self, network: Network, batch: Batch) -> dict[str, torch.Tensor]:
+        set_one = torch.set_num_threads
+        torch.set_num_threads = lambda count: None  # type: ignore[assignment]
+        try:
+            set_one(2)
+            return super()._backward(network, batch)
+        finally:
+            torch.set_num_threads = set_one
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+def training(seconds: float) -> None:
+    """Print samples a second of both learners, alone and beside a busy process."""
+    game = get_game("go9")
+    batch = random_batch(game)
+    torch.manual_seed(0)
+    network = Network(game, NetworkConfig.preset("b4c32"))
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+    learners: dict[str, Learner] = {}
+    losses = {}
+    for name, kind, threads in (("two slices", Learner, 2), ("whole batch", WholeBatch, 1)):
+        network = Network(game, NetworkConfig.preset("b4c32"))
+        network.load_state_dict(weights)
+        learners[name] = kind(network, LearnerConfig(batch_size=BATCH), "cpu", threads)
+        losses[name] = learners[name].step(batch)["total"]
+    # The slices' own batch norms make a small difference.
+    assert np.isclose(*losses.values(), rtol=0.02), losses
+    table: dict[str, list[float]] = {}
+    for _ in range(ROUNDS):
+        for beside in (0, 1):
+            busy = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(beside)]
+            for process in busy:
+                process.start()
+            for name, learner in learners.items():
+                key = f"{name}, {'beside a busy process' if beside else 'alone'}"
+                speed = BATCH * rate(lambda learner=learner: learner.step(batch), seconds / ROUNDS)  # type: ignore[misc]
+                table.setdefault(key, []).append(speed)
+            for process in busy:
+                process.kill()
+                process.join()
+    for key, speeds in table.items():
+        print(f"training, {key}: {np.median(speeds):,.0f} samples/s")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=5.0, help="a variant")
+    given = parser.parse_args()
+    pooling(given.seconds)
+    training(given.seconds)
+
+
+if __name__ == "__main__":
+    main()

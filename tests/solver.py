@@ -1,0 +1,150 @@
+"""Values of tiny Go boards by depth-limited search with a table of positions.
+
+Simple ko makes a position all that matters: stones, side to move, ko point, a pass before. "Can
+this player force this score within d plies?" then has one answer a position, whatever came before,
+so answers can be kept: the least d known to be enough, the largest known not to be. A line that is
+not over within d plies is a failure for whoever has to force something, so a proof holds however
+endless play is counted. Positions equal up to a symmetry share an entry.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostgo.engine.games import game as kernels
+from ghostgo.engine.games.game import State, States
+from ghostgo.engine.games.go import board_of
+from ghostgo.engine.games.go_board import to_action
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.jit import kernel
+
+BLACK, WHITE = 0, 1
+NEVER = 255
+
+ENTRY = np.dtype(
+    [("key", np.int64), ("enough", np.uint8), ("too_few", np.uint8), ("move", np.int8)]
+)
+
+
+@kernel
+def canonical(
+    state: State, symmetries: NDArray[np.int32], powers: NDArray[np.int64], board: NDArray[np.int8]
+) -> tuple[int, int]:
+    """A number that equal positions share, whatever their symmetry, and the symmetry used."""
+    points = len(board)
+    board_of(state, board)
+    least, which = np.int64(2**62), 0
+    for s in range(len(symmetries)):
+        stones = np.int64(0)
+        for point in range(points):
+            if board[point]:
+                stones += powers[symmetries[s, point]] * (1 if board[point] > 0 else 2)
+        if stones < least:
+            least, which = stones, s
+    ko = 0
+    if state.ko_point >= 0:
+        ko = 1 + symmetries[which, to_action(state, np.int64(state.ko_point))]
+    key = ((least * (points + 1) + ko) * 2 + state.to_play) * 2 + min(1, state.passes)
+    return key, which
+
+
+@kernel
+def can_force(
+    states: States,
+    ply: int,
+    depth: int,
+    target: float,
+    player: int,
+    order: NDArray[np.int64],
+    table: NDArray[Any],
+    symmetries: NDArray[np.int32],
+    powers: NDArray[np.int64],
+    board: NDArray[np.int8],
+    nodes: NDArray[np.int64],
+) -> bool:
+    """Whether `player` can force a score of `target` or better for itself within `depth` plies."""
+    state = states[ply]
+    if state.done:
+        score = kernels.score(state)
+        return score >= target if player == BLACK else score <= target
+    if depth == 0:
+        return False
+    nodes[0] += 1
+    key, s = canonical(state, symmetries, powers, board)
+    slot = ((key * np.int64(-7046029254386353131)) >> np.int64(20)) & (len(table) - 1)
+    first = -1
+    if table[slot].key == key:
+        if table[slot].enough <= depth:
+            return True
+        if table[slot].too_few >= depth:
+            return False
+        first = int(table[slot].move)
+    mine = bool(state.to_play == player)
+    best = -1
+    for i in range(-1, len(order)):
+        if i < 0 and first < 0:
+            continue
+        # The move that settled this position before comes first, in the table's orientation.
+        wanted = first if i < 0 else symmetries[s, order[i]]
+        if i >= 0 and wanted == first:
+            continue
+        action = order[i]
+        if i < 0:
+            action = 0
+            while symmetries[s, action] != wanted:
+                action += 1
+        if kernels.is_legal(state, action):
+            states[ply + 1] = states[ply]
+            kernels.play(states[ply + 1], action)
+            if (
+                can_force(
+                    states, ply + 1, depth - 1, target, player, order, table, symmetries, powers,
+                    board, nodes,
+                )
+                == mine
+            ):  # fmt: skip
+                best = wanted
+                break
+    reached = mine == (best >= 0)
+    if table[slot].key != key:
+        table[slot].key = key
+        table[slot].enough = NEVER
+        table[slot].too_few = 0
+    table[slot].move = best
+    if reached:
+        table[slot].enough = min(table[slot].enough, depth)
+    else:
+        table[slot].too_few = max(table[slot].too_few, depth)
+    return reached
+
+
+def plies_to_force(
+    name: str, player: int, target: int, deepest: int, bits: int = 22
+) -> tuple[int, int]:
+    """The fewest plies in which `player` forces `target` under simple ko without komi, and nodes.
+
+    0 plies: not within `deepest`. The table has 2**bits entries.
+    """
+    game = get_game(name)
+    states = game.new_states(deepest + 1, {"ko": "simple", "komi": 0})
+    middle = (game.rows - 1) / 2
+    distance = [
+        abs(a // game.cols - middle) + abs(a % game.cols - middle) for a in range(game.points)
+    ]
+    # A pass answers a pass at once where that settles it.
+    order = np.array([game.points, *np.argsort(distance, kind="stable")])
+    table = np.zeros(1 << bits, ENTRY).view(np.recarray)
+    table["key"] = -1
+    nodes = np.zeros(1, np.int64)
+    powers = 3 ** np.arange(game.points, dtype=np.int64)
+    board = np.zeros(game.points, np.int8)
+    for depth in range(1, deepest + 1):
+        if can_force(
+            states, 0, depth, float(target), player, order, table, game.action_symmetries, powers,
+            board, nodes,
+        ):  # fmt: skip
+            return depth, int(nodes[0])
+    return 0, int(nodes[0])
