@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: .venv help demo test test-all check bench clean
+.PHONY: .venv help demo test test-all bounds coverage check bench clean
 
 help:
 	@echo "demo      train tiny runs from scratch and from a prior, rate them, plot (10 minutes)"
 	@echo "test      every test but the slow ones"
 	@echo "test-all  every test"
+	@echo "bounds    the tests of rules and search with every array index checked"
+	@echo "coverage  the same as plain Python, and which lines of the kernels they reach"
 	@echo "check     ruff, ruff format --check, mypy --strict, import-linter"
 	@echo "bench     speed of rules, search and network on this machine"
 	@echo "clean     remove what was built; runs/ stays"
@@ -34,6 +36,17 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -q
 
+KERNEL_TESTS := $(addprefix tests/test_,games.py games_oracle.py go.py properties.py exact_values.py search.py \
+  rollout.py replay.py solved.py coords.py jit.py)
+
+bounds: $(STAMP)
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -q -m "not slow" $(KERNEL_TESTS)
+
+coverage: $(STAMP)
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run --include='engine/*,ghostgo/engine/*,data/replay.py' \
+	  --branch -m pytest -q -m "not slow" $(KERNEL_TESTS)
+	$(BIN)/python -m coverage report --skip-covered
+
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,7 +54,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/ghostgo bench
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

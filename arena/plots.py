@@ -23,6 +23,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child, td:nth-child(4) { text-align: left; }
 tr { border-bottom: 1px solid #8884; }
+.cross td, .cross th { padding: .1rem .4rem; text-align: center; }
 #vis { width: 100%; }
 """
 
@@ -193,8 +194,8 @@ def _table(report: Report) -> str:
     return "<table>\n" + "\n".join(lines) + "\n</table>"
 
 
-def make_html(report: Report) -> str:
-    """One page with chart, table and notes; its scripts are inside it."""
+def make_html(report: Report, more: str = "") -> str:
+    """One page with chart, table, notes and `more` HTML; its scripts are inside it."""
     page: str = make_chart(report).to_html(inline=True, embed_options={"actions": False})
     title = html.escape(f"ghostgo arena, {report.title}")
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in report.notes)
@@ -207,4 +208,4 @@ def make_html(report: Report) -> str:
     before, after = page.rsplit("<body>", 1)
     inside, end = after.rsplit("</body>", 1)
     table = f'<div class="scroll">{_table(report)}</div>'
-    return f"{before}<body><h1>{title}</h1>{inside}{table}{notes}</body>{end}"
+    return f"{before}<body><h1>{title}</h1>{inside}{table}{notes}{more}</body>{end}"

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ghostgo.arena.cross import CrossTable, cross_csv, cross_html, make_cross
+from ghostgo.arena.gain import Comparison, gain_csv
 from ghostgo.arena.league import League
 from ghostgo.arena.pool import CurvePoint, Pool
 from ghostgo.arena.ratings import Ratings
 from ghostgo.data.shards import replace_file
+
+REMARKABLE = 4.0
+"""Standard deviations from which a pairing is named; hundreds of pairings reach 3 by chance."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def table(rows: tuple[Row, ...]) -> str:
     return "\n".join(lines)
 
 
-def make_notes(league: League, ratings: Ratings) -> tuple[str, ...]:
+def make_notes(league: League, ratings: Ratings, cross: CrossTable) -> tuple[str, ...]:
     """What else must be known to read the table."""
     anchor = ratings.ratings[ratings.anchor].name
     games = len(league.rows)
@@ -158,32 +164,15 @@ def make_notes(league: League, ratings: Ratings) -> tuple[str, ...]:
             "Unbeaten and winless players: the games tell how far they are from the rest at least, "
             "not at most; the far end of the interval comes from the prior, one drawn game each."
         )
-    if worst := _misfit(ratings, league):
-        notes.append(worst)
+    if cross.freedom:
+        notes.append(cross.verdict())
+    if cross.meetings and abs(cross.meetings[0].deviation) > REMARKABLE:
+        m = cross.meetings[0]
+        notes.append(
+            f"Worst explained: {m.a} scored {m.points:g} of {m.games} against {m.b}, "
+            f"{m.expected:.1f} expected ({abs(m.deviation):.1f} standard deviations)."
+        )
     return tuple(notes)
-
-
-def _misfit(ratings: Ratings, league: League) -> str:
-    """The pairing that the ratings explain worst, if it is worse than chance allows."""
-    seen: dict[tuple[int, int], list[float]] = {}
-    expected = ratings.expected_score()
-    for row in league.rows:
-        a, b = sorted((row.first, row.second))
-        tally = seen.setdefault((a, b), [0.0, 0.0])
-        tally[0] += row.result if row.first == a else 1 - row.result
-        tally[1] += 1
-    worst, sentence = 4.0, ""  # standard deviations; hundreds of pairings reach 3 by chance
-    for (a, b), (points, games) in seen.items():
-        p = float(expected[a, b])
-        deviation = abs(points - games * p) / (games * p * (1 - p) + 0.25) ** 0.5
-        if deviation > worst:
-            worst = deviation
-            names = [ratings.ratings[i].name for i in (a, b)]
-            sentence = (
-                f"Worst explained: {names[0]} scored {points:g} of {games:g} against {names[1]}, "
-                f"{games * p:.1f} expected ({deviation:.1f} standard deviations)."
-            )
-    return sentence
 
 
 def _csv(rows: tuple[Row, ...]) -> str:
@@ -210,14 +199,22 @@ def _csv(rows: tuple[Row, ...]) -> str:
     return text.getvalue()
 
 
-def write_report(out: Path, pool: Pool, league: League, ratings: Ratings) -> Report:
-    """Print the table and write `arena.csv`, `arena.png` and `arena.html` into `out`."""
+def write_report(
+    out: Path,
+    pool: Pool,
+    league: League,
+    ratings: Ratings,
+    comparisons: Sequence[Comparison] = (),
+) -> Report:
+    """Print the table and write `arena.csv`, `cross.csv`, `gain.csv`, `arena.png` and `arena.html` into `out`."""
     from ghostgo.arena.plots import draw_png, make_html
 
     rows = make_rows(pool, league, ratings)
     runs = list(dict.fromkeys(point.run for point in pool.points))
     subject = " and ".join(runs) or "rating anchors"
-    notes = make_notes(league, ratings)
+    cross = make_cross(league, ratings)
+    notes = tuple(line for comparison in comparisons for line in comparison.sentences())
+    notes += make_notes(league, ratings, cross)
     if any(row.flops == 0 for row in rows):
         notes += ("On the plots a checkpoint that had spent nothing stands at the left edge.",)
     report = Report(
@@ -231,7 +228,9 @@ def write_report(out: Path, pool: Pool, league: League, ratings: Ratings) -> Rep
     print(table(rows))
     print("\n".join(report.notes))
     replace_file(report.csv, _csv(rows).encode())
+    replace_file(out / "gain.csv", gain_csv(comparisons).encode())
+    replace_file(out / "cross.csv", cross_csv(cross).encode())
     replace_file(report.png, draw_png(report))
-    replace_file(report.html, make_html(report).encode())
+    replace_file(report.html, make_html(report, cross_html(cross)).encode())
     print(f"plots: {report.html} {report.png}")
     return report

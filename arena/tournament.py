@@ -15,6 +15,7 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostgo.arena.gain import compare_arms
 from ghostgo.arena.league import ONE_SIDED, League
 from ghostgo.arena.match import FinishedPair, Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
@@ -51,8 +52,8 @@ class Limits:
 
 
 def run_arena(
-    a: str | None = "scratch",
-    b: str | None = "warm",
+    a: str | Sequence[str] | None = "scratch",
+    b: str | Sequence[str] | None = "warm",
     *,
     root: Path = Path("runs"),
     out: Path | None = None,
@@ -63,6 +64,7 @@ def run_arena(
     players: Mapping[str, str] | None = None,
     anchors: Sequence[str] | None = None,
     anchor: str = "random",
+    levels: Sequence[float] | None = None,
     game: str | None = None,
     rules: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -72,6 +74,9 @@ def run_arena(
     gtp_timeout: float = 60.0,
 ) -> Report:
     """Rate every checkpoint of runs `a` and `b`, fixed rating anchors and `players` in one pool.
+
+    `a` and `b` are a run each, or several that differ by their seed, which are compared as arms at
+    the Elo `levels` (default: three within what both cover).
 
     Games are kept in `out` (default `root/arena`), and so are the table and the plots. The same
     call again goes on where it stopped and takes in new checkpoints. It ends at `games` in all, at
@@ -83,22 +88,25 @@ def run_arena(
     started = time.monotonic()
     out = out or root / "arena"
     options = PlayerOptions(root, visits, device, gtp_timeout)
-    runs = list(dict.fromkeys(run for run in (a, b) if run))
+    arms = [[arm] if isinstance(arm, str) else list(arm or ()) for arm in (a, b)]
+    arms = [[run for run in arm if run] for arm in arms]
+    runs = list(dict.fromkeys(run for arm in arms for run in arm))
     pool = build_pool(runs, players or {}, game, anchors, options)
     try:
         limits = _limits(pool, games, minutes, width)
         # Whatever is wrong with the input comes to light before anything is written.
         tournament = Tournament(pool, out, anchor, rules or {}, seed, parallel, started)
-        with _locked(out):
+        with locked(out):
             tournament.read()
             tournament.play(limits, workers or os.cpu_count() or 1)
-            return write_report(out, pool, tournament.league, tournament.ratings)
+            comparisons = compare_arms(pool, tournament.ratings, arms, levels)
+            return write_report(out, pool, tournament.league, tournament.ratings, comparisons)
     finally:
         pool.close()
 
 
 @contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[None]:
     """Hold the arena's folder, made if need be. Raises UserError if another process does."""
     try:
         out.mkdir(parents=True, exist_ok=True)

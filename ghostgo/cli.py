@@ -18,81 +18,26 @@ import click
 
 from ghostgo import __version__
 from ghostgo.engine.errors import UserError
+from ghostgo.options import (
+    check_game,
+    color_option,
+    config_option,
+    flops_option,
+    game_option,
+    minutes_option,
+    out_option,
+    pairs,
+    preset_option,
+    rating_visits_option,
+    root_option,
+    seed_option,
+    visits_option,
+)
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
-PRESETS = click.Choice(["tiny", "cpu", "gpu"])
 # The machine's fault or the user's, not the program's: worth a sentence instead of a traceback.
 ENVIRONMENT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
-
-
-def _check_game(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Refuse an unknown game before anything slow is imported."""
-    if value is not None:
-        from ghostgo.engine.games.registry import get_game
-
-        get_game(value)
-    return value
-
-
-def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Any:
-    """NAME=SPEC options as a dict."""
-    pairs = {}
-    for value in values:
-        name, sign, spec = value.partition("=")
-        if not (name and sign and spec):
-            raise click.BadParameter(
-                f"{value!r} is not NAME=SPEC, such as "
-                "'gnugo=gtp:gnugo --mode gtp --level 1 --chinese-rules'"
-            )
-        pairs[name] = spec
-    return pairs
-
-
-game_option = click.option(
-    "--game", callback=_check_game, help="go9, go7, go5, goN, goRxC, connect_four, tic_tac_toe, ..."
-)
-preset_option = click.option(
-    "--preset", type=PRESETS, help="Size of network and batch in one word."
-)
-root_option = click.option(
-    "--root",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder of the runs.",
-)
-minutes_option = click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so many minutes."
-)
-flops_option = click.option(
-    "--flops",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Stop when the run has cost so many FLOPs in all, such as 1e15.",
-)
-seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), help="Seed of a new run.  [default: 0]"
-)
-config_option = click.option(
-    "--config",
-    "config_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="TOML file of settings; options given here win.",
-)
-visits_option = click.option(
-    "--visits",
-    type=click.IntRange(min=1),
-    default=400,
-    show_default=True,
-    help="Search visits a move.",
-)
-color_option = click.option(
-    "--color",
-    type=click.Choice(["black", "white"]),
-    default="black",
-    show_default=True,
-    help="Your side: black moves first, in every game.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -155,16 +100,18 @@ def warmstart(**options: Any) -> None:
     run_warmstart(**options)
 
 
-@cli.command()
-@click.option("--a", default="scratch", show_default=True, help="First run: all its checkpoints.")
-@click.option("--b", default="warm", show_default=True, help="Second run; '' for none.")
+@cli.group(invoke_without_command=True)
 @click.option(
-    "--visits",
-    type=click.IntRange(min=1),
-    default=64,
+    "--a",
+    multiple=True,
+    default=["scratch"],
     show_default=True,
-    help="Search visits a move, for every network.",
+    help="First run, all its checkpoints; given again for each further seed.",
 )
+@click.option(
+    "--b", multiple=True, default=["warm"], show_default=True, help="Second run, or ''; the same."
+)
+@rating_visits_option
 @click.option("--games", type=click.IntRange(min=1), help="Stop at so many games in all.")
 @minutes_option
 @click.option(
@@ -176,26 +123,96 @@ def warmstart(**options: Any) -> None:
     "--player",
     "players",
     multiple=True,
-    callback=_pairs,
+    callback=pairs,
     metavar="NAME=SPEC",
     help="One more player: RUN@STEP, mcts:1000, or gtp: and an engine's command line.",
 )
 @click.option("--anchor", default="random", show_default=True, help="The player whose rating is 0.")
+@click.option(
+    "--level",
+    "levels",
+    type=float,
+    multiple=True,
+    help="Elo at which what a and b spent is compared; may be given several times.",
+)
 @game_option
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the openings."
 )
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the game ledger, the table and the plots.  [default: arena, below --root]",
-)
+@out_option("ledger, table and plots", "arena")
 @root_option
-def arena(**options: Any) -> None:
-    """Rate two runs' checkpoints, by games, against fixed anchors."""
+@click.pass_context
+def arena(context: click.Context, /, **options: Any) -> None:
+    """Rate two runs' checkpoints, by games, against fixed anchors.
+
+    Or one of the commands below, each with options of its own.
+    """
+    if context.invoked_subcommand is not None:
+        return
     from ghostgo.arena.tournament import run_arena
 
     run_arena(**options)
+
+
+@arena.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--elo0", type=float, default=0.0, show_default=True, help="H0: A leads by so much.")
+@click.option("--elo1", type=float, default=35.0, show_default=True, help="H1: A leads by so much.")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Chance of accepting H1 where H0 is true.",
+)
+@click.option(
+    "--beta",
+    type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Chance of accepting H0 where H1 is true.",
+)
+@rating_visits_option
+@click.option(
+    "--games", type=click.IntRange(min=2), help="Stop at so many games without a verdict."
+)
+@game_option
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the openings."
+)
+@out_option("the game ledger", "sprt")
+@root_option
+def sprt(**options: Any) -> None:
+    """Test whether A is stronger than B, with as few games as that takes.
+
+    A and B are players: RUN, RUN@STEP, mcts:1000, or gtp: and an engine's command line. The
+    sequential test on pairs of games that fishtest uses. Read no rating off it: it stops when
+    luck and strength together have gone far enough.
+    """
+    from ghostgo.arena.sprt import run_sprt
+
+    run_sprt(**options)
+
+
+@arena.command()
+@click.argument("game_id", metavar="[ID]", required=False)
+@click.option("--move", type=click.IntRange(min=0), help="Show the board after so many moves.")
+@click.option("--every", is_flag=True, help="Show the board after every move.")
+@click.option(
+    "--sgf", type=click.Path(dir_okay=False, path_type=Path), help="Write the game there (Go)."
+)
+@out_option("the game ledger", "arena")
+@root_option
+def replay(**options: Any) -> None:
+    """Show a rated game again.
+
+    ID is a pair's id or its beginning, with /2 behind it for the second of its two games; without
+    it, the newest pairs are listed.
+    """
+    from ghostgo.replay import replay
+
+    replay(**options)
 
 
 @cli.command()
@@ -264,6 +281,39 @@ def doctor(**options: Any) -> None:
     report(**options)
 
 
+@cli.command()
+@game_option
+@click.option("--net", default="b4c32", show_default=True, help="Network, bNcM: N blocks of M.")
+@click.option(
+    "--visits",
+    type=click.IntRange(min=2),
+    default=32,
+    show_default=True,
+    help="Simulations a move in self-play.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    help="Time for each measurement.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the figures there too.",
+)
+def bench(**options: Any) -> None:
+    """Measure what this machine can do, from matrix products to self-play.
+
+    Machines differ and are noisy: compare the ratios of one report, not figures of two.
+    """
+    from ghostgo.bench import bench
+
+    bench(**options)
+
+
 @cli.group()
 def records() -> None:
     """Game records."""
@@ -277,7 +327,7 @@ def records() -> None:
     help="File to write: one game of SGF a line (.sgfs).",
 )
 @click.option(
-    "--game", callback=_check_game, default="go7", show_default=True, help="A Go board, goN."
+    "--game", callback=check_game, default="go7", show_default=True, help="A Go board, goN."
 )
 @click.option("--games", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option(

@@ -1,0 +1,216 @@
+"""`ghostgo bench`: what this machine can do, from a bare matrix product up to self-play."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from ghostgo.data.shards import replace_file
+from ghostgo.engine import fused
+from ghostgo.engine.evaluator import UniformEvaluator, choose_backend, choose_device, make_evaluator
+from ghostgo.engine.games.game import Game, random_playout
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.jit import Rng, kernel, make_rng
+from ghostgo.engine.network import Network, NetworkConfig, count_flops
+from ghostgo.engine.search import Searcher
+from ghostgo.engine.search_config import SearchConfig
+from ghostgo.selfplay.actor import Actor
+
+BATCHES = (1, 8, 64, 256)
+BATCH = BATCHES[-1]
+VISITS = 32
+LEAF_VISITS = 200
+GEMM = 1024
+"""Side of the matrices that calibrate the peak; larger ones gain nothing on one core."""
+ROUNDS = 5
+CLOSE = 0.05
+"""Largest difference of a value between backends that rounding to bfloat16 may make."""
+
+
+def rate(work: Callable[[], int], seconds: float) -> float:
+    """Units of work a second over at least `seconds`; `work` returns how many it did."""
+    work()
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        done += work()
+    return done / (time.perf_counter() - start)
+
+
+def side_by_side(works: dict[str, Callable[[], int]], seconds: float) -> dict[str, float]:
+    """Median units a second of each, measured in turns, so that a busy moment meets all alike."""
+    slot = seconds / ROUNDS
+    rounds = [{name: rate(work, slot) for name, work in works.items()} for _ in range(ROUNDS)]
+    return {name: statistics.median(each[name] for each in rounds) for name in works}
+
+
+def gemm_work(kind: torch.dtype) -> Callable[[], int]:
+    """A square matrix product; its unit is FLOPs."""
+    a, b = (torch.randn(GEMM, GEMM).to(kind) for _ in range(2))
+    out = torch.empty(GEMM, GEMM, dtype=kind)
+
+    def work() -> int:
+        with torch.inference_mode():
+            torch.mm(a, b, out=out)
+        return 2 * GEMM**3
+
+    return work
+
+
+@kernel
+def _playouts(states: np.ndarray, count: int, rng: Rng) -> int:
+    for _ in range(count):
+        states[1] = states[0]
+        random_playout(states[1], rng)
+    return count
+
+
+def playouts(game: Game, seconds: float) -> float:
+    """Random games a second on one thread."""
+    states, rng = game.new_states(2), make_rng(1)
+    _playouts(states, 1, rng)
+    assert states[1].done and not states[0].done
+    return rate(lambda: _playouts(states, 50, rng), seconds)
+
+
+def leaves(game: Game, seconds: float) -> tuple[float, float]:
+    """Search leaves a second on one thread with an evaluator that does nothing; bytes a node."""
+    evaluator = UniformEvaluator(game, BATCH)
+    searcher = Searcher(game, evaluator, BATCH, LEAF_VISITS, SearchConfig(root="puct"))
+    states = game.new_states(BATCH)
+    assert (searcher.run(states).visits.sum(axis=1) == LEAF_VISITS).all()
+    trees = searcher.trees
+    used = int(trees.node_count.sum()) * trees.nodes.itemsize
+    used += int(trees.edge_count.sum()) * trees.edges.itemsize
+
+    def work() -> int:
+        before = evaluator.evaluations
+        searcher.run(states)
+        return evaluator.evaluations - before
+
+    return rate(work, seconds), used / int(trees.node_count.sum())
+
+
+def _random_bits(game: Game, rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
+    filled = np.random.default_rng(0).random((rows, game.points, game.planes)) < 0.3
+    return (filled * 0x3F80).astype(np.uint16)
+
+
+def evaluator_works(network: Network, batch: int, device: str) -> dict[str, Callable[[], int]]:
+    """One full batch by every backend that works here, each checked against float32 first."""
+    works: dict[str, Callable[[], int]] = {}
+    bits, wanted = _random_bits(network.game, batch), None
+    for backend in ("fp32", "bf16", "fused"):
+        if backend == "fused" and (device != "cpu" or not fused.available()[0]):
+            continue
+        evaluator = make_evaluator(network, batch, device, backend)
+        evaluator.planes[:] = bits
+        evaluator.evaluate(batch)
+        wanted = evaluator.value.copy() if wanted is None else wanted
+        off = float(np.abs(evaluator.value - wanted).max())
+        if off > CLOSE:
+            click.echo(f"{backend}: values are {off:.2f} off float32's: left out")
+            continue
+
+        def work(evaluator: object = evaluator) -> int:
+            evaluator.evaluate(batch)  # type: ignore[attr-defined]
+            return batch
+
+        works[backend] = work
+    return works
+
+
+def plain_work(network: Network, batch: int, device: str) -> Callable[[], int]:
+    """One batch by the network as torch runs it by default: eager float32, channels first."""
+    plain = Network(network.game, network.config).eval().to(device)
+    plain.load_state_dict(network.state_dict())
+    game = network.game
+    x = torch.from_numpy(_random_bits(game, batch).view(np.int16)).view(torch.bfloat16).float()
+    x = x.view(batch, game.rows, game.cols, game.planes).permute(0, 3, 1, 2).contiguous()
+    x = x.to(device)
+
+    def work() -> int:
+        with torch.inference_mode():
+            plain(x)["value"].cpu()
+        return batch
+
+    return work
+
+
+def selfplay_works(network: Network, visits: int, device: str) -> dict[str, Callable[[], int]]:
+    """Self-play and the bare evaluator of the same actor; their unit is an evaluation."""
+    evaluator = make_evaluator(network, BATCH, device)
+    actor = Actor(network.game, evaluator, BATCH, visits, SearchConfig(explore=True))
+
+    def raw() -> int:
+        evaluator.evaluate(BATCH)
+        return BATCH
+
+    def play() -> int:
+        before = evaluator.evaluations
+        for _ in range(visits):
+            actor.step()
+        return evaluator.evaluations - before
+
+    return {"selfplay": play, "raw": raw}
+
+
+def measure(
+    game: Game, net: str, visits: int, seconds: float, device: str
+) -> dict[str, float | None]:
+    """All figures by name, in the order of the report; rates are per second and on one thread."""
+    torch.manual_seed(0)
+    network = Network(game, NetworkConfig.preset(net)).eval()
+    flops = count_flops(network)
+    kinds = {"fp32": torch.float32}
+    if fused.has_bfloat16():
+        kinds["bf16"] = torch.bfloat16
+    peaks = side_by_side({name: gemm_work(kind) for name, kind in kinds.items()}, seconds)
+    figures: dict[str, float | None] = {f"peak_gflops_{k}": v / 1e9 for k, v in peaks.items()}
+    figures["playouts_per_second"] = playouts(game, seconds / 2)
+    figures["leaves_per_second_per_core"], figures["bytes_per_node"] = leaves(game, seconds)
+    by_backend: dict[str, float] = {}
+    for batch in BATCHES:
+        works = evaluator_works(network, batch, device)
+        if batch == BATCH:
+            works["eager_fp32"] = plain_work(network, batch, device)
+        by_backend = side_by_side(works, seconds if batch == BATCH else seconds / 2)
+        for name, value in by_backend.items():
+            figures[f"evaluations_per_second_{name}_batch_{batch}"] = value
+    best = max(by_backend, key=lambda name: by_backend[name])
+    both = side_by_side(selfplay_works(network, visits, device), 2 * seconds)
+    figures["selfplay_evaluations_per_second"] = both["selfplay"]
+    figures["selfplay_vs_raw"] = both["selfplay"] / both["raw"]
+    plain = by_backend["eager_fp32"]
+    figures["fused_vs_eager_fp32"] = by_backend["fused"] / plain if "fused" in by_backend else None
+    figures["int8_vs_eager_fp32"] = None  # no int8 backend is built in
+    on_cpu = device == "cpu"
+    figures["fraction_of_peak"] = by_backend[best] * flops / max(peaks.values()) if on_cpu else None
+    return figures
+
+
+def bench(game: str | None, net: str, visits: int, seconds: float, json_file: Path | None) -> None:
+    """Measure, print, recommend, and write the figures as JSON to `json_file` if given.
+
+    Raises UserError for an unknown game or network.
+    """
+    board = get_game(game or "go9")
+    NetworkConfig.preset(net)
+    device, why = choose_device()
+    backend, how = choose_backend(device)
+    if device == "cpu":
+        torch.set_num_threads(1)
+    click.echo(f"{board.name}, {net}, {device} ({why}), one thread, {visits} visits in self-play")
+    figures = measure(board, net, visits, seconds, device)
+    for name, value in figures.items():
+        shown = "-" if value is None else f"{value:,.2f}" if value < 1000 else f"{value:,.0f}"
+        click.echo(f"{name:44} {shown:>14}")
+    click.echo(f"recommended, and what runs use by default: {backend}; {how}")
+    if json_file:
+        replace_file(json_file, (json.dumps(figures, indent=1) + "\n").encode())

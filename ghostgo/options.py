@@ -1,0 +1,96 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def check_game(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Refuse an unknown game before anything slow is imported."""
+    if value is not None:
+        from ghostgo.engine.games.registry import get_game
+
+        get_game(value)
+    return value
+
+
+def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Any:
+    """NAME=SPEC options as a dict."""
+    pairs = {}
+    for value in values:
+        name, sign, spec = value.partition("=")
+        if not (name and sign and spec):
+            raise click.BadParameter(
+                f"{value!r} is not NAME=SPEC, such as "
+                "'gnugo=gtp:gnugo --mode gtp --level 1 --chinese-rules'"
+            )
+        pairs[name] = spec
+    return pairs
+
+
+game_option = click.option(
+    "--game", callback=check_game, help="go9, go7, go5, goN, goRxC, connect_four, tic_tac_toe, ..."
+)
+preset_option = click.option(
+    "--preset",
+    type=click.Choice(["tiny", "cpu", "gpu"]),
+    help="Size of network and batch in one word.",
+)
+root_option = click.option(
+    "--root",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of the runs.",
+)
+minutes_option = click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so many minutes."
+)
+flops_option = click.option(
+    "--flops",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop when the run has cost so many FLOPs in all, such as 1e15.",
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), help="Seed of a new run.  [default: 0]"
+)
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="TOML file of settings; options given here win.",
+)
+visits_option = click.option(
+    "--visits",
+    type=click.IntRange(min=1),
+    default=400,
+    show_default=True,
+    help="Search visits a move.",
+)
+color_option = click.option(
+    "--color",
+    type=click.Choice(["black", "white"]),
+    default="black",
+    show_default=True,
+    help="Your side: black moves first, in every game.",
+)
+rating_visits_option = click.option(
+    "--visits",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Search visits a move, for every network.",
+)
+
+
+def out_option(what: str, name: str) -> Callable[[Any], Any]:
+    """`--out`: the folder of `what`, called `name` below --root if not given."""
+    return click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        help=f"Folder of {what}.  [default: {name}, below --root]",
+    )

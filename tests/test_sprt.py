@@ -1,0 +1,127 @@
+"""The sequential test: fishtest's published figures, error rates, and the command; `arena replay`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ghostgo import cli
+from ghostgo.arena.results import read_results
+from ghostgo.arena.sprt import Sprt, expected_score, log_likelihood_ratio
+from ghostgo.data.sgf import parse_games
+
+# Tests of Stockfish patches by fishtest in 2020, whose bounds were in logistic Elo: pairs with 0 to
+# 2 points, and the log likelihood ratio shown with them (pull requests 2493, 2920, 2971, 3017,
+# 3098 and 3209 of official-stockfish/Stockfish).
+PUBLISHED = [
+    (-1.00, 3.00, (424, 2948, 5832, 3045, 460), 2.94),
+    (0.00, 2.00, (1284, 17437, 55536, 18085, 1292), 2.94),
+    (-0.50, 1.50, (665, 4806, 9333, 4893, 747), 2.95),
+    (0.25, 1.75, (328, 4564, 15580, 4789, 371), 2.98),
+    (-0.50, 1.50, (17, 253, 1042, 337, 39), 2.96),
+    (0.25, 1.75, (11, 407, 3238, 513, 11), 2.93),
+    (-1.50, 0.50, (174, 2658, 10273, 2713, 178), 2.96),
+    (0.25, 1.25, (53, 2220, 21459, 2445, 47), 2.97),
+    (-0.25, 1.25, (253, 4282, 17604, 4431, 286), 2.94),
+]
+
+
+@pytest.mark.parametrize(("elo0", "elo1", "pairs", "ratio"), PUBLISHED)
+def test_published_ratios(elo0: float, elo1: float, pairs: tuple[int, ...], ratio: float) -> None:
+    assert round(log_likelihood_ratio(pairs, elo0, elo1), 2) == ratio
+
+
+def test_ratio_has_its_symmetries_and_decides_both_ways() -> None:
+    pairs = (20, 30, 60, 45, 33)
+    ratio = log_likelihood_ratio(pairs, 0, 35)
+    assert log_likelihood_ratio(pairs, 35, 0) == pytest.approx(-ratio)
+    assert log_likelihood_ratio(pairs[::-1], 0, -35) == pytest.approx(ratio)
+    test = Sprt()
+    assert (round(test.lower, 2), round(test.upper, 2)) == (-2.94, 2.94)
+    assert test.decide((0, 0, 0, 0, 0)) == ""
+    assert test.decide((0, 0, 0, 0, 40)) == "H1"
+    assert test.decide((40, 0, 0, 0, 0)) == "H0"
+    assert test.decide((3, 5, 9, 6, 4)) == ""
+
+
+@pytest.mark.parametrize(("elo", "wrong"), [(0.0, "H1"), (100.0, "H0")])
+def test_error_rates_are_within_bounds(elo: float, wrong: str) -> None:
+    test, rng, tests = Sprt(0, 100, 0.1, 0.1), np.random.default_rng(5), 150
+    p = expected_score(elo)
+    errors = 0
+    for _ in range(tests):
+        pairs = [0] * 5
+        while not (verdict := test.decide(pairs)):
+            pairs[2 * int(rng.random() < p) + 2 * int(rng.random() < p)] += 1
+        errors += verdict == wrong
+    # Three standard errors above the nominal rate.
+    assert errors / tests < 0.1 + 3 * (0.09 / tests) ** 0.5
+
+
+def sprt(*words: str) -> int:
+    return cli.run(["arena", "sprt", *words])
+
+
+def test_sprt_stops_resumes_and_its_games_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("mcts:30", "random", "--game", "go5", "--elo1", "200")
+    assert sprt(*words, "--games", "4") == 0
+    assert "no decision yet" in capsys.readouterr().out
+    ledger = tmp_path / "runs/sprt/results.jsonl"
+    first = ledger.read_bytes()
+    assert len(read_results(ledger)) == 2
+    assert sprt(*words) == 0
+    told = capsys.readouterr().out
+    assert "H1 accepted: mcts:30 is stronger than random" in told
+    assert ledger.read_bytes().startswith(first)
+    played = ledger.read_bytes()
+    assert sprt(*words) == 0
+    assert capsys.readouterr().out == told and ledger.read_bytes() == played, "nothing to play"
+    # The other way round, the same games say the opposite.
+    assert sprt("random", "mcts:30", "--game", "go5", "--elo1", "200") == 0
+    assert "H0 accepted: random against mcts:30" in capsys.readouterr().out
+    assert ledger.read_bytes() == played
+
+    pair = json.loads(played.splitlines()[0])
+    out = ("--out", "runs/sprt")
+    assert cli.run(["arena", "replay", *out]) == 0
+    assert pair["pair"] in capsys.readouterr().out
+    assert cli.run(["arena", "replay", pair["pair"][:8], "--sgf", "game.sgf", *out]) == 0
+    shown = capsys.readouterr().out
+    game = pair["games"][0]
+    assert f"{len(game['moves'])} moves" in shown and "Black: mcts:30, White: random" in shown
+    (written,) = parse_games(Path("game.sgf").read_bytes())
+    assert written.actions(5, 5) == game["moves"]
+    assert cli.run(["arena", "replay", f"{pair['pair']}/2", "--every", "--move", "3", *out]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("move ") == 4 and "Black: random, White: mcts:30" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("sprt", "random", "capture"), "say which game"),
+        (("sprt", "random", "random", "--game", "go5"), "one player"),
+        (("sprt", "random", "capture", "--game", "go5", "--elo0", "50"), "--elo0 50"),
+        (("sprt", "random", "nobody", "--game", "go5"), "nobody"),
+        (("replay",), "no rated game yet"),
+        (("replay", "abc"), "no rated game yet"),
+    ],
+)
+def test_bad_input_is_one_line(
+    words: tuple[str, ...],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["arena", *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
