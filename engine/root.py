@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ghostgo.engine.jit import kernel, random_gumbel, random_unit
 from ghostgo.engine.search_config import Params
-from ghostgo.engine.tree import ROOT, Trees
+from ghostgo.engine.tree import ROOT, Trees, proven
 
 NO_EDGE = -1
 
@@ -134,12 +134,12 @@ def read_root(
     weighted, mass, total, most = 0.0, 0.0, 0, 0
     for e in range(node.first_edge, node.first_edge + node.edges):
         edge = trees.edges[g, e]
-        prior[edge.action] = edge.prior
+        prior[edge.action] = abs(edge.prior)
         if edge.visits:
             visits[edge.action] = edge.visits
             q[edge.action] = edge.value_sum / edge.visits
-            weighted += edge.prior * q[edge.action]
-            mass += edge.prior
+            weighted += prior[edge.action] * q[edge.action]
+            mass += prior[edge.action]
             total += edge.visits
             most = max(most, edge.visits)
     mixed = node.raw_value
@@ -150,10 +150,34 @@ def read_root(
     else:
         for a in range(len(visits)):
             policy[a] = visits[a] / total if total else prior[a]
+    return _choose_action(trees, params, g, visits, q, prior)
+
+
+@kernel
+def _choose_action(
+    trees: Trees,
+    params: Params,
+    g: int,
+    visits: NDArray[np.int32],
+    q: NDArray[np.float32],
+    prior: NDArray[np.float32],
+) -> int:
+    """A won action if one is proven; else the best by value of the most visited ones not lost."""
+    node = trees.nodes[g, ROOT]
+    edges = trees.edges[g]
+    most, all_lost = 0, True
+    for e in range(node.first_edge, node.first_edge + node.edges):
+        if params.solve and proven(trees, g, ROOT, e) == 1:
+            return edges[e].action
+        if edges[e].prior >= 0:
+            most = max(most, edges[e].visits)
+            all_lost = False
+    if all_lost:
+        most = _most_visits(trees, g)
     best, best_score = -1, np.float32(-np.inf)
     for e in range(node.first_edge, node.first_edge + node.edges):
-        a = trees.edges[g, e].action
-        if visits[a] < most:
+        a = edges[e].action
+        if visits[a] < most or (edges[e].prior < 0 and not all_lost):
             continue
         score = np.float32(prior[a])
         if params.gumbel:

@@ -33,6 +33,7 @@ from ghostgo.engine.tree import (
     expand,
     follow_edge,
     make_trees,
+    prove,
     reset_tree,
 )
 
@@ -66,12 +67,14 @@ def _choose_puct(trees: Trees, params: Params, g: int, index: int) -> int:
     for e in range(first, first + node.visited):
         in_flight += edges[e].virtual
         if edges[e].visits:
-            tried += edges[e].prior
+            tried += abs(edges[e].prior)
     unseen = node.value_sum / max(node.visits, 1) - params.fpu_reduction * np.sqrt(tried)
     explore = params.c_puct * np.sqrt(np.float32(max(1, node.visits - 1 + in_flight)))
     best, best_score = first, np.float32(-np.inf)
     for e in range(first, last):
         edge = edges[e]
+        if edge.prior < 0:
+            continue  # proven lost
         n = edge.visits + edge.virtual
         # A visit in flight counts as a loss until its value arrives (virtual loss).
         q = unseen if n == 0 else (edge.value_sum - edge.virtual) / np.float32(n)
@@ -128,6 +131,8 @@ def select_leaves(trees: Trees, params: Params, games: int, planes: NDArray[np.u
             node = trees.nodes[g, trees.leaf_node[b]]
             if kind != UNEXPANDED:
                 backup(trees, b, node.raw_value)
+                if params.solve and kind == TERMINAL:
+                    prove(trees, b)
                 trees.started[g] += 1
                 continue
             if node.pending:

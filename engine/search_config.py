@@ -33,6 +33,8 @@ class SearchConfig:
     """PUCT: total concentration, spread evenly over the legal actions (KataGo: 10.83)."""
     dirichlet_weight: float = 0.25
     """PUCT: share of noise in the root prior (AlphaZero: 0.25)."""
+    solve: bool = True
+    """Whether won, drawn and lost sub-trees are proven from the game's ends, and then closed."""
     leaves_per_step: int = 1
     """Leaves a tree may have in one batch. 1 is sequential search; more fill a batch from one game
     at some loss of strength."""
@@ -49,6 +51,7 @@ class Params(NamedTuple):
     c_scale: np.float32
     dirichlet_total: float
     dirichlet_weight: np.float32
+    solve: bool
     leaves: int
     considered: NDArray[np.int32]  # (max_considered + 1, simulations)
 
@@ -91,6 +94,7 @@ def make_params(config: SearchConfig, visits: int) -> Params:
         c_scale=np.float32(config.c_scale),
         dirichlet_total=config.dirichlet_total,
         dirichlet_weight=np.float32(config.dirichlet_weight),
+        solve=config.solve,
         leaves=config.leaves_per_step,
         considered=considered_visits(min(config.max_considered, visits), visits),
     )

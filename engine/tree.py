@@ -9,6 +9,10 @@ that selection reads (visited + 1) edges instead of all. Statistics live on edge
 sum over its own visits. Node 0 is the root. No state is kept in a node: a leaf's state is the
 root's copy plus the path replayed, which is cheaper than the memory traffic of storing it.
 
+A node whose value is proven from the ends of the game below it becomes TERMINAL, like those ends,
+and is not searched any further (Winands, Bjornsson and Saito 2008, "Monte-Carlo tree search
+solver"). The root alone stays open.
+
 Values: an edge's `value_sum` and a node's `value_sum` and `raw_value` are all from the side to move
 at that node (for an edge: at its parent), in [-1, 1] per visit.
 """
@@ -28,13 +32,16 @@ EDGE_LIMIT = 1 << 24
 
 ROOT = 0
 NO_CHILD = -1
-# Node kinds.
+# Node kinds. TERMINAL: the game is over there, or its value is proven.
 UNEXPANDED, EXPANDED, TERMINAL, FROZEN = 0, 1, 2, 3
+
+LEAST_PRIOR = np.float32(1e-30)
+"""Priors that underflow still have a sign."""
 
 NODE = np.dtype(
     [
         ("value_sum", np.float32),
-        ("raw_value", np.float32),  # the network's value, or the outcome of a terminal node
+        ("raw_value", np.float32),  # the network's value, or the exact one of a terminal node
         ("visits", np.int32),
         ("first_edge", np.int32),
         ("edges", np.int16),
@@ -46,7 +53,7 @@ NODE = np.dtype(
 )
 EDGE = np.dtype(
     [
-        ("prior", np.float32),
+        ("prior", np.float32),  # negative where the action is proven lost
         ("value_sum", np.float32),
         ("visits", np.int32),
         ("child", np.int32),
@@ -249,3 +256,54 @@ def cancel(trees: Trees, b: int) -> None:
     g = trees.leaf_game[b]
     for d in range(trees.leaf_depth[b]):
         trees.edges[g, trees.leaf_path[b, d]].virtual -= 1
+
+
+@kernel
+def proven(trees: Trees, g: int, index: int, edge_index: int) -> float:
+    """Exact value of an edge of node `index` for the side to move there; nan while unknown."""
+    child = trees.edges[g, edge_index].child
+    if child == NO_CHILD or trees.nodes[g, child].kind != TERMINAL:
+        return np.nan
+    value = float(trees.nodes[g, child].raw_value)
+    return value if trees.nodes[g, child].to_play == trees.nodes[g, index].to_play else -value
+
+
+@kernel
+def _best_if_all_proven(trees: Trees, g: int, index: int) -> float:
+    """The best edge's value if every legal action of node `index` is proven, else nan."""
+    node = trees.nodes[g, index]
+    if node.visited < node.edges:
+        return np.nan
+    best = -1.0
+    for e in range(node.first_edge, node.first_edge + node.edges):
+        value = proven(trees, g, index, e)
+        if np.isnan(value):
+            return np.nan
+        best = max(best, value)
+    return best
+
+
+@kernel
+def prove(trees: Trees, b: int) -> None:
+    """Carry the exact value of leaf `b`, a terminal node, up its path as far as it proves.
+
+    A node is won by one won action, and drawn or lost when all its actions are proven. An edge's
+    mean becomes exact; a lost action's prior turns negative, which takes it out of selection.
+    """
+    g = trees.leaf_game[b]
+    nodes, edges = trees.nodes[g], trees.edges[g]
+    for d in range(trees.leaf_depth[b] - 1, -1, -1):
+        e = trees.leaf_path[b, d]
+        index = ROOT if d == 0 else edges[trees.leaf_path[b, d - 1]].child
+        value = proven(trees, g, index, e)
+        edges[e].value_sum = value * edges[e].visits
+        if value < 0:
+            edges[e].prior = -max(abs(edges[e].prior), LEAST_PRIOR)
+        if index == ROOT:
+            return
+        if value < 1:
+            value = _best_if_all_proven(trees, g, index)
+            if np.isnan(value):
+                return
+        nodes[index].kind = TERMINAL
+        nodes[index].raw_value = value

@@ -73,7 +73,8 @@ def selfplay(**options: Any) -> None:
     "--records",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="SGF file, folder, .zip or .sgfs; may be given several times, and not when resuming.",
+    help="SGF file, folder, .zip or .sgfs, several times if need be, or one imported .h5; not when "
+    "resuming.",
 )
 @click.option("--run", default="warm", show_default=True, help="Name of the run that is started.")
 @game_option
@@ -317,6 +318,46 @@ def bench(**options: Any) -> None:
 @cli.group()
 def records() -> None:
     """Game records."""
+
+
+@records.command("import")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File to write, .h5.",
+)
+@click.option(
+    "--game", callback=check_game, default="go9", show_default=True, help="A Go board, goN."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Stop at so many games.")
+def import_(**options: Any) -> None:
+    """Read SGF records once into a file that `warmstart --records` takes.
+
+    PATHS are SGF files, folders, .zip, .tar or .sgfs. What is refused is counted by reason.
+    """
+    from ghostgo.selfplay.monitor import LiveLine
+    from ghostgo.warmstart.store import import_to_file
+
+    line = LiveLine()
+    report = import_to_file(
+        **options,
+        progress=lambda games, share: line.show(f"importing: {games} games, {share:.0%}"),
+    )
+    for text in report.lines():
+        line.say(text)
+    line.close()
+
+
+@records.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def show(path: Path) -> None:
+    """Say what an imported file holds and what its import dropped, and why."""
+    from ghostgo.warmstart.store import describe
+
+    for text in describe(path):
+        click.echo(text)
 
 
 @records.command("make")

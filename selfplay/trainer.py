@@ -228,13 +228,16 @@ class Trainer:
                 future.result()
         table = concat([actor.take() for actor in self.actors])
         evaluations = self._evaluations() - before
+        seconds = time.perf_counter() - start
         amounts = {
             "selfplay_flops": evaluations * self.flops,
             "evaluations": evaluations,
             "positions": table.positions,
             "games": len(table),
-            "seconds": round(time.perf_counter() - start, 3),
+            "seconds": round(seconds, 3),
         }
+        if evaluations / seconds > self.raw_rate > 0:
+            self.measure_raw_rate(0.2)  # the machine was busier when it was measured
         name = ""
         if len(table):
             shard = self._next_shard()

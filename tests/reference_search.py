@@ -1,4 +1,8 @@
-"""A naive twin of the PUCT search: node objects, one leaf at a time, float64 throughout."""
+"""A naive twin of the PUCT search: node objects, one leaf at a time, float64 throughout.
+
+With `solve` it proves sub-trees as the kernels do: a node's exact value, once known, ends walks
+there; actions proven lost are not chosen any more.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +51,7 @@ class Node:
         self.total = 0.0
         self.prior: dict[int, float] = {}
         self.children: dict[int, Node] = {}
+        self.exact: float | None = outcome_of(state[0]) if state[0].done else None
 
 
 def naive_puct(
@@ -57,7 +62,7 @@ def naive_puct(
     _expand(game, root, evaluator)
     for _ in range(visits):
         path, actions = [root], []
-        while path[-1].prior:
+        while path[-1].prior and path[-1].exact is None:
             action = _choose(path[-1], config)
             actions.append(action)
             if action not in path[-1].children:
@@ -66,15 +71,38 @@ def naive_puct(
                 path[-1].children[action] = Node(after)
             path.append(path[-1].children[action])
         leaf = path[-1]
-        value = outcome_of(leaf.state[0]) if leaf.state[0].done else _judge(game, leaf, evaluator)
+        value = _judge(game, leaf, evaluator) if leaf.exact is None else leaf.exact
         for node in path:
-            sign = 1 if node.state[0].to_play == leaf.state[0].to_play else -1
             node.visits += 1
-            node.total += sign * value
+            node.total += value * _same_side(node, leaf)
+        if config.solve:
+            _prove(path)
     counts = np.zeros(game.actions, np.int32)
     for action, child in root.children.items():
         counts[action] = child.visits
     return counts
+
+
+def _same_side(one: Node, other: Node) -> int:
+    """1 if the same side is to move, else -1."""
+    return 1 if one.state[0].to_play == other.state[0].to_play else -1
+
+
+def _exact(node: Node, action: int) -> float | None:
+    """Exact value of an action for the side to move, if known."""
+    child = node.children.get(action)
+    if child is None or child.exact is None:
+        return None
+    return child.exact * _same_side(node, child)
+
+
+def _prove(path: list[Node]) -> None:
+    """Exact values of a walk's nodes from its end upward; never of the root."""
+    for node in reversed(path[1:-1]):
+        values = [_exact(node, action) for action in node.prior]
+        known = [value for value in values if value is not None]
+        if 1 in known or len(known) == len(values):
+            node.exact = max(known)
 
 
 def _judge(game: Game, node: Node, evaluator: HashEvaluator) -> float:
@@ -97,14 +125,18 @@ def _expand(game: Game, root: Node, evaluator: HashEvaluator) -> None:
 def _choose(node: Node, config: SearchConfig) -> int:
     tried = sum(node.prior[a] for a in node.children)
     unseen = node.total / node.visits - config.fpu_reduction * math.sqrt(tried)
-    best, best_score = -1, -math.inf
-    for action, prior in sorted(node.prior.items(), key=lambda item: -item[1]):
+    ordered = sorted(node.prior.items(), key=lambda item: -item[1])
+    best, best_score = ordered[0][0], -math.inf
+    for action, prior in ordered:
         child = node.children.get(action)
         n = child.visits if child else 0
         q = unseen
         if child is not None:
-            same = child.state[0].to_play == node.state[0].to_play
-            q = child.total / child.visits * (1 if same else -1)
+            q = child.total / child.visits * _same_side(node, child)
+            if config.solve and child.exact is not None:
+                q = child.exact * _same_side(node, child)
+                if q == -1:
+                    continue
         explore = config.c_puct * math.sqrt(max(1, node.visits - 1))
         score = q + explore * prior / (1 + n)
         if score > best_score:

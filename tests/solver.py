@@ -1,4 +1,4 @@
-"""Values of tiny Go boards by depth-limited search with a table of positions.
+"""Perfect play in games small enough, and values of tiny Go boards by depth-limited search with a table of positions.
 
 Simple ko makes a position all that matters: stones, side to move, ko point, a pass before. "Can
 this player force this score within d plies?" then has one answer a position, whatever came before,
@@ -9,13 +9,14 @@ endless play is counted. Positions equal up to a symmetry share an entry.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.engine.games import game as kernels
-from ghostgo.engine.games.game import State, States
+from ghostgo.engine.games.game import Game, State, States
 from ghostgo.engine.games.go import board_of
 from ghostgo.engine.games.go_board import to_action
 from ghostgo.engine.games.registry import get_game
@@ -148,3 +149,39 @@ def plies_to_force(
         ):  # fmt: skip
             return depth, int(nodes[0])
     return 0, int(nodes[0])
+
+
+@kernel
+def negamax(states: States, ply: int, actions: int, table: NDArray[np.int64]) -> int:
+    """Result for the side to move, 1, 0 or -1; `table` (n, 2) keeps hash and value."""
+    state = states[ply]
+    if state.done:
+        return int(kernels.outcome(state))
+    slot = state.hash & (len(table) - 1)
+    if table[slot, 0] == state.hash:
+        return int(table[slot, 1])
+    best = -1
+    for action in range(actions):
+        if best < 1 and kernels.is_legal(state, action):
+            states[ply + 1] = states[ply]
+            kernels.play(states[ply + 1], action)
+            best = max(best, -negamax(states, ply + 1, actions, table))
+    table[slot, 0], table[slot, 1] = state.hash, best
+    return best
+
+
+@cache
+def _table(name: str) -> NDArray[np.int64]:
+    table = np.zeros((1 << 22, 2), np.int64)
+    table[:, 0] = -1  # a start position's hash is 0
+    return table
+
+
+def perfect_result(game: Game, state: States) -> int:
+    """Result of perfect play from `state` (1,) for the side to move, by exhaustive search.
+
+    For games whose hash is all of a position: not Go.
+    """
+    states = game.new_states(game.max_moves + 1)
+    states[0] = state[0]
+    return int(negamax(states, 0, game.actions, _table(game.name)))

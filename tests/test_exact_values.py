@@ -11,12 +11,11 @@ counts of games by length are the published perft numbers.
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from solver import plies_to_force
+from solver import perfect_result, plies_to_force
 
 from ghostgo.engine.games import game as kernels
 from ghostgo.engine.games.game import States
@@ -148,39 +147,13 @@ def test_4x4_cannot_be_forced_beyond_2() -> None:
     assert plies_to_force("go4", WHITE, 1, 60, 24)[0] == 0
 
 
-@kernel
-def negamax(states: States, ply: int, actions: int, table: NDArray[np.int64]) -> int:
-    """Result for the side to move, 1, 0 or -1; `table` (n, 2) keeps hash and value."""
-    state = states[ply]
-    if state.done:
-        return int(kernels.outcome(state))
-    slot = state.hash & (len(table) - 1)
-    if table[slot, 0] == state.hash:
-        return int(table[slot, 1])
-    best = -1
-    for action in range(actions):
-        if best < 1 and kernels.is_legal(state, action):
-            states[ply + 1] = states[ply]
-            kernels.play(states[ply + 1], action)
-            best = max(best, -negamax(states, ply + 1, actions, table))
-    table[slot, 0], table[slot, 1] = state.hash, best
-    return best
-
-
 def solve_connect_four(rows: int, cols: int, played: list[int]) -> int:
     """Result for the side to move after `played`."""
     game = get_game(f"connect_four_{rows}x{cols}")
-    states = game.new_states(game.max_moves + 1)
+    state = game.new_states(1)
     for action in played:
-        kernels.play_one(states[0], action)
-    return negamax(states, 0, game.actions, _table(rows, cols))
-
-
-@cache
-def _table(rows: int, cols: int) -> NDArray[np.int64]:
-    table = np.zeros((1 << 22, 2), np.int64)
-    table[:, 0] = -1  # the empty board's hash is 0
-    return table
+        kernels.play_one(state[0], action)
+    return perfect_result(game, state)
 
 
 def test_connect_four_is_drawn_on_small_boards() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference_search import HashEvaluator, naive_puct
+from solver import perfect_result
 
 from ghostgo.engine.evaluator import UniformEvaluator
-from ghostgo.engine.games.game import Game, States, play_one
+from ghostgo.engine.games.game import Game, States, outcome_of, play_one
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig, considered_visits
-from ghostgo.engine.tree import ROOT
+from ghostgo.engine.tree import ROOT, TERMINAL
 
 PUCT = SearchConfig(root="puct")
 GUMBEL = SearchConfig(root="gumbel")
@@ -38,14 +39,18 @@ def after(game: Game, *moves: str) -> States:
     return state
 
 
-@pytest.mark.parametrize("name", ["tic_tac_toe", "connect_four", "go5"])
-def test_puct_visits_equal_the_naive_twin(name: str) -> None:
-    game = get_game(name)
-    states = positions(game, 6, 1, 6)
+@pytest.mark.parametrize("solve", [True, False])
+@pytest.mark.parametrize(
+    ("name", "plies"),
+    [("tic_tac_toe", 6), ("connect_four", 6), ("connect_four_4x5", 14), ("go2", 6), ("go5", 6)],
+)
+def test_puct_visits_equal_the_naive_twin(name: str, plies: int, solve: bool) -> None:
+    game, config = get_game(name), SearchConfig(root="puct", solve=solve)
+    states = positions(game, 6, 1, plies)
     evaluator = HashEvaluator(game, 6)
-    result = Searcher(game, evaluator, 6, 60, PUCT).run(states)
+    result = Searcher(game, evaluator, 6, 60, config).run(states)
     for i in range(6):
-        expected = naive_puct(game, states[i : i + 1], 60, PUCT, evaluator)
+        expected = naive_puct(game, states[i : i + 1], 60, config, evaluator)
         # float32 here and float64 there may part at a near tie; it must stay a rare thing.
         assert np.abs(result.visits[i] - expected).sum() <= 2, (i, result.visits[i], expected)
 
@@ -80,6 +85,7 @@ def test_counts_add_up_and_nothing_stays_in_flight(config: SearchConfig, leaves:
         assert not searcher.trees.edges[i, : searcher.trees.edge_count[i]].virtual.any()
         for node in nodes[nodes.visits > 0]:
             run = searcher.trees.edges[i, node.first_edge : node.first_edge + node.edges]
+            assert (run.prior > 0).all() or config.solve
             if node.edges and node.kind == 1:
                 assert run.visits.sum() == node.visits - 1
 
@@ -117,6 +123,80 @@ def test_takes_a_win_and_stops_one(config: SearchConfig) -> None:
     stopping = after(game, names[0], names[1], names[0], names[2], names[0])
     result = searcher.run(stopping)
     assert result.action[0] == 0
+
+
+@pytest.mark.parametrize("config", [PUCT, GUMBEL])
+@pytest.mark.parametrize("leaves", [1, 4])
+def test_what_is_proven_is_true(config: SearchConfig, leaves: int) -> None:
+    """Every node that the search closes has its value under perfect play, and the move keeps it."""
+    game, count = get_game("connect_four_4x5"), 24
+    states = positions(game, count, 5, 20)
+    config = SearchConfig(root=config.root, leaves_per_step=leaves)
+    searcher = Searcher(game, HashEvaluator(game, count * leaves), count, 300, config)
+    result = searcher.run(states)
+    trees, closed, decided = searcher.trees, set(), 0
+    for i in range(count):
+        stack = [(ROOT, states[i : i + 1].copy())]
+        while stack:
+            index, here = stack.pop()
+            node = trees.nodes[i, index]
+            if node.kind == TERMINAL:
+                if not here[0].done:
+                    assert node.raw_value == perfect_result(game, here)
+                    closed.add(float(node.raw_value))
+                continue
+            for edge in trees.edges[i, node.first_edge : node.first_edge + node.edges]:
+                if edge.visits:
+                    after = here.copy()
+                    play_one(after[0], int(edge.action))
+                    stack.append((int(edge.child), after))
+        played = states[i : i + 1].copy()
+        play_one(played[0], int(result.action[i]))
+        known = proven_root(searcher, i)
+        if known is not None:
+            decided += 1
+            over = bool(played[0].done)
+            kept = -(outcome_of(played[0]) if over else perfect_result(game, played))
+            assert kept == known == perfect_result(game, states[i : i + 1])
+    assert closed == {-1.0, 0.0, 1.0} and decided > 2
+
+
+def proven_root(searcher: Searcher, i: int) -> float | None:
+    """Exact value of root `i` as far as its own actions prove it."""
+    trees = searcher.trees
+    node = trees.nodes[i, ROOT]
+    values = []
+    for e in range(node.first_edge, node.first_edge + node.edges):
+        child = trees.edges[i, e].child
+        known = child >= 0 and trees.nodes[i, child].kind == TERMINAL
+        values.append(-float(trees.nodes[i, child].raw_value) if known else None)
+    found = [value for value in values if value is not None]
+    if 1.0 in found:
+        return 1.0
+    return max(found) if len(found) == len(values) else None
+
+
+@pytest.mark.parametrize("root", ["puct", "gumbel"])
+def test_a_proven_win_is_played_and_a_proven_loss_is_not(root: str) -> None:
+    game = get_game("connect_four_4x5")
+    states = positions(game, 60, 11, 14)
+    config = SearchConfig(root=root, explore=True)  # type: ignore[arg-type]
+    searcher = Searcher(game, HashEvaluator(game, 60), 60, 120, config, seed=3)
+    result = searcher.run(states)
+    wins = losses = 0
+    for i in range(60):
+        node = searcher.trees.nodes[i, ROOT]
+        run = searcher.trees.edges[i, node.first_edge : node.first_edge + node.edges]
+        lost = {int(edge.action) for edge in run if edge.prior < 0}
+        if proven_root(searcher, i) == 1:
+            wins += 1
+            assert result.q[i, result.action[i]] == 1
+        elif lost and len(lost) < node.edges:
+            losses += 1
+            assert int(result.action[i]) not in lost
+        for action in lost:
+            assert result.q[i, action] == -1 and result.prior[i, action] > 0
+    assert wins > 3 and losses > 3
 
 
 def test_improved_policy_moves_toward_the_better_value() -> None:

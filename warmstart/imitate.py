@@ -35,7 +35,8 @@ from ghostgo.selfplay.learner import Learner
 from ghostgo.selfplay.loop import first_checkpoint, refuse_other_start, reopen
 from ghostgo.selfplay.monitor import Events, LiveLine, clock, si
 from ghostgo.selfplay.trainer import MILESTONE, default_workers
-from ghostgo.warmstart.select import import_records, split_by_hash
+from ghostgo.warmstart.select import split_by_hash
+from ghostgo.warmstart.store import load_records
 
 VALUE_POSITIONS = 10
 """Positions a game that teach value, score and ownership."""
@@ -224,7 +225,7 @@ def _import(run: Run, records: Sequence[Path], game: str, held_out: float, line:
     def progress(games: int, share: float) -> None:
         line.show(f"importing: {games} games, {share:.0%}")
 
-    table, report = import_records(list(records), game, progress=progress)
+    table, report = load_records(list(records), game, progress)
     for text in report.lines():
         line.say(text)
     train, kept_back = split_by_hash(table, held_out)

@@ -1,0 +1,95 @@
+"""Imported records as one file: `ghostgo records import` writes it, `show` and `warmstart` read it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ghostgo.data.records import GameTable
+from ghostgo.data.shards import attributes, read_shard, write_shard
+from ghostgo.engine.errors import UserError
+from ghostgo.warmstart.report import ImportReport, rank_name
+from ghostgo.warmstart.select import import_records
+
+SUFFIX = ".h5"
+REPORT, SOURCES = "report", "records"
+
+
+def import_to_file(
+    paths: Sequence[Path],
+    out: Path,
+    game: str = "go9",
+    limit: int | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> ImportReport:
+    """Import the SGF records `paths` into the file `out`, replacing it only once all is read.
+
+    Raises UserError as `import_records` does, and if `out` cannot be written or is not a `.h5`.
+    """
+    if out.suffix != SUFFIX:
+        raise UserError(f"--out {out}: the file's name must end in {SUFFIX}")
+    if not out.resolve().parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.resolve().parent}")
+    table, report = import_records(list(paths), game, limit=limit, progress=progress)
+    given = {SOURCES: [path.name for path in paths], REPORT: report.as_dict()}
+    write_shard(out, table, given)
+    return report
+
+
+def load_records(
+    paths: Sequence[Path], game: str, progress: Callable[[int, float], None] | None = None
+) -> tuple[GameTable, ImportReport]:
+    """Games of `game` and their report, from SGF records or from one imported file.
+
+    Raises UserError if there are none, for an imported file of another game, and if one is given
+    together with others, whose games it might hold as well.
+    """
+    files = [path for path in paths if path.suffix == SUFFIX]
+    if not files:
+        return import_records(list(paths), game, progress=progress)
+    if len(paths) > 1:
+        raise UserError(
+            f"{files[0]}: an imported file is given alone; import all records into one instead"
+        )
+    table, report = read_imported(files[0])
+    if table.game != game:
+        raise UserError(f"{files[0]}: holds games of {table.game}, not {game}")
+    return table, report
+
+
+def read_imported(path: str | os.PathLike[str]) -> tuple[GameTable, ImportReport]:
+    """The games of an imported file and the report of their import.
+
+    Raises UserError naming the file if it is damaged, or no file of imported records.
+    """
+    table, given = read_shard(path), attributes(path)
+    if REPORT not in given:
+        raise UserError(f"{path}: holds games, but not imported records")
+    return table, _report(given[REPORT])
+
+
+def _report(stored: dict[str, Any]) -> ImportReport:
+    """An `ImportReport` from its `as_dict`."""
+    codes = {rank_name(code): code for code in range(40)}
+    report = ImportReport(stored["game"], read=stored["read"], kept=stored["kept"])
+    for name in ("dropped", "winners", "endings", "komi", "rules"):
+        setattr(report, name, Counter(stored[name]))
+    report.ranks = Counter({codes[name]: count for name, count in stored["ranks"].items()})
+    report.setups, report.lengths = stored["setups"], stored["lengths"]
+    return report
+
+
+def describe(path: Path) -> list[str]:
+    """An imported file in words: where from, how many, what was dropped and why."""
+    table, report = read_imported(path)
+    lines = [f"from      {', '.join(attributes(path)[SOURCES])}", *report.lines()]
+    if len(table) != report.kept:  # one side of a split
+        lines.insert(1, f"this file {len(table):,} of those games")
+    size = path.stat().st_size
+    return [
+        *lines,
+        f"size      {size / 1e6:.1f} MB, {size / max(table.positions, 1):.2f} bytes a move",
+    ]
