@@ -14,6 +14,8 @@ from scipy.stats import chi2
 from ghostgo.arena.league import League
 from ghostgo.arena.ratings import Ratings
 
+TELLING = 1.0
+"""Least variance, in games, of a pairing that the goodness of fit looks at."""
 WORST = 8
 """Pairings shown as the worst explained."""
 
@@ -44,9 +46,10 @@ class CrossTable:
     meetings: tuple[Meeting, ...]
     """Each pairing once, the worst explained first."""
     statistic: float
-    """Sum of squared deviations over the pairings (Pearson)."""
+    """Sum of (points - expected)^2 / variance over the pairings that are open enough to tell."""
     freedom: int
-    """Degrees of freedom: pairings less fitted ratings and first-mover advantage, at least 0."""
+    """Degrees of freedom: those pairings less their players' ratings and the first mover's
+    advantage, at least 0."""
 
     @property
     def p_value(self) -> float:
@@ -96,11 +99,15 @@ def make_cross(league: League, ratings: Ratings) -> CrossTable:
         )
         for a, b in pairs
     ]  # fmt: skip
+    # Chi-squared needs some variance in each cell: a pairing won for certain says nothing here.
+    telling = [(a, b) for a, b in pairs if variance[a, b] >= TELLING]
+    statistic = sum((points[i] - expected[i]) ** 2 / variance[i] for i in telling)
+    freedom = max(len(telling) - len({player for pair in telling for player in pair}), 0)
     grid = np.ix_(order, order)
     return CrossTable(
         tuple(names[i] for i in order), points[grid], games[grid], expected[grid],
         tuple(sorted(meetings, key=lambda meeting: -abs(meeting.deviation))),
-        float(sum(m.deviation**2 for m in meetings)), max(len(pairs) - len(order), 0),
+        float(statistic), freedom,
     )  # fmt: skip
 
 
