@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import chi2
 
 from ghostgo.arena.league import League
-from ghostgo.arena.ratings import Ratings
+from ghostgo.arena.ratings import Ratings, draw_factor
 
 TELLING = 1.0
 """Least variance, in games, of a pairing that the goodness of fit looks at."""
@@ -48,8 +49,8 @@ class CrossTable:
     statistic: float
     """Sum of (points - expected)^2 / variance over the pairings that are open enough to tell."""
     freedom: int
-    """Degrees of freedom: those pairings less their players' ratings and the first mover's
-    advantage, at least 0."""
+    """Degrees of freedom: those pairings less the ratings that they fix, one a player but for one
+    in each connected group. Colours are balanced within pairs, so moving first costs none."""
 
     @property
     def p_value(self) -> float:
@@ -66,7 +67,7 @@ class CrossTable:
             else ("does not explain the pairings: some players beat whom they should not")
         )
         return (
-            f"Goodness of fit: chi2 {self.statistic:.1f} on {self.freedom} degrees of freedom, "
+            f"Goodness of fit (games taken as independent): chi2 {self.statistic:.1f} on {self.freedom} degrees of freedom, "
             f"p = {self.p_value:.2g}; one number a player {says}."
         )
 
@@ -75,6 +76,7 @@ def make_cross(league: League, ratings: Ratings) -> CrossTable:
     """The cross-table of all games; expectations include who moved first in each."""
     k = len(ratings.ratings)
     points, expected, variance = np.zeros((3, k, k))
+    drawn = draw_factor(league.rows)
     games = np.zeros((k, k), np.int64)
     for row in league.rows:
         edge = ratings.elo[row.first] - ratings.elo[row.second] + ratings.colour
@@ -85,7 +87,7 @@ def make_cross(league: League, ratings: Ratings) -> CrossTable:
         ):
             points[a, b] += result
             expected[a, b] += mean
-            variance[a, b] += p * (1 - p)
+            variance[a, b] += drawn * p * (1 - p)
             games[a, b] += 1
     # A quarter of a game's variance keeps certain wins from dividing by nothing.
     deviation = (points - expected) / np.sqrt(variance + 0.25)
@@ -102,13 +104,24 @@ def make_cross(league: League, ratings: Ratings) -> CrossTable:
     # Chi-squared needs some variance in each cell: a pairing won for certain says nothing here.
     telling = [(a, b) for a, b in pairs if variance[a, b] >= TELLING]
     statistic = sum((points[i] - expected[i]) ** 2 / variance[i] for i in telling)
-    freedom = max(len(telling) - len({player for pair in telling for player in pair}), 0)
+    freedom = _freedom(k, telling)
     grid = np.ix_(order, order)
     return CrossTable(
         tuple(names[i] for i in order), points[grid], games[grid], expected[grid],
         tuple(sorted(meetings, key=lambda meeting: -abs(meeting.deviation))),
         float(statistic), freedom,
     )  # fmt: skip
+
+
+def _freedom(players: int, pairings: list[tuple[int, int]]) -> int:
+    """Independent cycles in the graph of pairings: edges less vertices plus components."""
+    if not pairings:
+        return 0
+    met = np.zeros((players, players), bool)
+    met[tuple(zip(*pairings, strict=True))] = True
+    vertices = int((met | met.T).any(axis=1).sum())
+    groups = int(connected_components(met, directed=False)[0]) - (players - vertices)
+    return len(pairings) - vertices + groups
 
 
 def cross_csv(cross: CrossTable) -> str:

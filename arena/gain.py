@@ -62,12 +62,18 @@ class Gain:
     high: float
     """95 % interval over seeds; nan with one seed in an arm, or a bound."""
     sign: str
-    """`=`, `>` at least, `<` at most, or empty: beyond both arms' budgets."""
+    """`=`; `>` at least; `<` at most; `beyond` what both arms spent; `before` the first checkpoint
+    of both; `mixed`: some seeds of each arm are bounds, so that nothing follows."""
 
     def text(self) -> str:
         """In words."""
-        if not self.sign:
-            return f"at {self.level:.0f} Elo: beyond the budget"
+        apart = {
+            "beyond": "beyond the budget of both",
+            "before": "reached before the first checkpoint of both",
+            "mixed": "not every seed reaches it",
+        }
+        if self.sign in apart:
+            return f"at {self.level:.0f} Elo: {apart[self.sign]}"
         words = {"=": "", ">": "at least ", "<": "at most "}[self.sign]
         interval = f" ({self.low:.2g} to {self.high:.2g})" if np.isfinite(self.low) else ""
         return f"at {self.level:.0f} Elo: {words}{self.factor:.2g} times{interval}"
@@ -177,13 +183,21 @@ def gain_at(level: float, a: Sequence[Reached], b: Sequence[Reached]) -> Gain:
         return Gain(level, 10**difference, nan, nan, ">")
     if signs_a <= {"=", "<"} and signs_b <= {"=", ">"}:
         return Gain(level, 10**difference, nan, nan, "<")
-    return Gain(level, nan, nan, nan, "")
+    signs = signs_a | signs_b
+    kind = "beyond" if "<" not in signs else "before" if ">" not in signs else "mixed"
+    return Gain(level, nan, nan, nan, kind)
 
 
 def default_levels(arms: Sequence[Sequence[NDArray[np.float64]]]) -> list[float]:
-    """Levels within the range of Elo that both arms' curves (lists of Elo arrays) cover."""
-    low = max(min(float(elo[0]) for elo in arm) for arm in arms)
-    high = min(max(float(elo[-1]) for elo in arm) for arm in arms)
+    """Levels within the range of Elo that every seed covers, or at least some seed of each arm.
+
+    `arms` are lists of the seeds' Elo arrays.
+    """
+    every = [elo for arm in arms for elo in arm]
+    low, high = max(float(elo[0]) for elo in every), min(float(elo[-1]) for elo in every)
+    if high <= low:
+        low = max(min(float(elo[0]) for elo in arm) for arm in arms)
+        high = min(max(float(elo[-1]) for elo in arm) for arm in arms)
     return [low + share * (high - low) for share in SHARES] if high > low else []
 
 
@@ -295,7 +309,5 @@ def gain_csv(comparisons: Sequence[Comparison]) -> str:
     for c in comparisons:
         for gain in c.gains:
             numbers = [f"{value:.6g}" for value in (gain.factor, gain.low, gain.high)]
-            writer.writerow(
-                [*c.arms, *c.seeds, c.axis, f"{gain.level:.1f}", gain.sign or "beyond", *numbers]
-            )
+            writer.writerow([*c.arms, *c.seeds, c.axis, f"{gain.level:.1f}", gain.sign, *numbers])
     return text.getvalue()

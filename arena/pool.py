@@ -167,6 +167,12 @@ def _net_entry(
     return Entry(PlayerInfo(name, "net", settings), player)
 
 
+def split_visits(spec: str) -> tuple[str, int | None]:
+    """`RUN@STEP:VISITS` as what stands before the colon and the visits, None if not given."""
+    match = re.fullmatch(r"(.+):(\d+)", spec)
+    return (match[1], int(match[2])) if match else (spec, None)
+
+
 def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entry:
     """The player that `spec` means, called `name`.
 
@@ -185,9 +191,8 @@ def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entr
     if kind == "gtp" or words[:1] == ["gnugo"] or (len(words) > 1 and find_program(words[0])):
         engine = GtpPlayer(name, command, game, options.gtp_timeout)
         return Entry(PlayerInfo(name, "gtp", {"command": command}), engine)
-    where, visits = spec, options.visits
-    if match := re.fullmatch(r"(.+):(\d+)", spec):
-        where, visits = match[1], int(match[2])
+    where, given = split_visits(spec)
+    visits = given or options.visits
     try:
         found = find_checkpoint(where, options.root)
     except UserError as error:

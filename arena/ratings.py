@@ -101,7 +101,7 @@ def rate(names: Sequence[str], games: Sequence[GameRow], anchor: int = 0) -> Rat
         return _trivial(names, anchor)
     design, result, weight, cluster = _rows(len(names), games, anchor)
     beta, hat, sandwich = _fit(design, result, weight, cluster)
-    hat *= _draw_factor(games)
+    hat *= draw_factor(games)
     keep = np.delete(np.arange(len(names)), anchor)
     elo = np.zeros(len(names))
     elo[keep] = beta[:-1] * ELO
@@ -217,7 +217,7 @@ def _fit(
     return beta, hat, correction * hat @ (summed.T @ summed) @ hat
 
 
-def _draw_factor(games: Sequence[GameRow]) -> float:
+def draw_factor(games: Sequence[GameRow]) -> float:
     """Variance of a result relative to win or loss alone: 1 without draws, at least 0.1."""
     draws = sum(game.result == 0.5 for game in games)
     return max(1 - draws / max(len(games), 1), 0.1)

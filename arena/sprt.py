@@ -23,10 +23,10 @@ from scipy.optimize import brentq
 from ghostgo.arena.match import Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
 from ghostgo.arena.players import NetPlayer
-from ghostgo.arena.pool import Entry, PlayerOptions, make_entry
+from ghostgo.arena.pool import Entry, PlayerOptions, make_entry, split_visits
 from ghostgo.arena.progress import Progress
 from ghostgo.arena.results import PairResult, ResultsFile, pair_id, read_results
-from ghostgo.arena.tournament import LEDGER, OPENINGS, locked
+from ghostgo.arena.tournament import FORFEITS_IN_A_ROW, LEDGER, locked
 from ghostgo.data.run import find_checkpoint
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
@@ -35,6 +35,8 @@ from ghostgo.engine.games.registry import get_game
 SCORES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 UNSEEN = 1e-3
 """Count of an outcome that has not occurred, as in fishtest: no probability is ever zero."""
+MOST_ELO = 1000.0
+"""Hypotheses further out than this say nothing that games could tell apart."""
 PARALLEL_PAIRS = 16
 """Pairs in flight; those beyond the deciding one are played for nothing."""
 
@@ -106,18 +108,21 @@ class Verdict:
     pairs: tuple[int, ...]
     """(5,) pairs by player a's points, as the decision saw them."""
     ratio: float
+    forfeits: int = 0
+    """Games among them that a player forfeited."""
 
     def text(self, a: str, b: str, test: Sprt) -> str:
         """The verdict in words."""
+        stronger = f"{a} is stronger than {b}" if test.elo0 >= 0 else f"{a} against {b}"
         claim = {
-            "H1": f"H1 accepted: {a} is stronger than {b}, by {test.elo1:g} rather than "
-            f"{test.elo0:g} Elo",
-            "H0": f"H0 accepted: {a} against {b} is nearer {test.elo0:g} than {test.elo1:g} Elo",
+            "H1": f"H1 accepted: {stronger}, nearer {test.elo1:g} than {test.elo0:g} Elo",
+            "H0": f"H0 accepted: {a} against {b}, nearer {test.elo0:g} than {test.elo1:g} Elo",
             "": "no decision yet; the same command goes on",
         }[self.accepted]
+        forfeits = f", {self.forfeits} of them forfeited" if self.forfeits else ""
         return (
             f"{claim} (log likelihood ratio {self.ratio:.2f}, bounds {test.lower:.2f} and "
-            f"{test.upper:.2f}; {2 * sum(self.pairs)} games, pairs by points "
+            f"{test.upper:.2f}; {2 * sum(self.pairs)} games{forfeits}, pairs by points "
             f"{' '.join(map(str, self.pairs))})"
         )
 
@@ -145,12 +150,18 @@ def run_sprt(
     Games are kept in `out` (default `root/sprt`) and the same call goes on from them; `games`
     stops without a verdict. Raises UserError for bad input.
     """
-    if not elo0 < elo1:
-        raise UserError(f"--elo0 {elo0:g} must lie below --elo1 {elo1:g}")
+    if not -MOST_ELO <= elo0 < elo1 <= MOST_ELO:
+        raise UserError(
+            f"--elo0 {elo0:g} must lie below --elo1 {elo1:g}, both within {MOST_ELO:g} of zero"
+        )
+    if not (0 < alpha < 0.5 and 0 < beta < 0.5):
+        raise UserError(f"--alpha {alpha:g} and --beta {beta:g} must lie between 0 and 0.5")
     options = PlayerOptions(root, visits, device, gtp_timeout)
     board = get_game(game or _game_of((a, b), root))
-    entries = [make_entry(spec, spec, board, options) for spec in (a, b)]
+    entries: list[Entry] = []
     try:
+        for spec in (a, b):
+            entries.append(make_entry(spec, spec, board, options))
         if entries[0].info.identity == entries[1].info.identity:
             raise UserError(f"{a} and {b} are one player: nothing to test")
         out = out or root / "sprt"
@@ -167,10 +178,9 @@ def run_sprt(
 def _game_of(specs: Sequence[str], root: Path) -> str:
     """The game that the first network among `specs` plays; UserError if there is none."""
     for spec in specs:
-        try:
-            return str(find_checkpoint(spec, root).meta["game"])
-        except UserError:
-            continue
+        where = split_visits(spec)[0]
+        if (root / where.partition("@")[0]).exists() or Path(where).exists():
+            return str(find_checkpoint(where, root).meta["game"])
     raise UserError("neither player is a run, so say which game is played: --game go9, for example")
 
 
@@ -185,18 +195,26 @@ class _Test:
         self.path = out / LEDGER
         self.found = {result.pair: result for result in read_results(self.path)}
         self.match: Match
-        judges = [e.player for e in entries if isinstance(e.player, NetPlayer)]
-        reference = None
-        if judges:
-            judge = judges[0]
-            reference = Reference(judge.name, lambda s: self.match.in_thread(judge.judge, s))
-        self.openings = Openings(game, seed, self.rules, reference, out / OPENINGS)
+        reference = self._reference()
+        # A file a game: its openings are action numbers.
+        path = out / f"openings-{game.name}.jsonl"
+        self.openings = Openings(game, seed, self.rules, reference, path)
         self.counts = [0] * 5
-        self.counted = 0
+        self.counted = self.forfeits = self.in_a_row = 0
+
+    def _reference(self) -> Reference | None:
+        """The first network of the two, as the judge of openings."""
+        nets = [(e.info, e.player) for e in self.entries if isinstance(e.player, NetPlayer)]
+        if not nets:
+            return None
+        info, player = nets[0]
+        return Reference(
+            info.settings["sha256"], lambda states: self.match.in_thread(player.judge, states)
+        )
 
     def pair(self, k: int) -> str:
-        """Id of the k-th pair."""
-        who = (self.entries[0].info.identity, self.entries[1].info.identity)
+        """Id of the k-th pair; never that of a tournament's, whose number of games is no test's."""
+        who = (f"sprt {self.entries[0].info.identity}", f"sprt {self.entries[1].info.identity}")
         return pair_id(self.game.name, self.game.version, self.rules, self.seed, who, k)
 
     def decided(self) -> str:
@@ -205,6 +223,7 @@ class _Test:
             mine = result.a.identity == self.entries[0].info.identity
             points = sum(g.points if mine else 1 - g.points for g in result.games)
             self.counts[round(2 * points)] += 1
+            self.forfeits += sum(g.end == "forfeit" for g in result.games)
             self.counted += 1
             if verdict := self.test.decide(self.counts):
                 return verdict
@@ -233,6 +252,7 @@ class _Test:
                         )  # fmt: skip
                         ledger.add(result)
                         self.found[task.pair] = result
+                        self._watch(result, progress)
                     verdict = self.decided()
                     speed = 2 * (self.counted - before) / (time.monotonic() - begun)
                     progress.show(f"sprt: {self._state()}, {speed:.1f} games/s")
@@ -240,7 +260,18 @@ class _Test:
                 progress.say("stopped; the same command goes on from here")
             finally:
                 self.match.close()
-        return Verdict(verdict, tuple(self.counts), self._ratio())
+        return Verdict(verdict, tuple(self.counts), self._ratio(), self.forfeits)
+
+    def _watch(self, result: PairResult, progress: Progress) -> None:
+        """Tell of forfeits; UserError after several in a row: that is no test of strength."""
+        for game in result.games:
+            self.in_a_row = self.in_a_row + 1 if game.end == "forfeit" else 0
+            if game.end == "forfeit":
+                progress.say(f"forfeit: {game.note}")
+            if self.in_a_row == FORFEITS_IN_A_ROW:
+                raise UserError(
+                    f"{self.in_a_row} games in a row were forfeited, the last so: {game.note}"
+                )
 
     def _ratio(self) -> float:
         return log_likelihood_ratio(self.counts, self.test.elo0, self.test.elo1)

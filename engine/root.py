@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ghostgo.engine.jit import kernel, random_gumbel, random_unit
 from ghostgo.engine.search_config import Params
-from ghostgo.engine.tree import ROOT, Trees, proven
+from ghostgo.engine.tree import ROOT, Trees, best_if_all_proven, proven
 
 NO_EDGE = -1
 
@@ -124,7 +124,7 @@ def read_root(
     """Write the root's statistics, each (A,), and return the action to play.
 
     `policy` is the improved policy: with `gumbel` the softmax of logits + sigma(completed q), else
-    the visit shares. Unvisited actions are completed by the mixed value (paper, eq. 33).
+    the visit shares, none for what is proven lost. Unvisited actions are completed by the mixed value (paper, eq. 33).
     """
     node = trees.nodes[g, ROOT]
     visits[:] = 0
@@ -148,9 +148,54 @@ def read_root(
     if params.gumbel:
         _improved_policy(trees, params, g, most, mixed, visits, q, policy)
     else:
-        for a in range(len(visits)):
-            policy[a] = visits[a] / total if total else prior[a]
+        _visit_shares(trees, g, prior, policy)
     return _choose_action(trees, params, g, visits, q, prior)
+
+
+@kernel
+def _visit_shares(
+    trees: Trees, g: int, prior: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """Shares of the visits; actions proven lost get none, unless all are: then the prior."""
+    node = trees.nodes[g, ROOT]
+    total = 0
+    for e in range(node.first_edge, node.first_edge + node.edges):
+        if trees.edges[g, e].prior >= 0:
+            total += trees.edges[g, e].visits
+    for e in range(node.first_edge, node.first_edge + node.edges):
+        edge = trees.edges[g, e]
+        if total:
+            out[edge.action] = edge.visits / total if edge.prior >= 0 else 0.0
+        else:
+            out[edge.action] = prior[edge.action]
+
+
+@kernel
+def root_value(trees: Trees, params: Params, g: int) -> float:
+    """Value of root `g` for the side to move: the mean of its visits, or exact if it is proven."""
+    node = trees.nodes[g, ROOT]
+    if params.solve:
+        for e in range(node.first_edge, node.first_edge + node.visited):
+            if proven(trees, g, ROOT, e) == 1:
+                return 1.0
+        exact = best_if_all_proven(trees, g, ROOT)
+        if not np.isnan(exact):
+            return exact
+    return node.value_sum / max(node.visits, 1)
+
+
+@kernel
+def _won_edge(trees: Trees, g: int) -> int:
+    """A root edge that is proven won, one that ends the game before others; NO_EDGE if none is."""
+    node = trees.nodes[g, ROOT]
+    found = NO_EDGE
+    for e in range(node.first_edge, node.first_edge + node.visited):
+        if proven(trees, g, ROOT, e) == 1:
+            if trees.nodes[g, trees.edges[g, e].child].edges == 0:
+                return e
+            if found == NO_EDGE or trees.edges[g, e].visits > trees.edges[g, found].visits:
+                found = e
+    return found
 
 
 @kernel
@@ -165,10 +210,12 @@ def _choose_action(
     """A won action if one is proven; else the best by value of the most visited ones not lost."""
     node = trees.nodes[g, ROOT]
     edges = trees.edges[g]
+    if params.solve:
+        won = _won_edge(trees, g)
+        if won != NO_EDGE:
+            return edges[won].action
     most, all_lost = 0, True
     for e in range(node.first_edge, node.first_edge + node.edges):
-        if params.solve and proven(trees, g, ROOT, e) == 1:
-            return edges[e].action
         if edges[e].prior >= 0:
             most = max(most, edges[e].visits)
             all_lost = False

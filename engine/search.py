@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 
 from ghostgo.engine.games.game import Game, States, legal_mask, outcome, write_planes
 from ghostgo.engine.jit import kernel
-from ghostgo.engine.root import NO_EDGE, choose_by_halving, prepare_root, read_root
+from ghostgo.engine.root import (
+    NO_EDGE,
+    choose_by_halving,
+    prepare_root,
+    read_root,
+    root_value,
+)
 from ghostgo.engine.search_config import Params, SearchConfig, make_params
 from ghostgo.engine.tree import (
     EXPANDED,
@@ -32,6 +38,7 @@ from ghostgo.engine.tree import (
     cancel,
     expand,
     follow_edge,
+    keep_exact,
     make_trees,
     prove,
     reset_tree,
@@ -166,6 +173,8 @@ def apply_evaluations(
         if index == ROOT:
             prepare_root(trees, params, g, policy[b])
         backup(trees, b, value[b])
+        if params.solve and params.leaves > 1:
+            keep_exact(trees, b)
 
 
 @kernel
@@ -194,7 +203,7 @@ class SearchResult:
     policy: NDArray[np.float32]
     """(n, A) improved policy: the training target."""
     value: NDArray[np.float32]
-    """(n,) mean value of the root's visits, for the side to move."""
+    """(n,) mean value of the root's visits, for the side to move; exact if it is proven."""
     raw_value: NDArray[np.float32]
     """(n,) the network's own value of the root."""
     action: NDArray[np.int32]
@@ -264,13 +273,15 @@ class Searcher:
                 self.trees, params, i, result.visits[i], result.q[i], result.prior[i],
                 result.policy[i],
             )  # fmt: skip
-            root = self.trees.nodes[i, ROOT]
-            result.value[i] = root.value_sum / max(root.visits, 1)
-            result.raw_value[i] = root.raw_value
+            result.value[i] = root_value(self.trees, params, i)
+            result.raw_value[i] = self.trees.nodes[i, ROOT].raw_value
         return result
 
-    def principal_variation(self, i: int, length: int = 10) -> list[int]:
-        """The most visited line of tree `i` in the last `run`, as actions."""
+    def principal_variation(self, i: int, first: int, length: int = 10) -> list[int]:
+        """The line that begins with action `first` in tree `i` of the last `run`, as actions.
+
+        Behind it the most visited actions, those proven lost left out while there are others.
+        """
         line: list[int] = []
         index = ROOT
         while len(line) < length:
@@ -278,9 +289,15 @@ class Searcher:
             if node.kind != EXPANDED or not node.visited:
                 break
             run = self.trees.edges[i, node.first_edge : node.first_edge + node.visited]
-            best = run[int(np.argmax(run.visits))]
+            if line:
+                best = run[int(np.argmax(np.where(run.prior < 0, -1, run.visits)))]
+            else:
+                found = run[run.action == first]
+                if not len(found):
+                    return [first]
+                best = found[0]
             if not best.visits:
                 break
             line.append(int(best.action))
             index = int(best.child)
-        return line
+        return line or [first]

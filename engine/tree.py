@@ -269,7 +269,7 @@ def proven(trees: Trees, g: int, index: int, edge_index: int) -> float:
 
 
 @kernel
-def _best_if_all_proven(trees: Trees, g: int, index: int) -> float:
+def best_if_all_proven(trees: Trees, g: int, index: int) -> float:
     """The best edge's value if every legal action of node `index` is proven, else nan."""
     node = trees.nodes[g, index]
     if node.visited < node.edges:
@@ -288,7 +288,8 @@ def prove(trees: Trees, b: int) -> None:
     """Carry the exact value of leaf `b`, a terminal node, up its path as far as it proves.
 
     A node is won by one won action, and drawn or lost when all its actions are proven. An edge's
-    mean becomes exact; a lost action's prior turns negative, which takes it out of selection.
+    mean becomes exact; a lost action's prior turns negative, which takes it out of PUCT (sequential
+    halving goes on visiting it, by its table, at no evaluation).
     """
     g = trees.leaf_game[b]
     nodes, edges = trees.nodes[g], trees.edges[g]
@@ -302,8 +303,21 @@ def prove(trees: Trees, b: int) -> None:
         if index == ROOT:
             return
         if value < 1:
-            value = _best_if_all_proven(trees, g, index)
+            value = best_if_all_proven(trees, g, index)
             if np.isnan(value):
                 return
         nodes[index].kind = TERMINAL
         nodes[index].raw_value = value
+
+
+@kernel
+def keep_exact(trees: Trees, b: int) -> None:
+    """Make the proven edges of leaf `b`'s path exact again: its value came from below a proof."""
+    g = trees.leaf_game[b]
+    index = ROOT
+    for d in range(trees.leaf_depth[b]):
+        e = trees.leaf_path[b, d]
+        value = proven(trees, g, index, e)
+        if not np.isnan(value):
+            trees.edges[g, e].value_sum = value * trees.edges[g, e].visits
+        index = trees.edges[g, e].child

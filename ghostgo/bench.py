@@ -164,7 +164,10 @@ def selfplay_works(network: Network, visits: int, device: str) -> dict[str, Call
 def measure(
     game: Game, net: str, visits: int, seconds: float, device: str
 ) -> dict[str, float | None]:
-    """All figures by name, in the order of the report; rates are per second and on one thread."""
+    """All figures by name, in the order of the report; rates are per second.
+
+    Everything but evaluations on a GPU runs on one CPU thread.
+    """
     torch.manual_seed(0)
     network = Network(game, NetworkConfig.preset(net)).eval()
     flops = count_flops(network)
@@ -172,7 +175,7 @@ def measure(
     if fused.has_bfloat16():
         kinds["bf16"] = torch.bfloat16
     peaks = side_by_side({name: gemm_work(kind) for name, kind in kinds.items()}, seconds)
-    figures: dict[str, float | None] = {f"peak_gflops_{k}": v / 1e9 for k, v in peaks.items()}
+    figures: dict[str, float | None] = {f"cpu_peak_gflops_{k}": v / 1e9 for k, v in peaks.items()}
     figures["playouts_per_second"] = playouts(game, seconds / 2)
     figures["leaves_per_second_per_core"], figures["bytes_per_node"] = leaves(game, seconds)
     by_backend: dict[str, float] = {}

@@ -186,14 +186,14 @@ class SearchBot:
         """Visits, win rates and the main line of a fresh search."""
         result = self._searcher.run(states)
         visits: NDArray[np.int32] = result.visits[0]
-        order = np.argsort(-visits, kind="stable")
+        action = int(result.action[0])
+        # The move played comes first: a proof can overrule the visits.
+        order = sorted(range(len(visits)), key=lambda a: (a != action, -visits[a]))
         moves = tuple(
-            Candidate(int(a), int(visits[a]), _rate(float(result.q[0, a])))
-            for a in order
-            if visits[a]
+            Candidate(a, int(visits[a]), _rate(float(result.q[0, a]))) for a in order if visits[a]
         )
-        line = tuple(self._searcher.principal_variation(0))
-        return Analysis(int(result.action[0]), _rate(float(result.value[0])), moves, line)
+        line = tuple(self._searcher.principal_variation(0, action))
+        return Analysis(action, _rate(float(result.value[0])), moves, line)
 
     def bind(self, game: Game) -> SearchBot:
         """The same network on another board of the same game.

@@ -38,6 +38,11 @@ def replay(
     if not pairs:
         raise UserError(f"{path}: no rated game yet; ghostgo arena plays some")
     if game_id is None:
+        for option, given in (("--move", move), ("--every", every or None), ("--sgf", sgf)):
+            if given is not None:
+                raise UserError(
+                    f"{option} needs the ID of a game; without options the newest are listed"
+                )
         for pair in pairs[-LISTED:]:
             click.echo(_line(pair))
         return
@@ -115,7 +120,9 @@ def _sgf(pair: PairResult, result: GameResult, game: Game) -> str:
         raise UserError(f"--sgf: {game.name} has no SGF records, only Go has")
     black, white = _names(pair, result)
     sign = result.first_result
-    margin = f"{abs(result.score):g}" if result.score is not None else "R"
+    margin = "F" if result.end == "forfeit" else "R"
+    if result.score is not None:
+        margin = f"{abs(result.score):g}"
     text = "0" if sign == 0.5 else f"{'B' if sign == 1 else 'W'}+{margin}"
     return write_game(
         game,
@@ -124,5 +131,7 @@ def _sgf(pair: PairResult, result: GameResult, game: Game) -> str:
         black=black,
         white=white,
         result=text,
-        comments={0: f"rated pair {pair.pair}, opening of {len(pair.opening)} moves"},
+        comments={
+            0: f"rated pair {pair.pair}, opening of {len(pair.opening)} moves\n{result.note}".strip()
+        },
     )

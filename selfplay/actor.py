@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ghostgo.data.records import GameTable, concat, empty_table
 from ghostgo.engine.games.game import Game, ownership_of, play, rollout_action, score_of
 from ghostgo.engine.jit import kernel, random_below, random_unit
-from ghostgo.engine.root import read_root
+from ghostgo.engine.root import read_root, root_value
 from ghostgo.engine.search import (
     Evaluator,
     apply_evaluations,
@@ -23,7 +23,7 @@ from ghostgo.engine.search import (
     start_searches,
 )
 from ghostgo.engine.search_config import Params, SearchConfig, make_params
-from ghostgo.engine.tree import ROOT, Trees, make_trees, reset_tree
+from ghostgo.engine.tree import Trees, make_trees, reset_tree
 
 
 class _Slots(NamedTuple):
@@ -68,10 +68,9 @@ def _finish_moves(
         t = slots.length[g]
         if t < sampled_moves and not params.gumbel:
             action = _sample(policy, trees.rng[g])
-        root = trees.nodes[g, ROOT]
         slots.moves[g, t] = action
         slots.policies[g, t, :] = policy
-        slots.values[g, t] = root.value_sum / root.visits
+        slots.values[g, t] = root_value(trees, params, g)
         slots.length[g] = t + 1
         play(trees.states[g], action)
         if trees.states[g].done:

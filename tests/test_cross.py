@@ -48,6 +48,10 @@ def test_consistent_players_fit_and_rock_paper_scissors_does_not() -> None:
     pairings = [(a, b) for a in range(5) for b in range(a + 1, 5)]
     fair = {(a, b): 1 / (1 + 10 ** ((strength[b] - strength[a]) / 400)) for a, b in pairings}
     values = [cross_of(played(fair, 30, seed)).p_value for seed in range(20)]
+    assert cross_of(played(fair, 30, 0)).freedom == 6, "independent cycles among five who all met"
+    triple = {pair: 0.5 for pair in ((1, 2), (2, 3), (1, 3))}
+    assert cross_of(played(triple, 30, 0)).freedom == 1
+    assert cross_of(played({(1, 2): 0.5, (3, 4): 0.5}, 30, 0)).freedom == 0
     assert 0.01 < np.median(values) < 0.99 and min(values) > 1e-4
     circle = {**fair, (1, 2): 0.1, (2, 3): 0.1, (1, 3): 0.9}
     cross = cross_of(played(circle, 30, 1))
@@ -56,3 +60,13 @@ def test_consistent_players_fit_and_rock_paper_scissors_does_not() -> None:
     assert len(cross_csv(cross).splitlines()) == 1 + len(pairings)
     page = cross_html(cross)
     assert "&lt;b&gt;" in page and "<b>" not in page
+
+
+def test_draws_do_not_hide_a_circle() -> None:
+    games = list[GameRow]()
+    for a, b in ((1, 2), (2, 3), (3, 1)):
+        for i in range(40):  # a wins a third of the pairs, the rest are drawn
+            won, number = i % 3 == 0, len(games)
+            games.append(GameRow(a, b, 1.0 if won else 0.5, number))
+            games.append(GameRow(b, a, 0.0 if won else 0.5, number))
+    assert cross_of(games).p_value < 0.001

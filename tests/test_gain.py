@@ -70,7 +70,7 @@ def test_gain_and_crossing_of_noiseless_curves() -> None:
     for gain, level in zip(found.gains[:3], (700.0, 900.0, 1100.0), strict=True):
         assert gain.sign == "=" and gain.factor == pytest.approx(true_gain(level), rel=0.03)
         assert np.isnan(gain.low), "one seed gives no interval"
-    assert found.gains[3].sign == "" and "beyond the budget" in found.gains[3].text()
+    assert found.gains[3].sign == "beyond" and "beyond the budget" in found.gains[3].text()
     assert found.crossing == pytest.approx(10 ** (380 / 170), rel=0.02)
     assert found.crossed == 1.0
     x = np.log10(found.at)
@@ -109,7 +109,9 @@ def test_bounds_where_an_arm_never_gets_there() -> None:
     assert gain_at(0, [never], [exact]).sign == ">"
     assert gain_at(0, [exact], [already]).sign == ">"
     assert gain_at(0, [exact], [never]).sign == "<"
-    assert gain_at(0, [never], [never]).sign == ""
+    assert gain_at(0, [never], [never]).sign == "beyond"
+    assert gain_at(0, [already], [already]).sign == "before"
+    assert gain_at(0, [never, already], [exact, exact]).sign == "mixed"
     assert gain_at(0, [never, exact], [exact, exact]).text().count("at least") == 1
     exactly = gain_at(0, [exact, Reached(2.2, "=")], [already, already])
     assert exactly.sign == ">" and np.isnan(exactly.low)

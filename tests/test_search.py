@@ -42,7 +42,14 @@ def after(game: Game, *moves: str) -> States:
 @pytest.mark.parametrize("solve", [True, False])
 @pytest.mark.parametrize(
     ("name", "plies"),
-    [("tic_tac_toe", 6), ("connect_four", 6), ("connect_four_4x5", 14), ("go2", 6), ("go5", 6)],
+    [
+        ("tic_tac_toe", 6),
+        ("connect_four", 6),
+        ("connect_four_4x5", 14),
+        ("go2", 6),
+        ("go5", 6),
+        ("othello", 118),
+    ],
 )
 def test_puct_visits_equal_the_naive_twin(name: str, plies: int, solve: bool) -> None:
     game, config = get_game(name), SearchConfig(root="puct", solve=solve)
@@ -85,7 +92,7 @@ def test_counts_add_up_and_nothing_stays_in_flight(config: SearchConfig, leaves:
         assert not searcher.trees.edges[i, : searcher.trees.edge_count[i]].virtual.any()
         for node in nodes[nodes.visits > 0]:
             run = searcher.trees.edges[i, node.first_edge : node.first_edge + node.edges]
-            assert (run.prior > 0).all() or config.solve
+            assert (run.prior != 0).all()
             if node.edges and node.kind == 1:
                 assert run.visits.sum() == node.visits - 1
 
@@ -176,12 +183,36 @@ def proven_root(searcher: Searcher, i: int) -> float | None:
     return max(found) if len(found) == len(values) else None
 
 
+def ends_won(state: States, action: int) -> bool:
+    """Whether the action wins at once."""
+    after = state.copy()
+    play_one(after[0], action)
+    return bool(after[0].done) and outcome_of(after[0]) == -1
+
+
 @pytest.mark.parametrize("root", ["puct", "gumbel"])
-def test_a_proven_win_is_played_and_a_proven_loss_is_not(root: str) -> None:
+def test_a_lost_root_says_so_and_still_moves(root: str) -> None:
+    # The second player holds three in a row with both ends open: whatever is played loses.
+    game = get_game("connect_four")
+    names = [game.action_name(a) for a in range(game.actions)]
+    state = after(game, *(names[a] for a in (0, 2, 0, 3, 6, 4)))
+    config = SearchConfig(root=root)  # type: ignore[arg-type]
+    result = Searcher(game, UniformEvaluator(game, 1), 1, 400, config).run(state)
+    assert result.value[0] == -1 and result.action[0] in game.legal_actions(state[0])
+    assert result.policy[0].sum() == pytest.approx(1, abs=1e-5)
+    if root == "puct":
+        assert result.policy[0] == pytest.approx(result.prior[0]), (
+            "an arbitrary lost move is taught"
+        )
+
+
+@pytest.mark.parametrize("leaves", [1, 4])
+@pytest.mark.parametrize("root", ["puct", "gumbel"])
+def test_a_proven_win_is_played_and_a_proven_loss_is_not(root: str, leaves: int) -> None:
     game = get_game("connect_four_4x5")
     states = positions(game, 60, 11, 14)
-    config = SearchConfig(root=root, explore=True)  # type: ignore[arg-type]
-    searcher = Searcher(game, HashEvaluator(game, 60), 60, 120, config, seed=3)
+    config = SearchConfig(root=root, explore=True, leaves_per_step=leaves)  # type: ignore[arg-type]
+    searcher = Searcher(game, HashEvaluator(game, 60 * leaves), 60, 120, config, seed=3)
     result = searcher.run(states)
     wins = losses = 0
     for i in range(60):
@@ -190,12 +221,18 @@ def test_a_proven_win_is_played_and_a_proven_loss_is_not(root: str) -> None:
         lost = {int(edge.action) for edge in run if edge.prior < 0}
         if proven_root(searcher, i) == 1:
             wins += 1
-            assert result.q[i, result.action[i]] == 1
+            assert result.q[i, result.action[i]] == 1 == result.value[i]
+            played = states[i : i + 1].copy()
+            play_one(played[0], int(result.action[i]))
+            ends = [a for a in game.legal_actions(states[i]) if ends_won(states[i : i + 1], int(a))]
+            assert played[0].done or not any(result.visits[i, a] for a in ends)
         elif lost and len(lost) < node.edges:
             losses += 1
             assert int(result.action[i]) not in lost
         for action in lost:
             assert result.q[i, action] == -1 and result.prior[i, action] > 0
+            if root == "puct" and len(lost) < node.edges:
+                assert result.policy[i, action] == 0
     assert wins > 3 and losses > 3
 
 
@@ -234,8 +271,8 @@ def test_principal_variation_is_legal_play() -> None:
     searcher = Searcher(game, HashEvaluator(game, 1), 1, 100, PUCT)
     state = game.new_states(1)
     result = searcher.run(state)
-    line = searcher.principal_variation(0)
-    assert line[0] == int(np.argmax(result.visits[0])) and len(line) > 1
+    line = searcher.principal_variation(0, int(result.action[0]))
+    assert line[0] == result.action[0] == int(np.argmax(result.visits[0])) and len(line) > 1
     for action in line:
         assert action in game.legal_actions(state[0])
         play_one(state[0], action)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from ghostgo import cli
 from ghostgo.arena.results import read_results
-from ghostgo.arena.sprt import Sprt, expected_score, log_likelihood_ratio
+from ghostgo.arena.sprt import Sprt, Verdict, expected_score, log_likelihood_ratio
 from ghostgo.data.sgf import parse_games
 
 # Tests of Stockfish patches by fishtest in 2020, whose bounds were in logistic Elo: pairs with 0 to
@@ -77,20 +78,25 @@ def test_sprt_stops_resumes_and_its_games_replay(
     assert len(read_results(ledger)) == 2
     assert sprt(*words) == 0
     told = capsys.readouterr().out
-    assert "H1 accepted: mcts:30 is stronger than random" in told
+    assert "H1 accepted: mcts:30 is stronger than random, nearer 200" in told
     assert ledger.read_bytes().startswith(first)
     played = ledger.read_bytes()
     assert sprt(*words) == 0
     assert capsys.readouterr().out == told and ledger.read_bytes() == played, "nothing to play"
     # The other way round, the same games say the opposite.
     assert sprt("random", "mcts:30", "--game", "go5", "--elo1", "200") == 0
-    assert "H0 accepted: random against mcts:30" in capsys.readouterr().out
+    assert "H0 accepted: random against mcts:30, nearer 0" in capsys.readouterr().out
     assert ledger.read_bytes() == played
 
+    assert sprt("mcts:30", "random", "--game", "go3", "--games", "4") == 0
+    assert sprt("mcts:30", "random", "--game", "connect_four", "--games", "4") == 0
+    assert "no decision yet" in capsys.readouterr().out, "openings of another game were taken"
     pair = json.loads(played.splitlines()[0])
     out = ("--out", "runs/sprt")
+    assert cli.run(["arena", "replay", "--every", *out]) == 2
+    assert "needs the ID" in capsys.readouterr().err
     assert cli.run(["arena", "replay", *out]) == 0
-    assert pair["pair"] in capsys.readouterr().out
+    assert read_results(ledger)[-1].pair in capsys.readouterr().out
     assert cli.run(["arena", "replay", pair["pair"][:8], "--sgf", "game.sgf", *out]) == 0
     shown = capsys.readouterr().out
     game = pair["games"][0]
@@ -109,6 +115,9 @@ def test_sprt_stops_resumes_and_its_games_replay(
         (("sprt", "random", "random", "--game", "go5"), "one player"),
         (("sprt", "random", "capture", "--game", "go5", "--elo0", "50"), "--elo0 50"),
         (("sprt", "random", "nobody", "--game", "go5"), "nobody"),
+        (("sprt", "random", "capture", "--game", "go5", "--elo1", "5000"), "--elo1 5000"),
+        (("--visits", "9", "sprt", "random", "capture", "--game", "go5"), "stand behind it"),
+        (("--out", "x", "replay"), "stand behind it"),
         (("replay",), "no rated game yet"),
         (("replay", "abc"), "no rated game yet"),
     ],
@@ -125,3 +134,28 @@ def test_bad_input_is_one_line(
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_forfeits_stop_the_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    engine = tmp_path / "engine.py"
+    engine.write_text(
+        "import sys\n"
+        "for line in sys.stdin:\n"
+        "    if line.startswith('genmove'):\n"
+        "        sys.exit('no move today')\n"
+        "    print('= true\\n', flush=True)\n"
+    )
+    spec = f"gtp:{sys.executable} {engine}"
+    assert sprt("random", spec, "--game", "go5") == 2
+    error = capsys.readouterr().err
+    assert "in a row were forfeited" in error and "no move today" in error
+
+
+def test_verdicts_claim_no_more_than_the_bounds() -> None:
+    pairs = (1, 2, 3, 4, 50)
+    assert "stronger" in Verdict("H1", pairs, 3.0).text("x", "y", Sprt(0, 35))
+    assert "stronger" not in Verdict("H1", pairs, 3.0).text("x", "y", Sprt(-10, 0))
+    assert "2 of them forfeited" in Verdict("", pairs, 0.0, 2).text("x", "y", Sprt())

@@ -87,7 +87,7 @@ def describe(path: Path) -> list[str]:
     table, report = read_imported(path)
     lines = [f"from      {', '.join(attributes(path)[SOURCES])}", *report.lines()]
     if len(table) != report.kept:  # one side of a split
-        lines.insert(1, f"this file {len(table):,} of those games")
+        lines.insert(2, f"this file {len(table):,} of those games")
     size = path.stat().st_size
     return [
         *lines,
