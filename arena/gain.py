@@ -107,12 +107,14 @@ class Comparison:
         crossing = "no crossing within the budget"
         if self.crossing:
             crossing = f"{a} overtakes at {self.crossing:.2g} FLOPs"
+        ahead = self.lead >= 0
+        low, high = (self.lead_low, self.lead_high) if ahead else (-self.lead_high, -self.lead_low)
         gains = "; ".join(gain.text() for gain in self.gains) or "no level that both reach"
         return [
             f"Compute-equivalent gain of {b} over {a}, {self.axis} ({seeds}): {gains}.",
             (
-                f"At {self.at:.2g} FLOPs {b} leads {a} by {self.lead:.0f} Elo "
-                f"({self.lead_low:.0f} to {self.lead_high:.0f}); {crossing} (crossed in "
+                f"At {self.at:.2g} FLOPs {b} {'leads' if ahead else 'trails'} {a} by "
+                f"{abs(self.lead):.0f} Elo ({low:.0f} to {high:.0f}); {crossing} (crossed in "
                 f"{self.crossed:.0%} of resamplings)."
             ),
         ]

@@ -3,7 +3,7 @@
     python benchmarks/games.py [--seconds 3] [--compile] [--json FILE]
 
 A playout is one game of uniformly random legal moves, passes included, from the start to the end
-or to the same move limit. OpenSpiel plays its own inside C++ (`RandomRolloutEvaluator`). Before the
+or to the same move limit. OpenSpiel plays its own inside C++ (`RandomRolloutEvaluator`, called by a search of one simulation). Before the
 clock starts, length, result and first move of both sides' playouts are tested for equal
 distributions. The two are then timed alternately, so that a busy moment of the machine meets both.
 `--compile` times, in new processes, an engine's first search with an empty kernel cache and with a
@@ -165,7 +165,10 @@ def compare(case: Case, seconds: float) -> dict[str, float]:
         return _default_playouts(states, count, rng)
 
     def theirs(count: int) -> int:
-        pyspiel.RandomRolloutEvaluator(count, 3).evaluate(root)
+        # A search of one simulation judges its root: by `count` rollouts, all of them in C++.
+        evaluator = pyspiel.RandomRolloutEvaluator(count, 3)
+        found = pyspiel.MCTSBot(oracle, evaluator, 1.4, 1, 1, False, 1, False).mcts_search(root)
+        assert found.explore_count == 1
         return count
 
     ours(1), default(1)  # compiled
