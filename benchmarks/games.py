@@ -3,9 +3,11 @@
     python benchmarks/games.py [--seconds 3] [--compile] [--json FILE]
 
 A playout is one game of uniformly random legal moves, passes included, from the start to the end
-or to the same move limit. OpenSpiel plays its own inside C++ (`RandomRolloutEvaluator`, called by a search of one simulation). Before the
-clock starts, length, result and first move of both sides' playouts are tested for equal
+or to the same move limit. OpenSpiel plays its own inside C++ (`RandomRolloutEvaluator`, called by a
+search of one simulation). Before the clock starts, length, result and first move of both sides' playouts are tested for equal
 distributions. The two are then timed alternately, so that a busy moment of the machine meets both.
+In Go the game's own playouts, which spare eyes, are timed as well (`default_policy`): they are what
+plain MCTS plays, and shorter.
 `--compile` times, in new processes, an engine's first search with an empty kernel cache and with a
 full one.
 """
@@ -31,6 +33,7 @@ from scipy import stats
 
 from ghostgo.engine.games import game as kernels
 from ghostgo.engine.games.game import Game
+from ghostgo.engine.games.go import is_go, uniform_action
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import Rng, kernel, make_rng
 
@@ -61,25 +64,41 @@ CASES = (
 
 
 @kernel
-def _uniform_playouts(states: np.ndarray, actions: int, count: int, rng: Rng) -> int:  # type: ignore[type-arg]
-    """`count` games from states[0] in states[1]; the number of moves played."""
+def _uniform_go(states: np.ndarray, count: int, rng: Rng) -> int:  # type: ignore[type-arg]
+    """`count` games from states[0] in states[1], passes and eyes filled; the moves played."""
     moves = 0
     for _ in range(count):
         states[1] = states[0]
         while not states[1].done:
-            kernels.play(states[1], kernels.uniform_legal_action(states[1], actions, rng))
+            kernels.play(states[1], uniform_action(states[1], rng))
             moves += 1
     return moves
 
 
 @kernel
 def _default_playouts(states: np.ndarray, count: int, rng: Rng) -> int:  # type: ignore[type-arg]
-    """The same by the game's own rollout policy, as plain MCTS plays it."""
+    """The same by the game's own rollout policy: uniform in every game but Go."""
     moves = 0
     for _ in range(count):
         states[1] = states[0]
         moves += kernels.random_playout(states[1], rng)
     return moves
+
+
+@kernel
+def _one_default(state: Any, rng: Rng) -> int:
+    """One move by the game's own rollout policy, played; its number."""
+    action = kernels.rollout_action(state, rng)
+    kernels.play(state, action)
+    return action
+
+
+@kernel
+def _one_go(state: Any, rng: Rng) -> int:
+    """One uniform move of Go, played; its number."""
+    action = uniform_action(state, rng)
+    kernels.play(state, action)
+    return action
 
 
 def _states(case: Case) -> tuple[Game, Any, Any]:
@@ -91,13 +110,12 @@ def _states(case: Case) -> tuple[Game, Any, Any]:
 
 def _our_sample(game: Game, states: Any, count: int, seed: int) -> np.ndarray:  # type: ignore[type-arg]
     rng, rows = make_rng(seed), np.zeros((count, 3))
+    move = _one_go if is_go(game) else _one_default
     for i in range(count):
         states[1] = states[0]
-        first = kernels.uniform_legal_action(states[1], game.actions, rng)
-        kernels.play_one(states[1], first)
+        first = move(states[1], rng)
         while not states[1].done:
-            action = kernels.uniform_legal_action(states[1], game.actions, rng)
-            kernels.play_one(states[1], action)
+            move(states[1], rng)
         rows[i] = states[1].move_number, np.sign(kernels.score_of(states[1])), first
     return rows
 
@@ -159,7 +177,7 @@ def compare(case: Case, seconds: float) -> dict[str, float]:
     root = oracle.new_initial_state()
 
     def ours(count: int) -> int:
-        return _uniform_playouts(states, game.actions, count, rng)
+        return (_uniform_go if is_go(game) else _default_playouts)(states, count, rng)
 
     def default(count: int) -> int:
         return _default_playouts(states, count, rng)
@@ -201,7 +219,7 @@ def two_threads(name: str, seconds: float) -> float:
 
     def work(slot: int, count: int) -> int:
         states, rng = slots[slot]
-        return _uniform_playouts(states, game.actions, count, rng)
+        return _default_playouts(states, count, rng)
 
     work(0, 1)
     count = _calibrated(lambda n: work(0, n), seconds / ROUNDS)
@@ -215,7 +233,7 @@ def two_threads(name: str, seconds: float) -> float:
 
 
 FIRST_SEARCH = """
-from ghostgo.engine.evaluator import UniformEvaluator
+from ghostgo.engine.uniform import UniformEvaluator
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ghostgo.engine import fused
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.game import Game
 from ghostgo.engine.network import Network, count_flops, expected_value
 
 ROUND_ROWS = 8
@@ -122,22 +121,6 @@ class NetworkEvaluator:
                 raise FloatingPointError(
                     f"the network's {head} is not a number: its weights are broken"
                 )
-        self.evaluations += n
-
-
-class UniformEvaluator:
-    """Equal logits and an even value for every position: search without knowledge, and tests."""
-
-    def __init__(self, game: Game, batch: int) -> None:
-        self.game = game
-        self.planes: NDArray[np.uint16] = np.zeros((batch, game.points, game.planes), np.uint16)
-        self.policy: NDArray[np.float32] = np.zeros((batch, game.actions), np.float32)
-        self.value: NDArray[np.float32] = np.zeros(batch, np.float32)
-        self.evaluations = 0
-        self.flops_per_evaluation = 0.0
-
-    def evaluate(self, n: int) -> None:
-        """Count the rows; the answers never change."""
         self.evaluations += n
 
 

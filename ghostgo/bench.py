@@ -14,13 +14,14 @@ import torch
 
 from ghostgo.data.shards import replace_file
 from ghostgo.engine import fused
-from ghostgo.engine.evaluator import UniformEvaluator, choose_backend, choose_device, make_evaluator
+from ghostgo.engine.evaluator import choose_backend, choose_device, make_evaluator
 from ghostgo.engine.games.game import Game, random_playout
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import Rng, kernel, make_rng
 from ghostgo.engine.network import Network, NetworkConfig, count_flops
 from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig
+from ghostgo.engine.uniform import UniformEvaluator
 from ghostgo.selfplay.actor import Actor
 
 BATCHES = (1, 8, 64, 256)

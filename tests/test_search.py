@@ -7,12 +7,12 @@ import pytest
 from reference_search import HashEvaluator, naive_puct
 from solver import perfect_result
 
-from ghostgo.engine.evaluator import UniformEvaluator
 from ghostgo.engine.games.game import Game, States, outcome_of, play_one
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig, considered_visits
 from ghostgo.engine.tree import ROOT, TERMINAL
+from ghostgo.engine.uniform import UniformEvaluator
 
 PUCT = SearchConfig(root="puct")
 GUMBEL = SearchConfig(root="gumbel")

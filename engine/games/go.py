@@ -61,6 +61,7 @@ __all__ = [
     "is_go",
     "make_game",
     "set_up",
+    "uniform_action",
 ]
 VERSION = 1
 KO_RULES = {"positional": POSITIONAL, "situational": SITUATIONAL, "simple": SIMPLE}
@@ -172,6 +173,18 @@ def _score(state: State) -> float:
     for i in range(len(owners)):
         margin += owners[i]
     return margin - np.float64(state.komi)
+
+
+@kernel
+def uniform_action(state: State, rng: Rng) -> Int:
+    """A uniformly random legal action, a pass being one of them; own eyes are not spared."""
+    while True:
+        i = random_below(rng, int(state.empties) + 1)
+        if i == state.empties:
+            return state.captured.size
+        point = np.int64(state.empty[i])
+        if may_play_point(state, point, state.to_play + 1):
+            return to_action(state, point)
 
 
 @kernel
