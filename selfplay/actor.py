@@ -66,11 +66,12 @@ def _finish_moves(
         counts, q, prior, policy = slots.stats
         action = read_root(trees, params, g, counts, q, prior, policy)
         t = slots.length[g]
-        if t < sampled_moves and not params.gumbel:
+        value = root_value(trees, params, g)
+        if t < sampled_moves and not params.gumbel and value < 1:  # a proven win is played
             action = _sample(policy, trees.rng[g])
         slots.moves[g, t] = action
         slots.policies[g, t, :] = policy
-        slots.values[g, t] = root_value(trees, params, g)
+        slots.values[g, t] = value
         slots.length[g] = t + 1
         play(trees.states[g], action)
         if trees.states[g].done:
