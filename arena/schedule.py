@@ -1,10 +1,9 @@
 """Who meets next: a spanning set first, then the pairing that narrows the table most.
 
 The gain of a pairing is how far one block of it would lower the sum of all rating variances (the
-A-optimal design, which serves the interval widths that a tournament stops at). On simulated leagues
-of 12 players it needs about 60 % of a round robin's games for the same mean width, and its
-intervals keep their coverage; the plainer var(difference) * p * (1 - p) gained nothing there and
-its intervals fell short. Pairs in flight count as played, by a rank-one update of the covariance,
+A-optimal design, which serves the interval widths that a tournament stops at).
+`benchmarks/ratings.py` measures on simulated leagues what that saves and whether intervals hold.
+Pairs in flight count as played, by a rank-one update of the covariance,
 so that one call spreads its picks.
 """
 
