@@ -5,8 +5,12 @@
 1. Plain MCTS with random rollouts, ours against OpenSpiel's C++ `MCTSBot`: 1,000 simulations from
    the start, in turns. Rollout policies differ in Go: ours leaves its own eyes alone, and its games
    are shorter for it.
-2. Search with a network of this size: our batched self-play against OpenSpiel's Python `MCTSBot`
-   with the same network called one position at a time, which is how its AlphaZero actors evaluate.
+2. Search with a network of this size: our batched self-play, its cache off, against OpenSpiel's
+   Python `MCTSBot` with the same network called one position at a time, which is how its AlphaZero
+   actors evaluate.
+3. The same self-play against mctx over pgx (`pip install ghostgo[peers]`) with a float32 network
+   of this size in jax and as many games at once. Ours has one thread; XLA takes what it finds, so
+   run this under `taskset -c 0`.
 
 Each part says `not installed` where its peer is missing.
 """
@@ -23,7 +27,7 @@ import numpy as np
 import torch
 
 from ghostgo.arena.players import RolloutPlayer
-from ghostgo.bench import selfplay_works, side_by_side
+from ghostgo.bench import BATCH, selfplay_works, side_by_side
 from ghostgo.engine.evaluator import make_evaluator
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
@@ -111,8 +115,18 @@ def network_works(game: Game, net: str) -> dict[str, Callable[[], int]]:
         assert evaluator.calls > before
         return NET_SIMULATIONS
 
-    ours = selfplay_works(network, NET_SIMULATIONS, "cpu")["selfplay"]
+    ours = selfplay_works(network, NET_SIMULATIONS, "cpu")["uncached"]
     return {"network": ours, "openspiel_network": theirs}
+
+
+def mctx_works(game: Game, net: str) -> dict[str, Callable[[], int]]:
+    """Simulations with a network: batched self-play, and mctx over pgx."""
+    from mctx_peer import search_work
+
+    torch.manual_seed(0)
+    network = Network(game, NetworkConfig.preset(net)).eval()
+    ours = selfplay_works(network, NET_SIMULATIONS, "cpu")["uncached"]
+    return {"batched": ours, "mctx": search_work(game, net, NET_SIMULATIONS, BATCH)}
 
 
 def main() -> None:
@@ -125,7 +139,12 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     game, figures = get_game(given.game), {}
-    for make in (rollout_works, lambda board: network_works(board, given.net)):
+    makers = (
+        rollout_works,
+        lambda board: network_works(board, given.net),
+        lambda board: mctx_works(board, given.net),
+    )
+    for make in makers:
         try:
             works = make(game)
         except ModuleNotFoundError as missing:
@@ -134,7 +153,7 @@ def main() -> None:
         speeds = side_by_side(works, given.seconds)
         ours, theirs = speeds
         figures |= {f"{name}_simulations_per_second": speed for name, speed in speeds.items()}
-        figures[f"{ours}_vs_openspiel"] = speeds[ours] / speeds[theirs]
+        figures[f"{ours}_vs_{theirs}"] = speeds[ours] / speeds[theirs]
     for name, value in figures.items():
         print(f"{name:44} {value:14,.1f}")
     if given.json:

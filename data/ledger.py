@@ -36,7 +36,9 @@ class Totals:
     training_flops: float = 0.0
     """Training on self-play."""
     evaluations: int = 0
-    """Network calls in self-play."""
+    """Positions that the network judged in self-play."""
+    cached: int = 0
+    """Positions in self-play whose judgement was remembered: network calls saved."""
     positions: int = 0
     """Self-play positions stored."""
     samples: int = 0

@@ -2,8 +2,8 @@
 
 One step of a search: each tree walks from its root, with virtual loss, to up to `leaves_per_step`
 leaves and writes their feature planes straight into the evaluator's buffer; one call evaluates them
-all; then they are expanded and backed up. Walks that end in a finished game are backed up at once
-and cost no evaluation.
+all; then they are expanded and backed up. Walks that end in a finished game, or at a position that
+the cache knows, are backed up at once and cost no evaluation.
 
 Two roots: `gumbel` (sequential halving over Gumbel-sampled actions, completed Q-values as policy
 target; Danihelka et al. 2022, "Policy improvement by planning with Gumbel") and `puct` (Silver et
@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostgo.engine.cache import NOT_FOUND, Cache, find, make_cache, position_key, remember
 from ghostgo.engine.games.game import Game, States, legal_mask, outcome, write_planes
 from ghostgo.engine.jit import kernel
 from ghostgo.engine.root import (
@@ -119,7 +120,40 @@ def _descend(trees: Trees, params: Params, g: int, b: int) -> int:
 
 
 @kernel
-def select_leaves(trees: Trees, params: Params, games: int, planes: NDArray[np.uint16]) -> int:
+def _judge(trees: Trees, params: Params, b: int, logits: NDArray[np.float32], value: float) -> None:
+    """Expand the leaf in slot `b` by its logits (A,) and back its value up."""
+    g, index = trees.leaf_game[b], trees.leaf_node[b]
+    node = trees.nodes[g, index]
+    node.pending = 0
+    node.raw_value = value
+    expand(trees, g, index, trees.leaf_mask[b], logits)
+    if index == ROOT:
+        prepare_root(trees, params, g, logits)
+    backup(trees, b, value)
+    if params.solve and params.leaves > 1:
+        keep_exact(trees, b)
+
+
+@kernel
+def _judged_before(
+    trees: Trees, params: Params, cache: Cache, b: int, planes: NDArray[np.uint16]
+) -> bool:
+    """Judge the leaf in slot `b` by the cache, if it knows its planes (P, C)."""
+    if len(cache.keys) == 0:
+        return False
+    key = position_key(planes)
+    entry = find(cache, key)
+    if entry == NOT_FOUND:
+        cache.leaf_keys[b] = key
+        return False
+    _judge(trees, params, b, cache.policy[entry], cache.value[entry])
+    return True
+
+
+@kernel
+def select_leaves(
+    trees: Trees, params: Params, cache: Cache, games: int, planes: NDArray[np.uint16]
+) -> int:
     """Walk trees 0 .. games-1 to new leaves and write their planes; returns the rows to evaluate.
 
     A tree stops when its budget is begun, when it has `leaves` in flight, or when a walk ends at a
@@ -150,6 +184,8 @@ def select_leaves(trees: Trees, params: Params, games: int, planes: NDArray[np.u
                 trees.started[g] += 1
             legal_mask(trees.scratch[0], trees.leaf_mask[b])
             write_planes(trees.scratch[0], trees.leaf_mask[b], planes[b])
+            if _judged_before(trees, params, cache, b, planes[b]):
+                continue
             in_flight += 1
             b += 1
     return b
@@ -159,22 +195,25 @@ def select_leaves(trees: Trees, params: Params, games: int, planes: NDArray[np.u
 def apply_evaluations(
     trees: Trees,
     params: Params,
+    cache: Cache,
     count: int,
     policy: NDArray[np.float32],
     value: NDArray[np.float32],
 ) -> None:
     """Expand leaves 0 .. count-1 by their logits (count, A) and back their values (count,) up."""
     for b in range(count):
-        g, index = trees.leaf_game[b], trees.leaf_node[b]
-        node = trees.nodes[g, index]
-        node.pending = 0
-        node.raw_value = value[b]
-        expand(trees, g, index, trees.leaf_mask[b], policy[b])
-        if index == ROOT:
-            prepare_root(trees, params, g, policy[b])
-        backup(trees, b, value[b])
-        if params.solve and params.leaves > 1:
-            keep_exact(trees, b)
+        _judge(trees, params, b, policy[b], value[b])
+        if len(cache.keys):
+            remember(cache, b, policy[b], value[b])
+
+
+def simulate(trees: Trees, params: Params, cache: Cache, games: int, evaluator: Evaluator) -> int:
+    """One network call for trees 0 .. games-1; returns its rows, 0 when every search is done."""
+    count = select_leaves(trees, params, cache, games, evaluator.planes)
+    if count:
+        evaluator.evaluate(count)
+        apply_evaluations(trees, params, cache, count, evaluator.policy, evaluator.value)
+    return count
 
 
 @kernel
@@ -234,6 +273,8 @@ class Searcher:
         if batch < 1:
             raise ValueError("the evaluator's batch must hold at least one row")
         self.trees = make_trees(game, games, visits, batch, sequence)
+        self.cache = make_cache(game, self.config.cache_mb << 20, batch)
+        """What the evaluator has said; empty it with `forget` if its weights change."""
 
     def run(self, states: States, visits: int | None = None) -> SearchResult:
         """Search each of the n unfinished `states`, (n,) records, from scratch.
@@ -248,13 +289,8 @@ class Searcher:
         trees, params = self.trees, make_params(self.config, budget)
         trees.states[:n] = states
         start_searches(trees, n, budget)
-        evaluator = self.evaluator
-        while True:
-            count = select_leaves(trees, params, n, evaluator.planes)
-            if count == 0:
-                break
-            evaluator.evaluate(count)
-            apply_evaluations(trees, params, count, evaluator.policy, evaluator.value)
+        while simulate(trees, params, self.cache, n, self.evaluator):
+            pass
         return self._read(n, params)
 
     def _read(self, n: int, params: Params) -> SearchResult:

@@ -38,6 +38,9 @@ class SearchConfig:
     leaves_per_step: int = 1
     """Leaves a tree may have in one batch. 1 is sequential search; more fill a batch from one game
     at some loss of strength."""
+    cache_mb: int = 32
+    """Megabytes in which each worker remembers what the network said of positions; 0: none. With
+    one leaf a step a search finds the same with and without."""
 
 
 class Params(NamedTuple):

@@ -6,6 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -82,8 +83,8 @@ def playouts(game: Game, seconds: float) -> float:
 
 def leaves(game: Game, seconds: float) -> tuple[float, float]:
     """Search leaves a second on one thread with an evaluator that does nothing; bytes a node."""
-    evaluator = UniformEvaluator(game, BATCH)
-    searcher = Searcher(game, evaluator, BATCH, LEAF_VISITS, SearchConfig(root="puct"))
+    evaluator, config = UniformEvaluator(game, BATCH), SearchConfig(root="puct", cache_mb=0)
+    searcher = Searcher(game, evaluator, BATCH, LEAF_VISITS, config)
     states = game.new_states(BATCH)
     assert (searcher.run(states).visits.sum(axis=1) == LEAF_VISITS).all()
     trees = searcher.trees
@@ -145,21 +146,31 @@ def plain_work(network: Network, batch: int, device: str) -> Callable[[], int]:
 
 
 def selfplay_works(network: Network, visits: int, device: str) -> dict[str, Callable[[], int]]:
-    """Self-play and the bare evaluator of the same actor; their unit is an evaluation."""
+    """Self-play with and without its cache, and the bare evaluator of the same shape.
+
+    The unit is a simulation, of which the cache answers some, or an evaluation.
+    """
     evaluator = make_evaluator(network, BATCH, device)
-    actor = Actor(network.game, evaluator, BATCH, visits, SearchConfig(explore=True))
+    configs = {
+        "selfplay": SearchConfig(explore=True),
+        "uncached": SearchConfig(explore=True, cache_mb=0),
+    }
+    actors = {
+        name: Actor(network.game, evaluator, BATCH, visits, config)
+        for name, config in configs.items()
+    }
 
     def raw() -> int:
         evaluator.evaluate(BATCH)
         return BATCH
 
-    def play() -> int:
-        before = evaluator.evaluations
+    def play(actor: Actor) -> int:
+        before = evaluator.evaluations + int(actor.cache.counts[1])
         for _ in range(visits):
             actor.step()
-        return evaluator.evaluations - before
+        return evaluator.evaluations + int(actor.cache.counts[1]) - before
 
-    return {"selfplay": play, "raw": raw}
+    return {"raw": raw} | {name: partial(play, actor) for name, actor in actors.items()}
 
 
 def measure(
@@ -189,7 +200,8 @@ def measure(
             figures[f"evaluations_per_second_{name}_batch_{batch}"] = value
     best = max(by_backend, key=lambda name: by_backend[name])
     both = side_by_side(selfplay_works(network, visits, device), 2 * seconds)
-    figures["selfplay_evaluations_per_second"] = both["selfplay"]
+    figures["selfplay_simulations_per_second"] = both["selfplay"]
+    figures["uncached_vs_raw"] = both["uncached"] / both["raw"]
     figures["selfplay_vs_raw"] = both["selfplay"] / both["raw"]
     plain = by_backend["eager_fp32"]
     figures["fused_vs_eager_fp32"] = by_backend["fused"] / plain if "fused" in by_backend else None

@@ -1,7 +1,8 @@
 """Many self-play games in lockstep on one thread: one network call judges a leaf of every game.
 
 A game that ends is replaced at once, so the batch stays full. Each game is searched afresh at every
-move (no tree is carried over: the root's noise would be spent on an old tree).
+move (no tree is carried over: the root's noise would be spent on an old tree), but what the network
+said for the move before is remembered.
 """
 
 from __future__ import annotations
@@ -12,16 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.data.records import GameTable, concat, empty_table
+from ghostgo.engine.cache import forget, make_cache
 from ghostgo.engine.games.game import Game, ownership_of, play, rollout_action, score_of
 from ghostgo.engine.jit import kernel, random_below, random_unit
 from ghostgo.engine.root import read_root, root_value
-from ghostgo.engine.search import (
-    Evaluator,
-    apply_evaluations,
-    is_done,
-    select_leaves,
-    start_searches,
-)
+from ghostgo.engine.search import Evaluator, is_done, simulate, start_searches
 from ghostgo.engine.search_config import Params, SearchConfig, make_params
 from ghostgo.engine.tree import Trees, make_trees, reset_tree
 
@@ -137,6 +133,7 @@ class Actor:
         self.params = make_params(search, visits)
         sequence = seed or np.random.SeedSequence(0)
         self.trees = make_trees(game, games, visits, len(evaluator.value), sequence)
+        self.cache = make_cache(game, search.cache_mb << 20, len(evaluator.value))
         t, a = game.max_moves, game.actions
         self.slots = _Slots(
             length=np.zeros(games, np.int32),
@@ -161,16 +158,14 @@ class Actor:
 
     def restart_searches(self) -> None:
         """Begin the search of every current position anew (the network has changed)."""
+        forget(self.cache)
         start_searches(self.trees, len(self.slots.length), self.visits)
 
     def step(self) -> None:
         """One network call, then every move that it completes."""
-        trees, evaluator = self.trees, self.evaluator
+        trees = self.trees
         games = len(self.slots.length)
-        count = select_leaves(trees, self.params, games, evaluator.planes)
-        if count:
-            evaluator.evaluate(count)
-            apply_evaluations(trees, self.params, count, evaluator.policy, evaluator.value)
+        if simulate(trees, self.params, self.cache, games, self.evaluator):
             self.steps += 1
         ended = _finish_moves(trees, self.params, self.slots, self.visits, self.sampled_moves)
         for g in self.slots.finished[:ended]:

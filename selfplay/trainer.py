@@ -217,13 +217,13 @@ class Trainer:
                 stop.event.set()  # one worker's failure ends the phase for all
                 raise
 
-        before = self._evaluations()
+        before, cached = self._evaluations(), self._cached()
         steps = sum(actor.steps for actor in self.actors)
         start = time.perf_counter()
         with ThreadPoolExecutor(self.workers) as pool:
             futures = [pool.submit(work, actor) for actor in self.actors]
             while wait(futures, timeout=0.2).not_done:
-                self._show_play(before, steps, start, stop)
+                self._show_play(before, cached, steps, start, stop)
             for future in futures:
                 future.result()
         table = concat([actor.take() for actor in self.actors])
@@ -232,6 +232,7 @@ class Trainer:
         amounts = {
             "selfplay_flops": evaluations * self.flops,
             "evaluations": evaluations,
+            "cached": self._cached() - cached,
             "positions": table.positions,
             "games": len(table),
             "seconds": round(seconds, 3),
@@ -248,6 +249,9 @@ class Trainer:
 
     def _evaluations(self) -> int:
         return sum(actor.evaluator.evaluations for actor in self.actors)
+
+    def _cached(self) -> int:
+        return sum(int(actor.cache.counts[1]) for actor in self.actors)
 
     def _next_shard(self) -> Path:
         existing = [int(path.stem) for path in self.run.shards.glob("*.*") if path.stem.isdigit()]
@@ -292,13 +296,16 @@ class Trainer:
 
     # -- reporting ------------------------------------------------------------------------------
 
-    def _show_play(self, before: int, steps: int, start: float, stop: Stop) -> None:
+    def _show_play(self, before: int, cached: int, steps: int, start: float, stop: Stop) -> None:
         seconds = max(1e-9, time.perf_counter() - start)
         evaluations = self._evaluations() - before
+        saved = self._cached() - cached
         rate = evaluations / seconds
         calls = sum(actor.steps for actor in self.actors) - steps
         share = f" ({rate / self.raw_rate:.0%} of raw)" if self.raw_rate else ""
         status = f"{si(rate)} evals/s{share} batch {evaluations / max(calls, 1):.0f}"
+        if saved:
+            status += f" cached {saved / (saved + evaluations):.0%}"
         totals = self.ledger.totals
         self.line.show(
             f"{self.run.name} #{self.step + 1} | {totals.games} games | {status} | "
@@ -326,6 +333,7 @@ class Trainer:
             values["games/first player wins"] = float((table.results > 0).mean())
             distinct = len({table.moves_of(i).tobytes() for i in range(len(table))})
             values["games/distinct share"] = distinct / len(table)
+        values["search/share cached"] = totals.cached / max(1, totals.cached + totals.evaluations)
         values["compute/flops"] = totals.flops
         values["compute/seconds"] = totals.seconds
         values["replay/rows"] = float(self.window.rows)

@@ -53,6 +53,36 @@ def canonical(
 
 
 @kernel
+def _nth_action(i: int, first: int, order: NDArray[np.int64], turn: NDArray[np.int32]) -> int:
+    """The action to try in place `i`, -1 for none: before `order` the table's move, if it has one.
+
+    `first` is that move in the table's orientation, `turn` the symmetry from here to there.
+    """
+    if i >= 0:
+        return -1 if turn[order[i]] == first else int(order[i])
+    if first < 0:
+        return -1
+    action = 0
+    while turn[action] != first:
+        action += 1
+    return action
+
+
+@kernel
+def _note(entry: Any, key: int, depth: int, move: int, reached: bool) -> None:
+    """Write into a table's entry that `depth` plies were enough, or too few."""
+    if entry.key != key:
+        entry.key = key
+        entry.enough = NEVER
+        entry.too_few = 0
+    entry.move = move
+    if reached:
+        entry.enough = min(entry.enough, depth)
+    else:
+        entry.too_few = max(entry.too_few, depth)
+
+
+@kernel
 def can_force(
     states: States,
     ply: int,
@@ -76,7 +106,7 @@ def can_force(
     nodes[0] += 1
     key, s = canonical(state, symmetries, powers, board)
     slot = ((key * np.int64(-7046029254386353131)) >> np.int64(20)) & (len(table) - 1)
-    first = -1
+    first, turn = -1, symmetries[s]
     if table[slot].key == key:
         if table[slot].enough <= depth:
             return True
@@ -86,18 +116,8 @@ def can_force(
     mine = bool(state.to_play == player)
     best = -1
     for i in range(-1, len(order)):
-        if i < 0 and first < 0:
-            continue
-        # The move that settled this position before comes first, in the table's orientation.
-        wanted = first if i < 0 else symmetries[s, order[i]]
-        if i >= 0 and wanted == first:
-            continue
-        action = order[i]
-        if i < 0:
-            action = 0
-            while symmetries[s, action] != wanted:
-                action += 1
-        if kernels.is_legal(state, action):
+        action = _nth_action(i, first, order, turn)
+        if action >= 0 and kernels.is_legal(state, action):
             states[ply + 1] = states[ply]
             kernels.play(states[ply + 1], action)
             if (
@@ -107,18 +127,10 @@ def can_force(
                 )
                 == mine
             ):  # fmt: skip
-                best = wanted
+                best = int(turn[action])
                 break
     reached = mine == (best >= 0)
-    if table[slot].key != key:
-        table[slot].key = key
-        table[slot].enough = NEVER
-        table[slot].too_few = 0
-    table[slot].move = best
-    if reached:
-        table[slot].enough = min(table[slot].enough, depth)
-    else:
-        table[slot].too_few = max(table[slot].too_few, depth)
+    _note(table[slot], key, depth, best, reached)
     return reached
 
 
