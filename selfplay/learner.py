@@ -31,7 +31,7 @@ class LearnerConfig:
     """Steps over which the rate rises linearly from zero."""
     weight_decay: float = 1e-4
     """Decoupled decay of convolution and linear weights (not of biases and norms)."""
-    average: float = 0.995
+    average: float = 0.998
     """Decay a step of the weights' moving average, which plays and is saved; 0: no average."""
     gradient_clip: float = 5.0
     """Largest norm of the gradient; larger ones are scaled down."""
