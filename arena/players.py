@@ -155,7 +155,8 @@ class NetPlayer(BatchPlayer):
 
             network = self._load()
             evaluator = make_evaluator(network, self._batch, self._device)
-            config = SearchConfig(root="puct")
+            # No cache: what a move costs must not depend on the games before.
+            config = SearchConfig(root="puct", cache_mb=0)
             self._searcher = Searcher(network.game, evaluator, self._batch, self._visits, config)
         return self._searcher
 

@@ -36,13 +36,16 @@ POSITIONS, PLIES = 12, 30
 
 
 def positions(game: Game) -> States:
-    """Positions after random moves, and behind each the one after the move that follows it."""
+    """Unfinished positions after random moves."""
     rng = np.random.default_rng(1)
-    states = game.new_states(2 * POSITIONS)
-    for i in range(0, len(states), 2):
-        for _ in range(int(rng.integers(PLIES))):
-            play_one(states[i], int(rng.choice(game.legal_actions(states[i])[:-1])))
-        states[i + 1] = states[i]
+    states = game.new_states(POSITIONS)
+    for i in range(POSITIONS):
+        for _ in range(int(rng.integers(min(PLIES, game.points // 3)))):
+            before = states[i : i + 1].copy()
+            play_one(states[i], int(rng.choice(game.legal_actions(states[i]))))
+            if states[i].done:
+                states[i] = before[0]
+                break
     return states
 
 
@@ -59,14 +62,14 @@ def timed(game: Game, network: Network, visits: int, leaves: list[int]) -> None:
         result = searchers[k, threads].run(states[:1])
         assert result.visits.sum() == visits
         assert np.allclose(result.prior, searchers[variants[0]].run(states[:1]).prior, atol=0.02)
-    for i in range(0, len(states), 2):
+    for i in range(len(states)):
         for (k, threads), searcher in searchers.items():
             torch.set_num_threads(threads)
             forget(searcher.cache)
             start = time.perf_counter()
             action = int(searcher.run(states[i : i + 1]).action[0])
             seconds.setdefault((k, threads, False), []).append(time.perf_counter() - start)
-            after = states[i + 1 : i + 2].copy()
+            after = states[i : i + 1].copy()
             play_one(after[0], action)
             if after[0].done:
                 continue

@@ -1,8 +1,9 @@
 """Gumbel search by mctx over pgx's games, with a network of ghostgo's size written in jax.
 
-For `benchmarks/peers.py`, where jax, mctx and pgx are installed. The network has the trunk and the
-heads that play (policy and value) of `ghostgo.engine.network`, in float32, compiled by XLA; weights
-are random, as speed does not ask for good ones. The search is `mctx.gumbel_muzero_policy` as in
+For `benchmarks/peers.py`, where jax, mctx and pgx are installed. The network has the trunk of
+`ghostgo.engine.network` without its pooling, which is a few percent of the work, and a dense policy
+and a pooled value head, in float32, compiled by XLA; weights are random, as speed does not ask for
+good ones. The search is `mctx.gumbel_muzero_policy` as in
 pgx's AlphaZero example: perfect model, values of finished games zero, discount -1.
 """
 

@@ -150,6 +150,9 @@ def main() -> None:
         except ModuleNotFoundError as missing:
             print(f"{missing.name}: not installed")
             continue
+        except KeyError as missing:
+            print(f"pgx has no game like {missing}")
+            continue
         speeds = side_by_side(works, given.seconds)
         ours, theirs = speeds
         figures |= {f"{name}_simulations_per_second": speed for name, speed in speeds.items()}

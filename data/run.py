@@ -43,6 +43,8 @@ FORMAT = 1
 """Number of the layout of a run folder and of its checkpoints."""
 ROOT = Path("runs")
 """Where runs lie unless told otherwise."""
+BOTS = Path(__file__).resolve().parent / "bots"
+"""Networks that come with the program: a checkpoint folder each, its name the bot's."""
 WEIGHTS, META, STATE = "weights.safetensors", "meta.json", "state.pt"
 _ASIDE = ".writing-"
 
@@ -64,8 +66,13 @@ class CheckpointInfo:
 
     @property
     def run(self) -> str:
-        """Name of the run that it belongs to."""
-        return self.path.parent.parent.name
+        """Name of the run that it belongs to, or its own if it came with the program."""
+        return self.path.name if self.in_the_box else self.path.parent.parent.name
+
+    @property
+    def in_the_box(self) -> bool:
+        """Whether it came with the program."""
+        return self.path.resolve().parent == BOTS
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -308,8 +315,8 @@ def find_checkpoint(name: str, root: Path = ROOT) -> CheckpointInfo:
     """The checkpoint that `name` means.
 
     `NAME` is the newest of run NAME below `root`, `NAME@STEP` that step or the nearest before it;
-    the path of a run folder or of a checkpoint folder does as well. Raises UserError naming the
-    runs that there are.
+    the path of a run folder or of a checkpoint folder does as well, and where there is none of
+    these, the name of a bot that came with the program. Raises UserError naming what there is.
     """
     bare, _, step = name.partition("@")
     for folder in (root / bare, Path(bare)):
@@ -325,8 +332,19 @@ def find_checkpoint(name: str, root: Path = ROOT) -> CheckpointInfo:
             if not before:
                 raise UserError(f"{name!r}: run {bare} has no checkpoint up to step {step}")
             return before[-1]
+    bots = {bot.path.name: bot for bot in list_bots()}
+    if name in bots:
+        return bots[name]
     known = ", ".join(list_runs(root)) or "none yet (ghostgo selfplay makes one)"
-    raise UserError(f"{name!r} is neither a run nor a checkpoint; runs in {root}: {known}")
+    raise UserError(
+        f"{name!r} is neither a run nor a checkpoint; runs in {root}: {known}; "
+        f"bots: {', '.join(bots)}"
+    )
+
+
+def list_bots() -> list[CheckpointInfo]:
+    """The networks that come with the program, by name. Raises UserError if one is damaged."""
+    return [read_checkpoint(path.parent) for path in sorted(BOTS.glob(f"*/{META}"))]
 
 
 def list_runs(root: Path = ROOT) -> list[str]:

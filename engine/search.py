@@ -275,9 +275,10 @@ class Searcher:
         self.trees = make_trees(game, games, visits, batch, sequence)
         self.cache = make_cache(game, self.config.cache_mb << 20, batch)
         """What the evaluator has said; empty it with `forget` if its weights change."""
+        self._begun = 0, make_params(self.config, visits)
 
-    def run(self, states: States, visits: int | None = None) -> SearchResult:
-        """Search each of the n unfinished `states`, (n,) records, from scratch.
+    def begin(self, states: States, visits: int | None = None) -> None:
+        """Set up a search of each of the n unfinished `states`, (n,) records, from scratch.
 
         Raises ValueError if there are more states or visits than room, or a game is over.
         """
@@ -286,12 +287,32 @@ class Searcher:
             raise ValueError(f"{n} games, {budget} visits: room for {self.games}, {self.visits}")
         if np.any(states.done):
             raise ValueError("a finished game cannot be searched")
-        trees, params = self.trees, make_params(self.config, budget)
-        trees.states[:n] = states
-        start_searches(trees, n, budget)
-        while simulate(trees, params, self.cache, n, self.evaluator):
-            pass
+        self._begun = n, make_params(self.config, budget)
+        self.trees.states[:n] = states
+        start_searches(self.trees, n, budget)
+
+    def step(self) -> bool:
+        """One network call of the searches that were begun; False when all their visits are done."""
+        n, params = self._begun
+        return simulate(self.trees, params, self.cache, n, self.evaluator) > 0
+
+    def result(self) -> SearchResult:
+        """What the searches have found so far; they may go on afterwards.
+
+        At least one `step` must have been made.
+        """
+        n, params = self._begun
         return self._read(n, params)
+
+    def run(self, states: States, visits: int | None = None) -> SearchResult:
+        """Search each of the n unfinished `states`, (n,) records, from scratch, to the end.
+
+        Raises ValueError as `begin` does.
+        """
+        self.begin(states, visits)
+        while self.step():
+            pass
+        return self.result()
 
     def _read(self, n: int, params: Params) -> SearchResult:
         a = self.game.actions

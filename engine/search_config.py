@@ -40,7 +40,8 @@ class SearchConfig:
     at some loss of strength."""
     cache_mb: int = 32
     """Megabytes in which each worker remembers what the network said of positions; 0: none. With
-    one leaf a step a search finds the same with and without."""
+    one leaf a step a search finds the same with and without, as far as the network says the same
+    of a position in every batch."""
 
 
 class Params(NamedTuple):

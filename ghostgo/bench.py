@@ -148,7 +148,7 @@ def plain_work(network: Network, batch: int, device: str) -> Callable[[], int]:
 def selfplay_works(network: Network, visits: int, device: str) -> dict[str, Callable[[], int]]:
     """Self-play with and without its cache, and the bare evaluator of the same shape.
 
-    The unit is a simulation, of which the cache answers some, or an evaluation.
+    The unit is a simulation, of which the cache answers some ("uncached": none), or an evaluation.
     """
     evaluator = make_evaluator(network, BATCH, device)
     configs = {

@@ -1,15 +1,18 @@
 """What answers with a move, and with its reasons, in `ghostgo play` and `ghostgo gtp`.
 
 A bot is named as everywhere: a run (`scratch`), one of its checkpoints (`scratch@1000`), a folder,
-`mcts:1000` (plain search with random playouts, no network), `capture` (Go: takes what it can) or
-`random`.
+a bot in the box (`go9`), `mcts:1000` (plain search with random playouts, no network), `capture` (Go:
+takes what it can) or `random`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,6 +37,9 @@ MOST_LEAVES = 8
 VISITS_PER_LEAF = 32
 """Short searches take fewer leaves a call, since those are chosen without each other's values."""
 DEFAULT_GAME = "go9"
+DEFAULT_VISITS = 400
+ENDLESS_VISITS = 1 << 14
+"""Where a search that nobody stops ends."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,10 @@ class Candidate:
     visits: int
     win_rate: float
     """Chance that the side to move wins after it, draws counted as half, in [0, 1]."""
+    prior: float = 0.0
+    """The network's policy before any search."""
+    line: tuple[int, ...] = ()
+    """The continuation expected after it, itself first; empty if unknown."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +69,31 @@ class Analysis:
     """The continuation it expects, beginning with `candidates[0]`; empty if unknown."""
 
 
+Opinions = Iterator[Callable[[], Analysis]]
+"""A search at work: each item is the next moment at which it can be asked for its opinion so far."""
+
+
 class Bot(Protocol):
-    """An opponent for one game; every question stands alone, nothing is kept between them."""
+    """An opponent for one game. Every question gets a search of its own; a network's answers to
+    positions are remembered, which can change the order in which a search looks at things."""
 
     name: str
     game: Game
 
-    def choose(self, states: States) -> int:
-        """The move to play in the unfinished position `states`, (1,)."""
+    def choose(self, states: States, seconds: float | None = None) -> int:
+        """The move to play in the unfinished position `states`, (1,).
 
-    def analyse(self, states: States) -> Analysis | None:
+        A search that can be stopped stops after `seconds`, if they are given.
+        """
+
+    def analyse(self, states: States, seconds: float | None = None) -> Analysis | None:
         """The bot's opinion of the unfinished position `states`, (1,); None if it has none."""
+
+    def ponder(self, states: States, endless: bool = False) -> Opinions:
+        """Analyse `states` (1,) step by step, to the bot's usual effort, or as far as it can.
+
+        No steps at all if it has no opinion.
+        """
 
     def bind(self, game: Game) -> Bot:
         """The same bot for another board. Raises UserError if it cannot play there."""
@@ -89,15 +113,19 @@ class RandomBot:
         self._seed = seed
         self._random = np.random.default_rng(seed)
 
-    def choose(self, states: States) -> int:
+    def choose(self, states: States, seconds: float | None = None) -> int:
         """A random move."""
         out = np.empty(1, np.int32)
         random_actions(states, self._random.integers(0, 2**64, 1, np.uint64), out)
         return int(out[0])
 
-    def analyse(self, states: States) -> Analysis | None:
+    def analyse(self, states: States, seconds: float | None = None) -> Analysis | None:
         """None: chance has no opinion."""
         return None
+
+    def ponder(self, states: States, endless: bool = False) -> Opinions:
+        """Nothing."""
+        return iter(())
 
     def bind(self, game: Game) -> RandomBot:
         """The same for another game."""
@@ -115,7 +143,7 @@ class CaptureBot(RandomBot):
         self.name = "capture"
         self._scratch = game.new_states(2)
 
-    def choose(self, states: States) -> int:
+    def choose(self, states: States, seconds: float | None = None) -> int:
         """The largest capture, a rescue, or a random move."""
         out = np.empty(1, np.int32)
         seeds = self._random.integers(0, 2**64, 1, np.uint64)
@@ -136,11 +164,11 @@ class RolloutBot:
         self._rollouts, self._seed = rollouts, seed
         self._searcher = RolloutSearcher(game, rollouts, np.random.SeedSequence(seed))
 
-    def choose(self, states: States) -> int:
+    def choose(self, states: States, seconds: float | None = None) -> int:
         """The most visited move."""
         return int(self._searcher.choose(states)[0])
 
-    def analyse(self, states: States) -> Analysis:
+    def analyse(self, states: States, seconds: float | None = None) -> Analysis:
         """Visits and mean results of a fresh search."""
         action = self.choose(states)
         moves = [
@@ -154,46 +182,73 @@ class RolloutBot:
         rate = sum(move.visits * move.win_rate for move in moves) / max(total, 1)
         return Analysis(action, rate, tuple(moves), (action,))
 
+    def ponder(self, states: States, endless: bool = False) -> Opinions:
+        """One step: the whole search, never more."""
+        found = self.analyse(states)
+        yield lambda: found
+
     def bind(self, game: Game) -> RolloutBot:
         """The same for another game."""
         return RolloutBot(game, self._rollouts, self._seed)
 
 
 class SearchBot:
-    """A network and PUCT search, without noise."""
+    """A network and PUCT search, without noise, for so many visits or seconds a move."""
 
-    def __init__(self, name: str, network: Network, visits: int, seed: int | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: Network,
+        visits: int,
+        seed: int | None,
+        seconds: float | None = None,
+    ) -> None:
         from ghostgo.engine.evaluator import make_evaluator
 
         self.name = name
         self.game = network.game
-        self._network, self._visits, self._seed = network, visits, seed
-        leaves = min(max(visits // VISITS_PER_LEAF, 1), MOST_LEAVES)
-        self._searcher = Searcher(
-            network.game,
-            make_evaluator(network, batch=leaves),
-            games=1,
-            visits=visits,
-            config=SearchConfig(root="puct", leaves_per_step=leaves),
-            seed=np.random.SeedSequence(seed),
-        )
+        self._network, self._visits, self._seed, self._seconds = network, visits, seed, seconds
+        self._leaves = min(max(visits // VISITS_PER_LEAF, 1), MOST_LEAVES)
+        self._evaluator = make_evaluator(network, batch=self._leaves)
+        self._searcher = self._make_searcher(visits)
 
-    def choose(self, states: States) -> int:
+    def _make_searcher(self, visits: int) -> Searcher:
+        config = SearchConfig(root="puct", leaves_per_step=self._leaves)
+        return Searcher(
+            self.game, self._evaluator, games=1, visits=visits, config=config,
+            seed=np.random.SeedSequence(self._seed),
+        )  # fmt: skip
+
+    @cached_property
+    def _deep(self) -> Searcher:
+        return self._make_searcher(max(self._visits, ENDLESS_VISITS))
+
+    def _search(self, states: States, seconds: float | None) -> None:
+        """Search to the end of the visits or of the time, whichever is first."""
+        start = time.monotonic()
+        limits = [limit for limit in (seconds, self._seconds) if limit is not None]
+        self._searcher.begin(states)
+        while self._searcher.step():
+            if limits and time.monotonic() - start >= min(limits):
+                break
+
+    def choose(self, states: States, seconds: float | None = None) -> int:
         """The most visited move."""
-        return int(self._searcher.run(states).action[0])
+        self._search(states, seconds)
+        return int(self._searcher.result().action[0])
 
-    def analyse(self, states: States) -> Analysis:
-        """Visits, win rates and the main line of a fresh search."""
-        result = self._searcher.run(states)
-        visits: NDArray[np.int32] = result.visits[0]
-        action = int(result.action[0])
-        # The move played comes first: a proof can overrule the visits.
-        order = sorted(range(len(visits)), key=lambda a: (a != action, -visits[a]))
-        moves = tuple(
-            Candidate(a, int(visits[a]), _rate(float(result.q[0, a]))) for a in order if visits[a]
-        )
-        line = tuple(self._searcher.principal_variation(0, action))
-        return Analysis(action, _rate(float(result.value[0])), moves, line)
+    def analyse(self, states: States, seconds: float | None = None) -> Analysis:
+        """Visits, win rates and the main lines of a fresh search."""
+        self._search(states, seconds)
+        return _read(self._searcher)
+
+    def ponder(self, states: States, endless: bool = False) -> Opinions:
+        """A step for every network call."""
+        searcher = self._deep if endless else self._searcher
+        searcher.begin(states)
+        while searcher.step():
+            yield lambda: _read(searcher)
+        yield lambda: _read(searcher)
 
     def bind(self, game: Game) -> SearchBot:
         """The same network on another board of the same game.
@@ -202,7 +257,27 @@ class SearchBot:
         """
         if game is self.game:
             return self
-        return SearchBot(self.name, _refit(self._network, game), self._visits, self._seed)
+        network = _refit(self._network, game)
+        return SearchBot(self.name, network, self._visits, self._seed, self._seconds)
+
+
+def _read(searcher: Searcher) -> Analysis:
+    """What a searcher of one game has found so far."""
+    result = searcher.result()
+    visits: NDArray[np.int32] = result.visits[0]
+    action = int(result.action[0])
+    # The move played comes first: a proof can overrule the visits.
+    order = sorted(range(len(visits)), key=lambda a: (a != action, -visits[a]))
+    moves = tuple(
+        Candidate(
+            a, int(visits[a]), _rate(float(result.q[0, a])), float(result.prior[0, a]),
+            tuple(searcher.principal_variation(0, a)),
+        )
+        for a in order
+        if visits[a]
+    )  # fmt: skip
+    line = tuple(searcher.principal_variation(0, action))
+    return Analysis(action, _rate(float(result.value[0])), moves, line)
 
 
 def _refit(network: Network, game: Game) -> Network:
@@ -223,30 +298,48 @@ def warn_of_compiling() -> None:
         print("compiling kernels (once, about a minute) ...", file=sys.stderr, flush=True)
 
 
-def newest_run(root: Path) -> str:
-    """Name of the run below `root` with the newest checkpoint.
+def default_opponent(game: str | None, root: Path) -> str:
+    """Who plays `game` (None: any) if nobody is named.
 
-    Raises UserError, saying how to get one, if there is none.
+    That is the run below `root` with the newest checkpoint for it, else the bot that came with the
+    program. Raises UserError, saying what to do, if there is neither.
     """
-    from ghostgo.data.run import find_checkpoint, list_runs
+    from ghostgo.data.run import find_checkpoint, list_bots, list_runs
 
+    wanted = get_game(game or DEFAULT_GAME)
     found = []
     for name in list_runs(root):
         with contextlib.suppress(UserError):  # no checkpoint yet, or damaged
-            found.append((find_checkpoint(name, root).path.stat().st_mtime, name))
-    if not found:
-        raise UserError(
-            f"no trained run in {root}: make one with `ghostgo selfplay --minutes 10`, "
-            "or name an opponent that needs none, such as mcts:1000"
-        )
-    return max(found)[1]
+            run = find_checkpoint(name, root)
+            plays = get_game(run.meta["game"])
+            if game is None or plays is wanted or (is_go(plays) and is_go(wanted)):
+                found.append((run.path.stat().st_mtime, name))
+    if found:
+        return max(found)[1]
+    bots = {bot.path.name for bot in list_bots()}
+    # A game's own bot has its name; the weights of one for Go serve every board.
+    for name in (wanted.name, *([DEFAULT_GAME] if is_go(wanted) else [])):
+        if name in bots:
+            return name
+    raise UserError(
+        f"nothing here plays {wanted.name} yet: train a run with `ghostgo selfplay --game "
+        f"{wanted.name} --minutes 10`, or name an opponent that needs none, such as mcts:1000"
+    )
 
 
-def make_bot(name: str | None, game: str | None, visits: int, seed: int | None, root: Path) -> Bot:
-    """The bot called `name` (the newest run in `root` if None) for the game called `game`.
+def make_bot(
+    name: str | None,
+    game: str | None,
+    visits: int | None,
+    seed: int | None,
+    root: Path,
+    seconds: float | None = None,
+) -> Bot:
+    """The bot called `name` (see `default_opponent` if None) for the game called `game`.
 
-    Without `game`: the one it was trained on, or 9x9 Go. Raises UserError for an unknown name or a
-    game that it cannot play.
+    Without `game`: the one it was trained on, or 9x9 Go. A network searches `visits` or `seconds` a
+    move, whichever is first; without either, DEFAULT_VISITS. Raises UserError for an unknown name
+    or a game that it cannot play.
     """
     if name in ("random", "capture"):
         kind = RandomBot if name == "random" else CaptureBot
@@ -256,12 +349,10 @@ def make_bot(name: str | None, game: str | None, visits: int, seed: int | None, 
         if not (count.isascii() and count.isdigit() and int(count) > 0):
             raise UserError(f"{name!r} is no opponent: mcts:N takes a number, such as mcts:1000")
         return RolloutBot(get_game(game or DEFAULT_GAME), int(count), seed)
-    return _trained_bot(name or newest_run(root), game, visits, seed, root)
-
-
-def _trained_bot(name: str, game: str | None, visits: int, seed: int | None, root: Path) -> Bot:
     from ghostgo.data.run import find_checkpoint, load_network
 
-    found = find_checkpoint(name, root)
-    bot = SearchBot(f"{found.run}@{found.step}", load_network(found.path), visits, seed)
+    found = find_checkpoint(name or default_opponent(game, root), root)
+    shown = found.run if found.in_the_box else f"{found.run}@{found.step}"
+    visits = visits or (DEFAULT_VISITS if seconds is None else ENDLESS_VISITS)
+    bot = SearchBot(shown, load_network(found.path), visits, seed, seconds)
     return bot.bind(get_game(game)) if game else bot

@@ -30,6 +30,7 @@ from ghostgo.options import (
     preset_option,
     rating_visits_option,
     root_option,
+    seconds_option,
     seed_option,
     visits_option,
 )
@@ -226,6 +227,7 @@ def replay(**options: Any) -> None:
 @game_option
 @color_option
 @visits_option
+@seconds_option
 @click.option("--komi", type=float, help="Points for White, in halves (Go only).")
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
 @click.option(
@@ -240,8 +242,8 @@ def replay(**options: Any) -> None:
 def play(**options: Any) -> None:
     """Play a game in the terminal.
 
-    RUN is a run's name, RUN@STEP, mcts:1000 (plain search, no training needed), capture or random;
-    the newest run if not given.
+    RUN is a run's name, RUN@STEP, a bot that came with the program (`ghostgo bots`), mcts:1000
+    (plain search), capture or random. If not given: the newest run, else the bot for the game.
     """
     from ghostgo.terminal import play
 
@@ -252,6 +254,7 @@ def play(**options: Any) -> None:
 @click.argument("opponent", metavar="[RUN]", required=False)
 @game_option
 @visits_option
+@seconds_option
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
 @click.option(
     "--resign",
@@ -269,10 +272,10 @@ def play(**options: Any) -> None:
 def gtp(**options: Any) -> None:
     """Serve a bot by the Go Text Protocol, version 2.
 
-    RUN is a run's name, RUN@STEP, mcts:1000 (plain search, no training needed), capture or random;
-    the newest run if not given.
+    RUN is a run's name, RUN@STEP, a bot that came with the program (`ghostgo bots`), mcts:1000
+    (plain search), capture or random. If not given: the newest run, else the bot for the game.
     """
-    from ghostgo.gtp import serve
+    from ghostgo.gtp_server import serve
 
     serve(**options)
 
@@ -318,6 +321,18 @@ def bench(**options: Any) -> None:
     from ghostgo.bench import bench
 
     bench(**options)
+
+
+@cli.command()
+def bots() -> None:
+    """List the networks that come with the program.
+
+    Their names stand wherever one network is asked for: play, gtp, arena --player, arena sprt,
+    selfplay --from.
+    """
+    from ghostgo.bots import bots
+
+    bots()
 
 
 cli.add_command(records)

@@ -1,8 +1,8 @@
 """Go Text Protocol, version 2 (Farneback 2002): any bot for any Go program.
 
-`Engine.answer` turns one line into one response and does no input or output; `serve` connects it to
-the standard streams. Standard output carries responses only: whatever a library prints goes to
-standard error.
+`Engine.answer` turns one line into one response and does no input or output; `gtp_server.py`
+connects it to the standard streams. After an analysis command, `Engine.stream` gives the lines that
+follow the response while the search goes on.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ import json
 import math
 import re
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from ghostgo import __version__
 from ghostgo.board import render
-from ghostgo.bot import Bot, make_bot, warn_of_compiling
+from ghostgo.bot import Analysis, Bot, Opinions
+from ghostgo.clock import Clock, moves_to_come
 from ghostgo.data import sgf
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import KO_RULES, MAX_KOMI, MAX_SIZE, MIN_SIZE, is_go
 from ghostgo.engine.games.registry import get_game
+from ghostgo.gtp_analysis import COLORS, Dialect, Stop, parse_request, reports
 from ghostgo.session import Session, fixed_handicap
 
-COLORS = {"b": 0, "black": 0, "w": 1, "white": 1}
 MOST_FREE_HANDICAP = 9
 
 Handler = Callable[["Engine", list[str]], str]
@@ -84,30 +85,45 @@ class Engine:
             raise UserError(f"GTP is for Go on square boards, and {bot.name} plays {bot.game.name}")
         self.bot = bot
         self.quitting = False
+        self.stream: Callable[[Stop], Iterator[str]] | None = None
+        """Lines that follow the last response, to be stopped by its argument; None if none do."""
+        self.endless = False
+        """Whether the stream waits for the next command rather than ending by itself."""
         self.resign_below = resign_below
         self.komi: float = bot.game.rules["komi"]
         self.ko = ko
         self.suicide: bool = bot.game.rules["suicide"]
         self._trained_for = bot
+        self._time_given: tuple[int, int, int] | None = None
+        self._clocks: dict[int, Clock] = {}
         self._komi_given = False
         self.session = self._fresh()
 
     def _fresh(self) -> Session:
+        """A new game, its clocks set."""
+        self._clocks = (
+            {} if self._time_given is None else {side: Clock(*self._time_given) for side in (0, 1)}
+        )
         rules = {"komi": playable_komi(self.komi), "ko": self.ko, "suicide": self.suicide}
         return Session(self.bot.game, rules)
 
     def answer(self, line: str) -> str | None:
-        """The response to one line, ending in an empty line; None if the line is blank."""
+        """The response to one line, ending in an empty line; None if the line is blank.
+
+        The empty line is left to whoever writes `stream`, if there is one.
+        """
         text = clean(line)
         if not text:
             return None
         match = re.fullmatch(r"(\d*)\s*(.*)", text, re.ASCII)
         number, rest = (match[1], match[2]) if match else ("", text)
         name, *arguments = rest.split() or [""]
+        self.stream = None
         try:
             if name not in COMMANDS:
                 raise GtpError("unknown command")
-            return f"={number} {COMMANDS[name](self, arguments)}".rstrip() + "\n\n"
+            response = f"={number} {COMMANDS[name](self, arguments)}".rstrip() + "\n"
+            return response if self.stream else response + "\n"
         except (GtpError, UserError) as error:
             message = " ".join(str(error).split())
         except Exception as error:  # noqa: BLE001 - the connection must outlive a fault of ours
@@ -124,15 +140,33 @@ class Engine:
     def _vertex(self, action: int) -> str:
         return self.session.game.action_name(action)
 
-    def _choose(self, player: int) -> int | None:
+    def _seconds(self, player: int) -> float | None:
+        """What the next move of `player` may take by its clock; None: no limit."""
+        clock = self._clocks.get(player)
+        if clock is None:
+            return None
+        return clock.budget(moves_to_come(self.session.game.points, len(self.session.moves)))
+
+    def _choose(self, player: int, seconds: float | None = None) -> int | None:
         """The bot's move; None to resign."""
         states = self.session.ready(player)
-        if self.resign_below is None:
-            return self.bot.choose(states)
-        opinion = self.bot.analyse(states)
-        if opinion is None:
-            return self.bot.choose(states)
-        return None if opinion.win_rate < self.resign_below else opinion.action
+        opinion = None if self.resign_below is None else self.bot.analyse(states, seconds)
+        return self.bot.choose(states, seconds) if opinion is None else self._judge(opinion)
+
+    def _judge(self, opinion: Analysis) -> int | None:
+        """The move that an opinion stands for; None to resign."""
+        hopeless = self.resign_below is not None and opinion.win_rate < self.resign_below
+        return None if hopeless else opinion.action
+
+    def _settle(self, player: int, action: int | None, start: float) -> str:
+        """Play the bot's move, thought about since `start`, or resign for it; what GTP calls it."""
+        if player in self._clocks:
+            self._clocks[player].spend(time.monotonic() - start)
+        if action is None:
+            self.session.resign(player)
+            return "resign"
+        self.session.play(action, player)
+        return self._vertex(action)
 
     @command("protocol_version")
     def _protocol_version(self, arguments: list[str]) -> str:
@@ -214,17 +248,58 @@ class Engine:
     @command("genmove")
     def _genmove(self, arguments: list[str]) -> str:
         player = _color(arguments[0] if arguments else "")
-        action = self._choose(player)
-        if action is None:
-            self.session.resign(player)
-            return "resign"
-        self.session.play(action, player)
-        return self._vertex(action)
+        start = time.monotonic()
+        return self._settle(player, self._choose(player, self._seconds(player)), start)
 
     @command("reg_genmove")
     def _reg_genmove(self, arguments: list[str]) -> str:
         action = self._choose(_color(arguments[0] if arguments else ""))
         return "resign" if action is None else self._vertex(action)
+
+    @command("lz-analyze")
+    def _lz_analyze(self, arguments: list[str]) -> str:
+        return self._analyze(arguments, "lz", endless=True)
+
+    @command("kata-analyze")
+    def _kata_analyze(self, arguments: list[str]) -> str:
+        return self._analyze(arguments, "kata", endless=True)
+
+    @command("lz-genmove_analyze")
+    def _lz_genmove_analyze(self, arguments: list[str]) -> str:
+        return self._analyze(arguments, "lz", endless=False)
+
+    @command("kata-genmove_analyze")
+    def _kata_genmove_analyze(self, arguments: list[str]) -> str:
+        return self._analyze(arguments, "kata", endless=False)
+
+    def _analyze(self, arguments: list[str], dialect: Dialect, endless: bool) -> str:
+        """Set the stream of an analysis up; one that is not endless ends with the move played."""
+        request = parse_request(arguments)
+        player = self.session.to_play if request.player is None else request.player
+        states = self.session.ready(player)
+        bot, game = self.bot, self.session.game
+
+        def analyse(stop: Stop) -> Iterator[str]:
+            yield from reports(bot.ponder(states, True), game, dialect, request, stop)
+
+        def analyse_and_play(stop: Stop) -> Iterator[str]:
+            last: Callable[[], Analysis] | None = None
+            start, seconds = time.monotonic(), self._seconds(player)
+
+            def opinions() -> Opinions:
+                nonlocal last
+                for read in bot.ponder(states):
+                    last = read
+                    yield read
+                    if seconds is not None and time.monotonic() - start >= seconds:
+                        return
+
+            yield from reports(opinions(), game, dialect, request, lambda: False)
+            action = self._judge(last()) if last else bot.choose(states)
+            yield f"play {self._settle(player, action, start)}"
+
+        self.stream, self.endless = analyse if endless else analyse_and_play, endless
+        return ""
 
     @command("undo")
     def _undo(self, arguments: list[str]) -> str:
@@ -316,17 +391,18 @@ class Engine:
     def _time_settings(self, arguments: list[str]) -> str:
         if len(arguments) != 3:
             raise GtpError("syntax error")
-        for text in arguments:
-            _number(text)
+        main, period, moves = (_number(text) for text in arguments)
+        self._time_given = main, period, moves
+        self._clocks = {side: Clock(main, period, moves) for side in (0, 1)}
         return ""
 
     @command("time_left")
     def _time_left(self, arguments: list[str]) -> str:
         if len(arguments) != 3:
             raise GtpError("syntax error")
-        _color(arguments[0])
-        for text in arguments[1:]:
-            _number(text)
+        player, left, moves = _color(arguments[0]), _number(arguments[1]), _number(arguments[2])
+        if player in self._clocks:
+            self._clocks[player].told(left, moves)
         return ""
 
     @command("kata-get-rules")
@@ -350,38 +426,3 @@ class Engine:
             raise GtpError(f"unknown rule; ko is one of {kinds}, suicide true or false")
         self.session = self._fresh()
         return ""
-
-
-def converse(engine: Engine, lines: IO[bytes], out: IO[bytes]) -> None:
-    """Answer `lines` on `out` until `quit`, the end of input, or nobody reads any more."""
-    for line in lines:
-        response = engine.answer(line.decode("utf-8", errors="replace"))
-        if response is None:
-            continue
-        try:
-            out.write(response.encode())
-            out.flush()
-        except BrokenPipeError:
-            return
-        if engine.quitting:
-            return
-
-
-def serve(
-    opponent: str | None = None,
-    game: str | None = None,
-    visits: int = 400,
-    seed: int | None = None,
-    resign: float | None = None,
-    ko: str = "positional",
-    root: Path = Path("runs"),
-) -> None:
-    """Serve the bot `opponent` on the standard streams.
-
-    Raises UserError for an unknown opponent or a game that is not Go.
-    """
-    out = sys.stdout.buffer
-    with contextlib.redirect_stdout(sys.stderr):
-        warn_of_compiling()
-        bot = make_bot(opponent, game, visits, seed, root)
-        converse(Engine(bot, resign, ko), sys.stdin.buffer, out)

@@ -67,9 +67,12 @@ config_option = click.option(
 visits_option = click.option(
     "--visits",
     type=click.IntRange(min=1),
-    default=400,
-    show_default=True,
-    help="Search visits a move.",
+    help="Search visits a move.  [default: 400, or as many as --seconds allows]",
+)
+seconds_option = click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Most seconds of search a move.",
 )
 color_option = click.option(
     "--color",

@@ -240,10 +240,11 @@ def play(
     opponent: str | None = None,
     game: str | None = None,
     color: str = "black",
-    visits: int = 400,
+    visits: int | None = None,
     komi: float | None = None,
     seed: int | None = None,
     folder: Path = Path("games"),
+    seconds: float | None = None,
     root: Path = Path("runs"),
 ) -> None:
     """Play a game on the terminal against `opponent` (see `ghostgo.bot`), and save it.
@@ -251,7 +252,7 @@ def play(
     Raises UserError for an unknown opponent, game or komi.
     """
     warn_of_compiling()
-    bot = make_bot(opponent, game, visits, seed, root)
+    bot = make_bot(opponent, game, visits, seed, root, seconds)
     rules = {} if komi is None else {"komi": komi}
     dialogue = Dialogue(Session(bot.game, rules), bot, 0 if color == "black" else 1)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ghostgo.data.config import dump_toml, from_mapping, read_toml, to_mapping
+from ghostgo.data.config import dump_toml, from_mapping, overlay, read_toml, to_mapping
 from ghostgo.data.ledger import Ledger
 from ghostgo.data.run import ROOT, CheckpointInfo, Run, find_checkpoint, load_network
 from ghostgo.engine.errors import UserError
@@ -51,8 +51,9 @@ def refuse_other_start(
     if values is None:
         return
     mine = to_mapping(config)
-    given = {key: mine[key] for key in ("game", "seed", "network")}
-    wanted = to_mapping(make_config(values, **{**given, "preset": config.preset, **values}))
+    make_config(values, preset=values.get("preset", config.preset))  # names keys that do not exist
+    # What the file leaves open is as the run has it, whatever the defaults are by now.
+    wanted = overlay(mine, values)
     for key, value in wanted.items():
         if key != "workers" and value != mine[key]:
             raise UserError(
@@ -154,9 +155,10 @@ def run_selfplay(
         stage = opened.latest().meta
         if stage.get("stage") == "imitation" and not stage.get("done"):
             raise UserError(f"run {run} has not finished imitating; ghostgo warmstart --run {run}")
+        cached = kernels_are_cached()  # before the first kernel runs
         trainer = Trainer(opened, config, line)
         line.say(_heading(trainer, new))
-        if not kernels_are_cached():
+        if not cached:
             line.say("compiling kernels (once on this machine, about a minute)")
         stop = Stop(minutes, flops, games)
         trainer.share_before = stop.share(trainer.ledger.totals) or 0.0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+INTERPRETED_SECONDS = 20
+"""CPU seconds of one test without the compiler, where kernels are some hundred times slower."""
+
+
+def _in_time() -> Generator[None, None, None]:
+    """Without the compiler, skip a test that takes too long, at whatever it has got to by then."""
+    if not INTERPRETED:
+        return (yield)
+
+    def give_up(*_: object) -> None:
+        pytest.skip(f"over {INTERPRETED_SECONDS} s without compiled kernels")
+
+    before = signal.signal(signal.SIGPROF, give_up)
+    signal.setitimer(signal.ITIMER_PROF, INTERPRETED_SECONDS, INTERPRETED_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, None, None]:
+    """Fixtures in time."""
+    return (yield from _in_time())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """Tests in time."""
+    return (yield from _in_time())
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
     python tests/golden.py     writes tests/golden_trees.json anew, after a change that is meant
 
-The evaluator is a hash of the planes, so nothing but rules, search and random streams has a say.
+The evaluator is a hash of the planes, so nothing but rules, search and random streams has a say:
+ours, and NumPy's, so that a new NumPy may ask for new trees.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,10 @@ from ghostgo.engine.network import Network, NetworkConfig
 from ghostgo.engine.search import Evaluator, Searcher, SearchResult
 from ghostgo.engine.search_config import SearchConfig
 from ghostgo.selfplay.actor import Actor
+from ghostgo.selfplay.budget import Stop
+from ghostgo.selfplay.loop import open_run
+from ghostgo.selfplay.monitor import LiveLine
+from ghostgo.selfplay.trainer import Trainer
 
 FIELDS = ("visits", "q", "prior", "policy", "value", "raw_value", "action")
 
@@ -85,22 +90,24 @@ def test_self_play_is_the_same_with_and_without(megabytes: int) -> None:
         )
     plain, cached = tables
     both = plain.keys() & cached.keys()
-    assert len(both) > 0.8 * len(plain)  # but for the games that were still in play
+    assert len(both) > 0.6 * len(plain)  # but for the games that were still in play
     for moves in both:
         assert np.array_equal(plain[moves], cached[moves])
     assert evaluations[1] < 0.75 * evaluations[0]
 
 
-def test_new_weights_empty_it() -> None:
-    game = get_game("connect_four")
-    network = trained(game)
-    evaluator = make_evaluator(network, 4, "cpu")
-    actor = Actor(game, evaluator, 4, 8, SearchConfig(explore=True))
-    for _ in range(30):
-        actor.step()
-    assert actor.cache.keys.any()
-    actor.restart_searches()
-    assert not actor.cache.keys.any()
+def test_training_empties_it(tmp_path: Path) -> None:
+    run, config, _ = open_run(
+        "r", tmp_path, game="tic_tac_toe", preset="tiny", start=None, seed=1, config_file=None,
+        workers=2,
+    )  # fmt: skip
+    trainer = Trainer(run, config, LiveLine())
+    stop = Stop(None, None, 100_000)
+    trainer.play(stop)
+    assert all(actor.cache.keys.any() for actor in trainer.actors)
+    assert trainer.ledger.totals.cached == sum(actor.cache.counts[1] for actor in trainer.actors)
+    trainer.train(0, stop)
+    assert not any(actor.cache.keys.any() for actor in trainer.actors)
 
 
 def test_keys_tell_planes_apart() -> None:

@@ -26,7 +26,7 @@ TARGETS = {
     "warmstart": "ghostgo.warmstart.imitate:run_warmstart",
     "arena": "ghostgo.arena.tournament:run_arena",
     "play": "ghostgo.terminal:play",
-    "gtp": "ghostgo.gtp:serve",
+    "gtp": "ghostgo.gtp_server:serve",
     "doctor": "ghostgo.doctor:report",
 }
 
@@ -62,7 +62,7 @@ def test_help_is_quick_and_imports_nothing_heavy(ghostgo_command: list[str]) -> 
         (["selfplay", "--config", "nowhere.toml"], "nowhere.toml: cannot be read"),
         (["selfplay", "--from", "nobody"], "'nobody' is neither a run nor a checkpoint"),
         (["play", "nobody"], "'nobody' is neither a run nor a checkpoint"),
-        (["play"], "no trained run in runs: make one with `ghostgo selfplay --minutes 10`"),
+        (["play", "--game", "hex5"], "nothing here plays hex5 yet: train a run with `ghostgo self"),
         (["play", "mcts:many"], "mcts:N takes a number"),
         (["play", "mcts:10", "--komi", "6.3"], "komi: 6.3 is not a multiple of 0.5"),
         (["play", "random", "--game", "connect_four", "--komi", "1"], "unknown rule 'komi'"),

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from referee import GNUGO, Foul, GtpProcess, play_game
 
 from ghostgo.arena.gtp_client import find_program
-from ghostgo.bot import Analysis, Bot, RandomBot, make_bot
+from ghostgo.bot import Analysis, Bot, Opinions, RandomBot, make_bot
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
-from ghostgo.gtp import COMMANDS, Engine, clean, converse
+from ghostgo.gtp import COMMANDS, Engine, clean
+from ghostgo.gtp_analysis import Request, parse_request
+from ghostgo.gtp_server import converse
 
 
 @pytest.fixture
@@ -39,12 +46,17 @@ class Fixed:
 
     def __init__(self, game: Game, action: int, win_rate: float = 0.5) -> None:
         self.game, self.action, self.win_rate = game, action, win_rate
+        self.seconds: float | None = None
 
-    def choose(self, states: States) -> int:
+    def choose(self, states: States, seconds: float | None = None) -> int:
+        self.seconds = seconds
         return self.action
 
-    def analyse(self, states: States) -> Analysis:
+    def analyse(self, states: States, seconds: float | None = None) -> Analysis:
         return Analysis(self.action, self.win_rate, ())
+
+    def ponder(self, states: States, endless: bool = False) -> Opinions:
+        yield lambda: self.analyse(states)
 
     def bind(self, game: Game) -> Bot:
         return Fixed(game, self.action, self.win_rate)
@@ -332,3 +344,156 @@ def test_the_referee_sees_fouls(script: list[str], foul: str) -> None:
 
     with pytest.raises(Foul, match=foul):
         play_game(Scripted(), Scripted())
+
+
+class Slow:
+    """Input that gives each line only when asked to, as a GUI does."""
+
+    def __init__(self) -> None:
+        self.lines: SimpleQueue[bytes] = SimpleQueue()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self.lines.get():
+            yield line
+
+
+def analysing(untrained_runs: Path, visits: int = 64) -> Engine:
+    return Engine(make_bot("fresh", None, visits, 1, untrained_runs))
+
+
+@pytest.mark.parametrize("dialect", ["lz", "kata"])
+def test_analysis_goes_on_until_the_next_command(untrained_runs: Path, dialect: str) -> None:
+    typed, out = Slow(), io.BytesIO()
+    engine = analysing(untrained_runs)
+    thread = threading.Thread(target=converse, args=(engine, typed, out), daemon=True)
+    thread.start()
+    typed.lines.put(f"7 {dialect}-analyze b 1 maxmoves 3\n".encode())
+    deadline = time.monotonic() + 120
+    while out.getvalue().count(b"\n") < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    typed.lines.put(b"8 play b D5\n")
+    typed.lines.put(b"quit\n")
+    thread.join(120)
+    assert not thread.is_alive()
+    first, second, third = out.getvalue().decode().split("\n\n")[:3]
+    head, *infos = first.split("\n")
+    assert head == "=7" and len(infos) >= 3 and second == "=8" and third == "="
+    for info in infos:
+        moves = info.split("info move ")[1:]
+        assert 1 <= len(moves) <= 3
+        for order, move in enumerate(moves):
+            words = move.split()
+            assert words[1] == "visits" and int(words[2]) > 0
+            rate = float(words[words.index("winrate") + 1])
+            assert 0 <= rate <= (10_000 if dialect == "lz" else 1)
+            assert int(words[words.index("order") + 1]) == order
+            assert words[words.index("pv") + 1] == words[0]
+    visits = [sum(int(n) for n in re.findall(r"visits (\d+)", info)) for info in infos]
+    assert visits == sorted(visits) and visits[-1] > visits[0]
+
+
+def test_genmove_analyze_ends_with_the_move_it_played(untrained_runs: Path) -> None:
+    out = io.BytesIO()
+    engine = analysing(untrained_runs)
+    converse(engine, io.BytesIO(b"1 lz-genmove_analyze b 0\n2 kata-genmove_analyze w\nname\n"), out)
+    first, second, third, _ = out.getvalue().decode().split("\n\n")
+    assert first.startswith("=1\ninfo move ") and second.startswith("=2\ninfo move ")
+    assert third == "= ghostgo"
+    played = [text.split("\n")[-1].split() for text in (first, second)]
+    assert [words[0] for words in played] == ["play", "play"]
+    moves = [engine.session.game.action_name(move) for move in engine.session.moves]
+    assert moves == [words[1] for words in played]
+    last = first.split("\n")[-2]
+    assert last.split()[2] == played[0][1], "the best of the last report"
+    assert sum(int(n) for n in re.findall(r"visits (\d+)", last)) == 64
+
+
+def test_genmove_analyze_resigns_too(untrained_runs: Path) -> None:
+    engine = Engine(Fixed(get_game("go9"), 40, 0.01), resign_below=0.05)
+    out = io.BytesIO()
+    converse(engine, io.BytesIO(b"lz-genmove_analyze b\n"), out)
+    assert out.getvalue() == b"=\nplay resign\n\n" and engine.session.resigned == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("b 10 avoid b D5 3", "avoid is not supported"),
+        ("b 10 maxmoves", "maxmoves needs a value"),
+        ("b 10 maxmoves few", "maxmoves few is not understood"),
+        ("b fast yes", "fast yes is not understood"),
+    ],
+)
+def test_analysis_refuses_what_it_does_not_know(arguments: str, complaint: str) -> None:
+    answer = Engine(RandomBot(get_game("go9"), 1)).answer(f"kata-analyze {arguments}")
+    assert answer is not None and answer.startswith("? ") and complaint in answer
+    assert answer.endswith("\n\n")
+
+
+def test_analysis_request() -> None:
+    assert parse_request([]) == Request()
+    assert parse_request(["50"]) == Request(None, 0.5)
+    assert parse_request(["interval", "20", "W", "ownership", "true"]) == Request(1, 0.2)
+    assert parse_request(["b", "100", "maxmoves", "5"]) == Request(0, 1.0, 5)
+
+
+@pytest.mark.parametrize("name", ["lz-analyze b 10", "kata-genmove_analyze b"])
+def test_a_bot_without_opinions_still_answers(name: str) -> None:
+    out = io.BytesIO()
+    engine = Engine(RandomBot(get_game("go9"), 1))
+    converse(engine, io.BytesIO(f"{name}\nname\n".encode()), out)
+    first, second, _ = out.getvalue().decode().split("\n\n")
+    assert first.split()[:2] == (["=", "play"] if "genmove" in name else ["="])
+    assert second == "= ghostgo"
+
+
+def test_a_fault_while_analysing_ends_the_response_only(capsys: pytest.CaptureFixture[str]) -> None:
+    class Broken(Fixed):
+        def ponder(self, states: States, endless: bool = False) -> Opinions:
+            raise FloatingPointError("the network's value is not a number")
+
+    out = io.BytesIO()
+    engine = Engine(Broken(get_game("go9"), 40))
+    converse(engine, io.BytesIO(b"lz-analyze\n2 name\n"), out)
+    assert out.getvalue() == b"=\n\n=2 ghostgo\n\n"
+    assert "not a number" in capsys.readouterr().err
+
+
+def test_the_clock_limits_the_search() -> None:
+    bot = Fixed(get_game("go9"), 40)
+    engine = Engine(bot)
+    engine.answer("genmove b")
+    assert bot.seconds is None
+    engine.answer("clear_board")
+    engine.answer("time_settings 90 0 0")
+    engine.answer("genmove b")
+    assert bot.seconds == pytest.approx(0.9 * 88 / 40.5)
+    engine.answer("time_left b 3 1")
+    bot.action = 41
+    engine.answer("genmove b")
+    assert bot.seconds == pytest.approx(0.9 * 3)
+    engine.answer("clear_board")
+    bot.action = 42
+    engine.answer("genmove b")
+    assert bot.seconds == pytest.approx(0.9 * 88 / 40.5), "a new game has fresh clocks"
+    engine.answer("reg_genmove b")
+    assert bot.seconds is None
+    engine.answer("time_settings 0 10 0")
+    bot.action = 43
+    engine.answer("genmove w")
+    assert bot.seconds is None
+
+
+def test_a_search_stops_when_its_time_is_over(untrained_runs: Path) -> None:
+    bot = make_bot("fresh", None, None, 1, untrained_runs, seconds=1e-6)
+    short = bot.analyse(bot.game.new_states(1))
+    full = make_bot("fresh", None, 200, 1, untrained_runs).analyse(bot.game.new_states(1))
+    assert short is not None and full is not None
+    assert sum(move.visits for move in short.candidates) <= 8
+    assert sum(move.visits for move in full.candidates) == 200
+    assert short.action in bot.game.legal_actions(bot.game.new_states(1)[0])
+    engine = Engine(make_bot("fresh", None, 1 << 14, 1, untrained_runs))
+    for line in ("time_settings 0 1 1", "genmove b", "lz-genmove_analyze w"):
+        start = time.monotonic()
+        engine.answer(line)
+        assert time.monotonic() - start < 60  # 16,384 visits would take minutes

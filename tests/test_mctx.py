@@ -38,7 +38,7 @@ class Table:
         level = [root.copy()]
         for depth in range(DEPTH + 1):
             first_child = len(self.values) + len(level)
-            below = []
+            below: list[Any] = []
             for state in level:
                 assert not state[0].done
                 assert legal_mask_of(state[0], mask) == game.actions

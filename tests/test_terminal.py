@@ -12,7 +12,7 @@ import pytest
 from sgfmill import sgf
 
 from ghostgo.board import hoshi, render
-from ghostgo.bot import Analysis, Bot, Candidate, make_bot
+from ghostgo.bot import Analysis, Bot, Candidate, Opinions, make_bot
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
@@ -29,12 +29,15 @@ class Scripted:
         self.game = game
         self.moves = [game.parse_action(move) for move in moves.split()]
 
-    def choose(self, states: States) -> int:
+    def choose(self, states: States, seconds: float | None = None) -> int:
         return self.moves.pop(0) if self.moves else self.game.points
 
-    def analyse(self, states: States) -> Analysis:
+    def analyse(self, states: States, seconds: float | None = None) -> Analysis:
         moves = (Candidate(40, 30, 0.625), Candidate(41, 2, 0.5))
         return Analysis(40, 0.61, moves, (40, 30))
+
+    def ponder(self, states: States, endless: bool = False) -> Opinions:
+        yield lambda: self.analyse(states)
 
     def bind(self, game: Game) -> Bot:
         return Scripted(game)

@@ -1,0 +1,85 @@
+"""`ghostgo gtp`: a GTP engine on the standard streams.
+
+Standard output carries responses only: whatever a library prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO
+
+from ghostgo.bot import DEFAULT_GAME, default_opponent, make_bot, warn_of_compiling
+from ghostgo.gtp import Engine
+
+
+def converse(engine: Engine, lines: Iterable[bytes], out: IO[bytes]) -> None:
+    """Answer `lines` on `out` until `quit`, the end of input, or nobody reads any more.
+
+    A thread reads, so that a line that arrives during an analysis ends it.
+    """
+    waiting: SimpleQueue[bytes | None] = SimpleQueue()
+
+    def read() -> None:
+        with contextlib.suppress(OSError, ValueError):  # a terminal hung up; closed after `quit`
+            for line in lines:
+                waiting.put(line)
+        waiting.put(None)
+
+    def write(text: str) -> None:
+        out.write(text.encode())
+        out.flush()
+
+    threading.Thread(target=read, daemon=True).start()
+    line = waiting.get()
+    with contextlib.suppress(BrokenPipeError):
+        while line is not None:
+            response = engine.answer(line.decode("utf-8", errors="replace"))
+            if response is not None:
+                write(response)
+            if engine.quitting:
+                return
+            if engine.stream is None or response is None:
+                line = waiting.get()
+                continue
+            try:
+                for text in engine.stream(lambda: not waiting.empty()):
+                    write(f"{text}\n")
+            except BrokenPipeError:
+                raise
+            except Exception:  # noqa: BLE001 - the connection must outlive a fault of ours
+                traceback.print_exc(file=sys.stderr)
+            if not engine.endless:
+                write("\n")
+            line = waiting.get()
+            if engine.endless:
+                write("\n")
+
+
+def serve(
+    opponent: str | None = None,
+    game: str | None = None,
+    visits: int | None = None,
+    seed: int | None = None,
+    resign: float | None = None,
+    ko: str = "positional",
+    seconds: float | None = None,
+    root: Path = Path("runs"),
+) -> None:
+    """Serve the bot `opponent` on the standard streams.
+
+    Raises UserError for an unknown opponent or a game that is not Go.
+    """
+    out = sys.stdout.buffer
+    with contextlib.redirect_stdout(sys.stderr):
+        warn_of_compiling()
+        opponent = opponent or default_opponent(game or DEFAULT_GAME, root)
+        bot = make_bot(opponent, game, visits, seed, root, seconds)
+        # Unbuffered: a thread that is killed while it reads must not hold a buffer's lock.
+        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:
+            converse(Engine(bot, resign, ko), lines, out)

@@ -1,0 +1,67 @@
+"""The networks in the box: they load, play, and are found wherever a run's name is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ghostgo import cli
+from ghostgo.bot import make_bot
+from ghostgo.data.run import BOTS, find_checkpoint, list_bots, load_network
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import play_one
+from ghostgo.engine.games.registry import get_game
+
+NAMES = [bot.path.name for bot in list_bots()]
+
+
+def test_the_box_has_what_the_readme_names() -> None:
+    assert set(NAMES) >= {"go9", "human9", "connect_four"}
+    assert sum(file.stat().st_size for file in BOTS.rglob("*.*")) < 8e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_has_learnt_something_and_plays_legal_moves(name: str, tmp_path: Path) -> None:
+    info = find_checkpoint(name, tmp_path)
+    assert info.run == name and info.totals.flops > 1e12
+    network = load_network(info.path)
+    bot = make_bot(name, None, 16, 1, tmp_path)
+    assert bot.name == name and bot.game is network.game
+    states = bot.game.new_states(1)
+    for _ in range(12):
+        action = bot.choose(states)
+        assert action in bot.game.legal_actions(states[0])
+        play_one(states[0], action)
+
+
+def test_a_run_of_ones_own_comes_first(untrained_runs: Path, tmp_path: Path) -> None:
+    assert make_bot(None, None, 8, 1, tmp_path).name == "go9"
+    assert make_bot(None, "connect_four", 8, 1, tmp_path).name == "connect_four"
+    assert make_bot(None, "go7", 8, 1, tmp_path).game is get_game("go7")
+    assert make_bot(None, "go9", 8, 1, untrained_runs).name.startswith("fresh@")
+    assert make_bot(None, "connect_four", 8, 1, untrained_runs).name == "connect_four"
+
+
+def test_bots_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["bots"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == NAMES
+    assert all("FLOP" in line for line in lines)
+    human = next(line for line in lines if line.startswith("human9"))
+    assert "human games" in human and "with itself" not in human
+
+
+def test_a_name_with_a_step_is_no_bot(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="bots: .*go9"):
+        find_checkpoint("go9@3", tmp_path)
+
+
+def test_connect_four_takes_a_win(tmp_path: Path) -> None:
+    bot = make_bot("connect_four", None, 50, 1, tmp_path)
+    states = bot.game.new_states(1)
+    for action in (3, 0, 3, 0, 3, 1):
+        play_one(states[0], action)
+    assert bot.choose(states) == 3
+    found = bot.analyse(states)
+    assert found is not None and found.win_rate == 1 and found.candidates[0].action == 3
