@@ -27,7 +27,7 @@ from ghostgo.arena.pool import Entry, PlayerOptions, make_entry, split_visits
 from ghostgo.arena.progress import Progress
 from ghostgo.arena.results import PairResult, ResultsFile, pair_id, read_results
 from ghostgo.arena.tournament import FORFEITS_IN_A_ROW, LEDGER, locked
-from ghostgo.data.run import find_checkpoint
+from ghostgo.data.run import find_checkpoint, list_bots
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
@@ -179,6 +179,8 @@ def _game_of(specs: Sequence[str], root: Path) -> str:
     """The game that the first network among `specs` plays; UserError if there is none."""
     for spec in specs:
         where = split_visits(spec)[0]
+        if where in {bot.path.name for bot in list_bots()}:
+            return str(find_checkpoint(where, root).meta["game"])
         if (root / where.partition("@")[0]).exists() or Path(where).exists():
             return str(find_checkpoint(where, root).meta["game"])
     raise UserError("neither player is a run, so say which game is played: --game go9, for example")

@@ -87,7 +87,7 @@ class WidePlayer(NetPlayer):
 
     def __init__(self, name: str, network: Network, visits: int, leaves: int) -> None:
         super().__init__(name, lambda: network, visits)
-        config = SearchConfig(root="puct", leaves_per_step=leaves)
+        config = SearchConfig(root="puct", leaves_per_step=leaves, cache_mb=0)
         evaluator = make_evaluator(network, self._batch * leaves)
         self._searcher = Searcher(network.game, evaluator, self._batch, visits, config)
 

@@ -39,7 +39,7 @@ VISITS_PER_LEAF = 32
 DEFAULT_GAME = "go9"
 DEFAULT_VISITS = 400
 ENDLESS_VISITS = 1 << 14
-"""Where a search that nobody stops ends."""
+"""Where a search that nobody stops ends: its trees take up to 130 MB on 19x19."""
 
 
 @dataclass(frozen=True)
@@ -245,9 +245,13 @@ class SearchBot:
     def ponder(self, states: States, endless: bool = False) -> Opinions:
         """A step for every network call."""
         searcher = self._deep if endless else self._searcher
+        limit = None if endless else self._seconds
+        start = time.monotonic()
         searcher.begin(states)
         while searcher.step():
             yield lambda: _read(searcher)
+            if limit is not None and time.monotonic() - start >= limit:
+                return
         yield lambda: _read(searcher)
 
     def bind(self, game: Game) -> SearchBot:
@@ -312,7 +316,7 @@ def default_opponent(game: str | None, root: Path) -> str:
         with contextlib.suppress(UserError):  # no checkpoint yet, or damaged
             run = find_checkpoint(name, root)
             plays = get_game(run.meta["game"])
-            if game is None or plays is wanted or (is_go(plays) and is_go(wanted)):
+            if game is None or plays is wanted or _any_board(plays, wanted):
                 found.append((run.path.stat().st_mtime, name))
     if found:
         return max(found)[1]
@@ -325,6 +329,11 @@ def default_opponent(game: str | None, root: Path) -> str:
         f"nothing here plays {wanted.name} yet: train a run with `ghostgo selfplay --game "
         f"{wanted.name} --minutes 10`, or name an opponent that needs none, such as mcts:1000"
     )
+
+
+def _any_board(plays: Game, wanted: Game) -> bool:
+    """Whether both are Go on square boards, where one network serves all sizes."""
+    return all(is_go(game) and game.rows == game.cols for game in (plays, wanted))
 
 
 def make_bot(

@@ -95,13 +95,14 @@ class Engine:
         self.suicide: bool = bot.game.rules["suicide"]
         self._trained_for = bot
         self._time_given: tuple[int, int, int] | None = None
-        self._clocks: dict[int, Clock] = {}
+        self.clocks: dict[int, Clock] = {}
+        """Each side's clock, if there are any."""
         self._komi_given = False
         self.session = self._fresh()
 
     def _fresh(self) -> Session:
         """A new game, its clocks set."""
-        self._clocks = (
+        self.clocks = (
             {} if self._time_given is None else {side: Clock(*self._time_given) for side in (0, 1)}
         )
         rules = {"komi": playable_komi(self.komi), "ko": self.ko, "suicide": self.suicide}
@@ -142,7 +143,7 @@ class Engine:
 
     def _seconds(self, player: int) -> float | None:
         """What the next move of `player` may take by its clock; None: no limit."""
-        clock = self._clocks.get(player)
+        clock = self.clocks.get(player)
         if clock is None:
             return None
         return clock.budget(moves_to_come(self.session.game.points, len(self.session.moves)))
@@ -160,8 +161,8 @@ class Engine:
 
     def _settle(self, player: int, action: int | None, start: float) -> str:
         """Play the bot's move, thought about since `start`, or resign for it; what GTP calls it."""
-        if player in self._clocks:
-            self._clocks[player].spend(time.monotonic() - start)
+        if player in self.clocks:
+            self.clocks[player].spend(time.monotonic() - start)
         if action is None:
             self.session.resign(player)
             return "resign"
@@ -361,11 +362,11 @@ class Engine:
         if not arguments:
             raise GtpError("syntax error")
         stop = _number(arguments[1]) - 1 if len(arguments) > 1 else None
-        before = self.bot, self.session, self.komi
+        before = self.bot, self.session, self.komi, self._komi_given, self.clocks
         try:
             self._load(Path(arguments[0]), stop)
         except (OSError, UserError, GtpError) as error:
-            self.bot, self.session, self.komi = before
+            self.bot, self.session, self.komi, self._komi_given, self.clocks = before
             raise GtpError(f"cannot load file: {error}") from error
         return ""
 
@@ -393,7 +394,7 @@ class Engine:
             raise GtpError("syntax error")
         main, period, moves = (_number(text) for text in arguments)
         self._time_given = main, period, moves
-        self._clocks = {side: Clock(main, period, moves) for side in (0, 1)}
+        self.clocks = {side: Clock(main, period, moves) for side in (0, 1)}
         return ""
 
     @command("time_left")
@@ -401,8 +402,8 @@ class Engine:
         if len(arguments) != 3:
             raise GtpError("syntax error")
         player, left, moves = _color(arguments[0]), _number(arguments[1]), _number(arguments[2])
-        if player in self._clocks:
-            self._clocks[player].told(left, moves)
+        if player in self.clocks:
+            self.clocks[player].told(left, moves)
         return ""
 
     @command("kata-get-rules")

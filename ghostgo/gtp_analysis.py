@@ -22,6 +22,7 @@ Stop = Callable[[], bool]
 COLORS = {"b": 0, "black": 0, "w": 1, "white": 1}
 EXTRAS = {
     "ownership",
+    "ownershipstdev",
     "movesownership",
     "rootinfo",
     "pvvisits",

@@ -80,6 +80,7 @@ def serve(
         warn_of_compiling()
         opponent = opponent or default_opponent(game or DEFAULT_GAME, root)
         bot = make_bot(opponent, game, visits, seed, root, seconds)
+        engine = Engine(bot, resign, ko)
         # Unbuffered: a thread that is killed while it reads must not hold a buffer's lock.
         with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:
-            converse(Engine(bot, resign, ko), lines, out)
+            converse(engine, lines, out)

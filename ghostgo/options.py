@@ -67,12 +67,12 @@ config_option = click.option(
 visits_option = click.option(
     "--visits",
     type=click.IntRange(min=1),
-    help="Search visits a move.  [default: 400, or as many as --seconds allows]",
+    help="Search visits a move.  [default: 400, with --seconds up to 16,384]",
 )
 seconds_option = click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
-    help="Most seconds of search a move.",
+    help="Most seconds of search a move, for networks.",
 )
 color_option = click.option(
     "--color",

@@ -54,6 +54,8 @@ def refuse_other_start(
     make_config(values, preset=values.get("preset", config.preset))  # names keys that do not exist
     # What the file leaves open is as the run has it, whatever the defaults are by now.
     wanted = overlay(mine, values)
+    if wanted["selfplay"]["positions_per_iteration"] == 0:  # derived when the run was made
+        wanted["selfplay"]["positions_per_iteration"] = config.selfplay.positions_per_iteration
     for key, value in wanted.items():
         if key != "workers" and value != mine[key]:
             raise UserError(

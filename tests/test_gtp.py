@@ -53,6 +53,7 @@ class Fixed:
         return self.action
 
     def analyse(self, states: States, seconds: float | None = None) -> Analysis:
+        self.seconds = seconds
         return Analysis(self.action, self.win_rate, ())
 
     def ponder(self, states: States, endless: bool = False) -> Opinions:
@@ -238,7 +239,7 @@ def test_a_fault_of_ours_is_an_answer_and_the_connection_lives(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class Broken(Fixed):
-        def choose(self, states: States) -> int:
+        def choose(self, states: States, seconds: float | None = None) -> int:
             raise RuntimeError("broken")
 
     engine = Engine(Broken(get_game("go9"), 0))
@@ -401,14 +402,14 @@ def test_genmove_analyze_ends_with_the_move_it_played(untrained_runs: Path) -> N
     assert third == "= ghostgo"
     played = [text.split("\n")[-1].split() for text in (first, second)]
     assert [words[0] for words in played] == ["play", "play"]
-    moves = [engine.session.game.action_name(move) for move in engine.session.moves]
+    moves = [engine.session.game.action_name(move) for _, move in engine.session.moves]
     assert moves == [words[1] for words in played]
     last = first.split("\n")[-2]
     assert last.split()[2] == played[0][1], "the best of the last report"
     assert sum(int(n) for n in re.findall(r"visits (\d+)", last)) == 64
 
 
-def test_genmove_analyze_resigns_too(untrained_runs: Path) -> None:
+def test_genmove_analyze_resigns_too() -> None:
     engine = Engine(Fixed(get_game("go9"), 40, 0.01), resign_below=0.05)
     out = io.BytesIO()
     converse(engine, io.BytesIO(b"lz-genmove_analyze b\n"), out)
@@ -492,8 +493,43 @@ def test_a_search_stops_when_its_time_is_over(untrained_runs: Path) -> None:
     assert sum(move.visits for move in short.candidates) <= 8
     assert sum(move.visits for move in full.candidates) == 200
     assert short.action in bot.game.legal_actions(bot.game.new_states(1)[0])
-    engine = Engine(make_bot("fresh", None, 1 << 14, 1, untrained_runs))
-    for line in ("time_settings 0 1 1", "genmove b", "lz-genmove_analyze w"):
-        start = time.monotonic()
-        engine.answer(line)
-        assert time.monotonic() - start < 60  # 16,384 visits would take minutes
+    # GUIs that analyse while the bot thinks get no more.
+    for limited in (bot, make_bot("fresh", None, 200, 1, untrained_runs)):
+        engine = Engine(limited)
+        engine.answer("time_settings 0 1 1")
+        engine.answer("time_left b 0 1")
+        engine.answer("lz-genmove_analyze b 0")
+        assert engine.stream is not None
+        *infos, played = engine.stream(lambda: False)
+        assert played.startswith("play ")
+        visits = [int(n) for n in re.findall(r"visits (\d+)", " ".join(infos[-1:]))]
+        assert sum(visits) <= 8
+
+
+def test_the_clock_limits_a_bot_that_may_resign() -> None:
+    bot = Fixed(get_game("go9"), 40)
+    engine = Engine(bot, resign_below=0.1)
+    engine.answer("time_settings 90 0 0")
+    engine.answer("genmove b")
+    assert bot.seconds == pytest.approx(0.9 * 88 / 40.5)
+
+
+def test_a_file_that_does_not_load_leaves_the_clock_alone(tmp_path: Path) -> None:
+    engine = Engine(Fixed(get_game("go9"), 40))
+    engine.answer("time_settings 90 0 0")
+    engine.answer("time_left b 50 0")
+    bad = tmp_path / "bad.sgf"
+    bad.write_text("(;GM[1]SZ[9];B[aa];B[aa])")
+    assert ask(engine, f"loadsgf {bad}").startswith("? cannot load file")
+    assert engine.clocks[0].left == 50
+
+
+def test_seconds_and_a_bot_in_the_box_from_the_command_line(
+    ghostgo_command: list[str], clean_environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [*ghostgo_command, "gtp", "--seconds", "0.05"], input="genmove b\nversion\nquit\n",
+        capture_output=True, text=True, check=True, cwd=tmp_path, env=clean_environment,
+    )  # fmt: skip
+    move, version, quitting, _ = done.stdout.split("\n\n")
+    assert move.startswith("= ") and version.endswith(" go9") and quitting == "="

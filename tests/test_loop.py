@@ -175,9 +175,12 @@ def test_contradicting_a_runs_config_is_refused(tmp_path: Path) -> None:
     run_selfplay("r", game="tic_tac_toe", games=1, config_file=config, **options)
     other = tmp_path / "other.toml"
     other.write_text(config.read_text().replace("visits = 4", "visits = 5"))
-    run_selfplay(
-        "r", game="tic_tac_toe", games=1, config_file=config, **options
-    )  # no contradiction
+    same: dict[str, Any] = {"game": "tic_tac_toe", "games": 1, "config_file": config, **options}
+    run_selfplay("r", **same)  # no contradiction
+    stored = root / "r" / "config.toml"
+    assert "weight_decay = 0.0001" in stored.read_text()
+    stored.write_text(stored.read_text().replace("weight_decay = 0.0001", "weight_decay = 0.0002"))
+    run_selfplay("r", **same)  # nor is a default that has changed since
     for wrong in (
         {"game": "go5"},
         {"seed": 99},
