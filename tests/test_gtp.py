@@ -396,7 +396,11 @@ def test_analysis_goes_on_until_the_next_command(untrained_runs: Path, dialect: 
 def test_genmove_analyze_ends_with_the_move_it_played(untrained_runs: Path) -> None:
     out = io.BytesIO()
     engine = analysing(untrained_runs)
-    converse(engine, io.BytesIO(b"1 lz-genmove_analyze b 0\n2 kata-genmove_analyze w maxmoves 2\nname\n"), out)
+    converse(
+        engine,
+        io.BytesIO(b"1 lz-genmove_analyze b 0\n2 kata-genmove_analyze w maxmoves 2\nname\n"),
+        out,
+    )
     first, second, third, _ = out.getvalue().decode().split("\n\n")
     assert first.startswith("=1\ninfo move ") and second.startswith("=2\ninfo move ")
     assert third == "= ghostgo" and second.split("\n")[-2].count("info move") == 2
