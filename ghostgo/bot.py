@@ -203,8 +203,13 @@ class SearchBot:
         seed: int | None,
         seconds: float | None = None,
     ) -> None:
+        import torch
+
         from ghostgo.engine.evaluator import make_evaluator
 
+        # For a few leaves a call a second thread gains little, and beside another busy process it
+        # makes each call some fifty times slower.
+        torch.set_num_threads(1)
         self.name = name
         self.game = network.game
         self._network, self._visits, self._seed, self._seconds = network, visits, seed, seconds

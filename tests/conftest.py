@@ -26,8 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
-INTERPRETED_SECONDS = 20
-"""CPU seconds of one test without the compiler, where kernels are some hundred times slower."""
+INTERPRETED_SECONDS = float(os.environ.get("INTERPRETED_SECONDS", "20"))
+"""Seconds of one test without the compiler, where kernels are some hundred times slower."""
 
 
 def _in_time() -> Generator[None, None, None]:
@@ -36,15 +36,15 @@ def _in_time() -> Generator[None, None, None]:
         return (yield)
 
     def give_up(*_: object) -> None:
-        pytest.skip(f"over {INTERPRETED_SECONDS} s without compiled kernels")
+        pytest.skip(f"over {INTERPRETED_SECONDS:g} s without compiled kernels")
 
-    before = signal.signal(signal.SIGPROF, give_up)
-    signal.setitimer(signal.ITIMER_PROF, INTERPRETED_SECONDS, INTERPRETED_SECONDS)
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, INTERPRETED_SECONDS, INTERPRETED_SECONDS)
     try:
         return (yield)
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.hookimpl(wrapper=True)

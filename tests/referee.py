@@ -34,6 +34,7 @@ class GtpProcess:
         self.command = list(command)
         self.timeout = timeout
         self._id = 0
+        self._waiting = False
         self._process = subprocess.Popen(
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
@@ -61,17 +62,24 @@ class GtpProcess:
         assert self._process.stdin
         self._process.stdin.write(f"{self._id} {text}\n")
         self._process.stdin.flush()
+        self._waiting = True
         lines = [self._line(text)]
         while lines[-1] != "\n":
             lines.append(self._line(text))
+        self._waiting = False
         match = re.fullmatch(rf"={self._id}(?: (.*))?\n", "".join(lines[:-1]), re.DOTALL)
         if not match:
             raise Foul(f"{self.command[0]}: {text!r} was answered by {''.join(lines)!r}")
         return match[1] or ""
 
     def close(self) -> int:
-        """Say quit; returns the exit code. Raises Foul if the engine does not go."""
-        if self._process.poll() is None:
+        """Say quit; returns the exit code. Raises Foul if the engine does not go.
+
+        One that still owes an answer is not asked.
+        """
+        if self._waiting:
+            self._process.kill()
+        elif self._process.poll() is None:
             self.ask("quit")
         try:
             return self._process.wait(self.timeout)
