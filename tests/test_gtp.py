@@ -317,8 +317,9 @@ def test_games_against_gnugo_under_a_referee(
             assert verdict.winner is not None
             written = f"{verdict.winner.upper()}+{abs(verdict.margin):g}"
             assert ours.ask("final_score") == written
-    finally:
         assert ours.close() == 0
+    finally:
+        ours.close()
         theirs.close()
 
 
