@@ -106,17 +106,29 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+FOR_GAME: dict[str, dict[str, Any]] = {
+    # Softer targets and fewer samples a position: measured in runs of ten minutes (RESULTS.md,
+    # 2026-11-21, fourth round). On 9x9 Go the two together were worse than the defaults.
+    "connect_four": {
+        "search": {"c_scale": 0.25},
+        "selfplay": {"samples_per_position": 2.0},
+    },
+}
+"""What was measured to be better for one game than the defaults; in effect under every preset."""
+
 
 def make_config(file_values: Mapping[str, Any] | None = None, **given: Any) -> RunConfig:
-    """The config of a preset, with a config file's values over it and `given` ones over both.
+    """The config of a preset and game, a config file's values over it, `given` ones over both.
 
     `given` values that are None do not count. Raises UserError for unknown presets and keys.
     """
     file_values = file_values or {}
     name = given.get("preset") or file_values.get("preset") or DEFAULT_PRESET
-    if name not in PRESETS:
+    if str(name) not in PRESETS:
         raise UserError(f"preset {name!r} is unknown; one of: {', '.join(get_args(Preset))}")
+    game = given.get("game") or file_values.get("game") or RunConfig.game
     base = overlay(to_mapping(RunConfig()), {"preset": name, **PRESETS[name]})
+    base = overlay(base, FOR_GAME.get(str(game), {}))
     chosen = {key: value for key, value in given.items() if value is not None}
     config = from_mapping(RunConfig, overlay(overlay(base, file_values), chosen))
     if config.selfplay.positions_per_iteration == 0:

@@ -130,7 +130,7 @@ class Learner:
         self.config = config
         self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
-            _groups(network, config.weight_decay), lr=config.learning_rate
+            _groups(network, config.weight_decay), lr=config.learning_rate, fused=True
         )
         self.steps = 0
         self.weights = {

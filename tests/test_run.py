@@ -16,7 +16,7 @@ from ghostgo.data.run import Run, find_checkpoint, list_runs, load_network
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
-from ghostgo.selfplay.config import PRESETS, RunConfig, make_config
+from ghostgo.selfplay.config import FOR_GAME, PRESETS, RunConfig, make_config
 
 
 def make_run(root: Path, name: str = "r", steps: int = 2) -> Run:
@@ -45,6 +45,20 @@ def test_given_options_win_over_the_file_and_the_file_over_the_preset() -> None:
     assert config.selfplay.games == PRESETS["tiny"]["selfplay"]["games"]
 
 
+def test_a_game_has_its_own_settings_and_a_file_wins_over_them() -> None:
+    own, plain = FOR_GAME["connect_four"], RunConfig()
+    for preset in PRESETS:
+        config = make_config(game="connect_four", preset=preset)
+        assert config.search.c_scale == own["search"]["c_scale"] != plain.search.c_scale
+        wanted = own["selfplay"]["samples_per_position"]
+        assert config.selfplay.samples_per_position == wanted
+    assert make_config({"game": "connect_four"}).search == config.search
+    assert make_config(game="go9").search == plain.search
+    from_file = make_config({"search": {"c_scale": 0.5}}, game="connect_four")
+    assert from_file.search.c_scale == 0.5
+    assert from_file.selfplay.samples_per_position == wanted
+
+
 def test_an_iteration_grows_with_the_board() -> None:
     sizes = [
         make_config(game=game).selfplay.positions_per_iteration
@@ -61,6 +75,8 @@ def test_an_iteration_grows_with_the_board() -> None:
         ({"seed": "one"}, "'one' is not of type int"),
         ({"seed": True}, "not of type int"),
         ({"preset": "huge"}, "one of: tiny, cpu, gpu"),
+        ({"preset": ["cpu"]}, "one of: tiny, cpu, gpu"),
+        ({"game": ["go9"]}, "is not of type str"),
         ({"search": {"root": "ucb"}}, "not one of: gumbel, puct"),
         ({"selfplay": 3}, "is not a table"),
         ({"selfplay": {"visits": 1}}, "at least 2"),
