@@ -176,9 +176,11 @@ class Learner:
         parts = list(self.pool.map(self._backward, self.copies, slices))
         shares = np.diff(cuts) / len(batch)
         with torch.no_grad():
-            for same in zip(*(c.parameters() for c in self.copies), strict=True):
-                gradients = [p.grad * share for p, share in zip(same, shares, strict=True)]
-                same[0].grad = torch.stack(gradients).sum(dim=0)
+            for first, *others in zip(*(c.parameters() for c in self.copies), strict=True):
+                # In place: fused AdamW takes gradient and weight to have the same strides.
+                first.grad.mul_(shares[0])
+                for other, share in zip(others, shares[1:], strict=True):
+                    first.grad.add_(other.grad, alpha=share)
         return {
             head: torch.stack(
                 [part[head] * share for part, share in zip(parts, shares, strict=True)]

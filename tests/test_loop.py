@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import io
 import os
@@ -20,7 +21,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import play_one
 from ghostgo.engine.games.registry import get_game
 from ghostgo.selfplay.budget import Stop
-from ghostgo.selfplay.learner import LearnerConfig, NotANumber
+from ghostgo.selfplay.learner import Learner, LearnerConfig, NotANumber, _groups
 from ghostgo.selfplay.loop import open_run, run_selfplay
 from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.selfplay.trainer import Trainer
@@ -296,6 +297,32 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     assert Run.open(root / "r").latest().step == step
     assert all(p.read_bytes() == content for p, content in before.items())
     assert run_selfplay("r", games=60, **options).totals.games >= 60
+
+
+def test_slices_step_as_plain_adamw_on_their_mean_gradient(tmp_path: Path) -> None:
+    """The fused optimiser reads raw memory: gradients must lie in it as the weights do."""
+    run = trainer(tmp_path, "r", "go5")
+    run.iterate(Stop())
+    config = LearnerConfig(batch_size=64, warmup_steps=1, gradient_clip=1e9)
+    learner = Learner(copy.deepcopy(run.learner.network), config, threads=2)
+    assert len(learner.copies) == 2
+    twin = copy.deepcopy(learner.network)
+    groups = _groups(twin, config.weight_decay)
+    plain = torch.optim.AdamW(groups, lr=config.learning_rate, fused=False, foreach=False)
+    for step in range(3):
+        batch = run.window.rows_batch(np.arange(64) + step)
+        halves = [copy.deepcopy(twin), copy.deepcopy(twin)]
+        for half, rows in zip(halves, (batch.rows(0, 32), batch.rows(32, 64)), strict=True):
+            learner._backward(half, rows)
+        for mine, a, b in zip(twin.parameters(), *(h.parameters() for h in halves), strict=True):
+            mine.grad = (a.grad + b.grad) / 2
+        plain.step()
+        twin.load_state_dict({**twin.state_dict(), **dict(halves[0].named_buffers())})
+        learner.step(batch)
+        for (name, mine), theirs in zip(
+            learner.network.named_parameters(), twin.parameters(), strict=True
+        ):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_learner_overfits_one_batch(tmp_path: Path) -> None:
