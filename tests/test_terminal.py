@@ -13,11 +13,12 @@ from sgfmill import sgf
 
 from ghostgo.board import hoshi, render
 from ghostgo.bot import Analysis, Bot, Candidate, Opinions, make_bot
+from ghostgo.duel import record, save
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
 from ghostgo.session import Session, fixed_handicap
-from ghostgo.terminal import Dialogue, converse, record, save
+from ghostgo.terminal import Dialogue, converse
 
 
 class Scripted:
@@ -171,6 +172,17 @@ def test_other_games_play_in_the_same_way() -> None:
     ending, text = record(talk, datetime(2026, 5, 4))
     assert ending == ".txt" and "moves: 4 1 4 1 4 1 4\n" in text and "result: B+\n" in text
     assert talk.answer("score") == "connect_four has no points; the end decides"
+
+
+def test_othello_is_counted_by_discs_and_nothing_is_said_of_go() -> None:
+    talk = dialogue("", "othello")
+    assert talk.answer("score") == "As the board stands: Black 2, White 2: even."
+    bot = make_bot("random", "othello", None, 1, Path("runs"))
+    session = Session(bot.game)
+    while not session.over:
+        session.play(bot.choose(session.states))
+    shown = Dialogue(session, bot, 0).greeting().splitlines()[-1]
+    assert session.result() in shown and "Tromp" not in shown and "komi" not in shown
 
 
 @pytest.mark.parametrize("size", [5, 7, 9, 13, 19])
