@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ghostgo.engine import coords
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.go import is_go
@@ -25,7 +27,8 @@ def hoshi(rows: int, cols: int) -> set[tuple[int, int]]:
     return points
 
 
-def _column_names(game: Game) -> list[str]:
+def column_names(game: Game) -> list[str]:
+    """The names of the columns from left to right, as they stand above the board."""
     if game.actions == game.cols:  # a move is a column
         return [game.action_name(col) for col in range(game.cols)]
     return list(coords.GTP_LETTERS[: game.cols])
@@ -41,7 +44,7 @@ def render(session: Session) -> str:
     dots = hoshi(game.rows, game.cols) if is_go(game) else set()
     last = session.last_point
     numbered = game.actions != game.cols
-    header = " ".join(_column_names(game))
+    header = " ".join(column_names(game))
     lines = [f"    {header}"]
     for row in range(game.rows):
         text = [" "] * (2 * game.cols + 1)
@@ -55,3 +58,17 @@ def render(session: Session) -> str:
         lines.append(f"{number:>2} {''.join(text)} {number}".rstrip())
     lines.append(f"    {header}")
     return "\n".join(lines)
+
+
+def action_at(game: Game, point: int) -> int:
+    """The move that a person means who points at `point`; it need not be legal."""
+    return point % game.cols if game.actions == game.cols else point
+
+
+def point_of(session: Session, action: int) -> int | None:
+    """Where the stone of a move would stand; None for a pass."""
+    game = session.game
+    if game.actions != game.cols:
+        return action if action < game.points else None
+    free = np.flatnonzero(session.stones().reshape(game.rows, game.cols)[:, action] == 0)
+    return int(free[-1] if len(free) else 0) * game.cols + action

@@ -192,6 +192,15 @@ class RolloutBot:
         return RolloutBot(game, self._rollouts, self._seed)
 
 
+def _take_one_torch_thread() -> None:
+    """Let torch compute with the calling thread alone; other threads have to ask for themselves."""
+    import torch
+
+    # For a few leaves a call a second thread gains little, and beside another busy process it makes
+    # each call some fifty times slower.
+    torch.set_num_threads(1)
+
+
 class SearchBot:
     """A network and PUCT search, without noise, for so many visits or seconds a move."""
 
@@ -203,13 +212,9 @@ class SearchBot:
         seed: int | None,
         seconds: float | None = None,
     ) -> None:
-        import torch
-
         from ghostgo.engine.evaluator import make_evaluator
 
-        # For a few leaves a call a second thread gains little, and beside another busy process it
-        # makes each call some fifty times slower.
-        torch.set_num_threads(1)
+        _take_one_torch_thread()
         self.name = name
         self.game = network.game
         self._network, self._visits, self._seed, self._seconds = network, visits, seed, seconds
@@ -232,6 +237,7 @@ class SearchBot:
         """Search to the end of the visits or of the time, whichever is first."""
         start = time.monotonic()
         limits = [limit for limit in (seconds, self._seconds) if limit is not None]
+        _take_one_torch_thread()
         self._searcher.begin(states)
         while self._searcher.step():
             if limits and time.monotonic() - start >= min(limits):
@@ -252,6 +258,7 @@ class SearchBot:
         searcher = self._deep if endless else self._searcher
         limit = None if endless else self._seconds
         start = time.monotonic()
+        _take_one_torch_thread()
         searcher.begin(states)
         while searcher.step():
             yield lambda: _read(searcher)

@@ -238,6 +238,7 @@ def replay(**options: Any) -> None:
     show_default=True,
     help="Folder where the game is saved.",
 )
+@click.option("--plain", is_flag=True, help="Line by line, not on the full screen.")
 @root_option
 def play(**options: Any) -> None:
     """Play a game in the terminal.

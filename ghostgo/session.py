@@ -209,10 +209,15 @@ class Session:
         """First player's margin in points as the board stands, komi included."""
         return float(score_of(self.state))
 
-    def area(self) -> tuple[int, int]:
-        """Points of board that each player owns as it stands, stones and surrounded points."""
+    def owners(self) -> NDArray[np.int8]:
+        """Whose each point is as the board stands, (P,): 1 first player's, -1 second's, 0 neither's."""
         owners = np.zeros(self.game.points, np.int8)
         ownership_of(self.state, owners)
+        return owners
+
+    def area(self) -> tuple[int, int]:
+        """Points of board that each player owns as it stands, stones and surrounded points."""
+        owners = self.owners()
         return int(np.sum(owners > 0)), int(np.sum(owners < 0))
 
     def winner(self) -> int | None:

@@ -6,6 +6,8 @@ connects it to a way to read and a way to write; `play` is the verb.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,6 +168,11 @@ def _read(prompt: str) -> str:
     return input(prompt)
 
 
+def has_screen() -> bool:
+    """Whether a person sits at a terminal that can draw: no pipe, no file, not TERM=dumb."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def play(
     opponent: str | None = None,
     game: str | None = None,
@@ -176,18 +183,31 @@ def play(
     folder: Path = Path("games"),
     seconds: float | None = None,
     root: Path = Path("runs"),
+    plain: bool = False,
 ) -> None:
     """Play a game on the terminal against `opponent` (see `ghostgo.bot`), and save it.
 
-    Raises UserError for an unknown opponent, game or komi.
+    On the full screen, or line by line with `plain` or without a terminal. Raises UserError for an
+    unknown opponent, game or komi, and for a game without a board that can be drawn.
     """
     warn_of_compiling()
     bot = make_bot(opponent, game, visits, seed, root, seconds)
-    rules = {} if komi is None else {"komi": komi}
-    dialogue = Dialogue(Session(bot.game, rules), bot, 0 if color == "black" else 1)
+    if "own_stones" not in bot.game.plane_names:
+        raise UserError(f"{bot.game.name} has no board that can be drawn here")
+    session = Session(bot.game, {} if komi is None else {"komi": komi})
+    dialogue = Dialogue(session, bot, 0 if color == "black" else 1)
+    ended = True
     try:
-        converse(dialogue, _read, print)
+        if plain or not has_screen():
+            converse(dialogue, _read, print)
+        else:
+            from ghostgo.screen import show
+
+            ended = show(dialogue)
     finally:
         path = save(dialogue, folder)
         if path:
             print(f"saved: {path}")
+    if not ended:  # the interpreter would wait for the search, or break down under it
+        sys.stdout.flush()
+        os._exit(0)

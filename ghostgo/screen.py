@@ -1,0 +1,352 @@
+"""A game against a bot on the full screen: board, panel, keys and mouse.
+
+The bot thinks in a thread (`ghostgo.thinker`); what it finds arrives as messages, so the screen
+answers at any time. Everything about the game itself is in `ghostgo.duel`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import ClassVar
+
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, ScrollableContainer
+from textual.message import Message
+from textual.widgets import Footer, Static
+
+from ghostgo.board import action_at, point_of
+from ghostgo.bot import Analysis
+from ghostgo.duel import Duel
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.go import is_go
+from ghostgo.screen_board import PALETTES, View
+from ghostgo.screen_panel import HINTS, Notes
+from ghostgo.screen_widgets import THEMES, BoardView, PanelView, Question
+from ghostgo.thinker import Thinker, Thought
+
+PANEL_WIDTH = 26
+"""Columns kept for the panel where a larger board would leave fewer."""
+ROWS_BELOW = 2
+"""The status line and the keys."""
+SECONDS_TO_END = 1.0
+"""How long the bot's thread is waited for when the screen closes."""
+KEYS = """\
+arrows, Enter   move the cursor, play there; or click
+p   pass
+u   undo: take your last move back
+h   hints: the best moves, your chance to win, the lines expected
+s   score: the count and whose the empty points are, as it stands
+t   theme: wood or dark
+r   resign
+q   save the game and leave"""
+
+
+class Told(Message):
+    """The bot has something to say."""
+
+    def __init__(self, thought: Thought) -> None:
+        super().__init__()
+        self.thought = thought
+
+
+class PlayApp(App[None]):
+    """The full screen of one game."""
+
+    TITLE = "ghostgo"
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    #body { height: 1fr; }
+    #frame { width: auto; max-width: 100%; height: 100%; }
+    #status { height: 1; padding: 0 1; background: $panel; }
+    #status.wrong { color: $error; text-style: bold; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,space", "play", "play", key_display="⏎"),
+        Binding("p", "pass", "pass"),
+        Binding("u", "undo", "undo"),
+        Binding("h", "hints", "hints"),
+        Binding("s", "score", "score"),
+        Binding("t", "theme", "theme"),
+        Binding("r", "resign", "resign"),
+        Binding("q", "leave", "quit"),
+        Binding("ctrl+c,ctrl+q", "leave", show=False, priority=True),
+        Binding("question_mark", "keys", "keys", key_display="?"),
+        Binding("up", "move(-1, 0)", show=False),
+        Binding("down", "move(1, 0)", show=False),
+        Binding("left", "move(0, -1)", show=False),
+        Binding("right", "move(0, 1)", show=False),
+    ]
+
+    def __init__(self, duel: Duel) -> None:
+        super().__init__()
+        self.duel = duel
+        self.notes = Notes()
+        self.failure: Exception | None = None
+        """What broke the bot's search off; whoever ran the screen raises it again."""
+        self.board = BoardView(duel)
+        self._panel = PanelView(duel, self.notes)
+        self._status = Static(id="status", markup=False)
+        self._thinker = Thinker(duel.bot, self._hear)
+        self._asked = 0
+        """The number of the question that is being thought about; 0: none is."""
+        game = duel.session.game
+        self._cursor = game.rows // 2 * game.cols + game.cols // 2
+
+    def compose(self) -> ComposeResult:
+        """The board and the panel, the status line, the keys."""
+        with Horizontal(id="body"):
+            with ScrollableContainer(id="frame", can_focus=False):
+                yield self.board
+            yield self._panel
+        yield self._status
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Set the theme and begin."""
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = THEMES[0].name
+        self._say("Arrows and Enter, or a click, play a move; ? lists the keys.")
+        self._go_on()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Draw the board as large as fits."""
+        width, height = event.size.width - PANEL_WIDTH, event.size.height - ROWS_BELOW
+        self.board.fit_into(width, height)
+        layout = self.board.layout_now
+        if layout.width > event.size.width or layout.height > height:
+            needed = f"{layout.width + PANEL_WIDTH}x{layout.height + ROWS_BELOW}"
+            self._say(f"this board needs a window of {needed} characters", wrong=True)
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the bot still owes an answer."""
+        return self._asked > 0
+
+    def close(self) -> bool:
+        """End the bot's thread; False if it is in a search that cannot be stopped."""
+        return self._thinker.close(SECONDS_TO_END)
+
+    # ---- what is shown
+
+    def _say(self, text: str, wrong: bool = False) -> None:
+        self._status.update(text)
+        self._status.set_class(wrong, "wrong")
+
+    def _show(self) -> None:
+        """Draw board and panel as things stand."""
+        session = self.duel.session
+        hints = self.notes.hints.candidates[:HINTS] if self.notes.hints else ()
+        points = [point_of(session, move.action) for move in hints]
+        shows_owners = session.has_score and (self.notes.counted or session.over)
+        self.board.view = View(
+            cursor=None if session.over else self._pointed(),
+            hints={number: point for number, point in enumerate(points, 1) if point is not None},
+            owners=session.owners() if shows_owners and session.resigned is None else None,
+        )
+        self.board.refresh()
+        self._panel.refresh()
+
+    def _pointed(self) -> int:
+        """The point under the cursor: where stones fall, the one where it would land."""
+        session = self.duel.session
+        if session.game.actions != session.game.cols:
+            return self._cursor
+        return point_of(session, self._cursor % session.game.cols) or 0
+
+    # ---- the bot
+
+    def _hear(self, thought: Thought) -> None:
+        """Take a thought over from the bot's thread."""
+        with contextlib.suppress(RuntimeError):  # the screen has closed in the meantime
+            self.post_message(Told(thought))
+
+    def _ask(self, move: bool) -> None:
+        self._asked = self._thinker.ask(self.duel.session.states, move)
+        self.notes.thinking = f"{self.duel.bot.name} is thinking ..."
+
+    def _drop(self) -> None:
+        """Let the bot think no further, and forget its hints."""
+        self._thinker.drop()
+        self._asked = 0
+        self.notes.thinking = ""
+        self.notes.hints = None
+
+    def _go_on(self) -> None:
+        """After a change of the position: let the bot move if it is its turn."""
+        self._drop()
+        session = self.duel.session
+        if self.duel.bot_to_move:
+            self._ask(move=True)
+        elif session.over:
+            self._say(f"{self.duel.verdict()} q saves the game and leaves; u takes moves back.")
+        self._show()
+
+    def on_told(self, message: Told) -> None:
+        """Show what the bot has found; play its move once it is chosen."""
+        thought = message.thought
+        if thought.number != self._asked:
+            return
+        if thought.error is not None:
+            self.failure = thought.error
+            self.exit()
+            return
+        if thought.found:
+            self._note(thought.found)
+        if thought.finished:
+            self.notes.thinking, self._asked = "", 0
+            if thought.action is not None:
+                self._play_bots(thought.action)
+                return
+            if thought.found is None:
+                self._say(f"{self.duel.bot.name} has no opinion", wrong=True)
+        self._show()
+
+    def _note(self, found: Analysis) -> None:
+        session, name = self.duel.session, self.duel.bot.name
+        visits = sum(move.visits for move in found.candidates)
+        self.notes.thinking = f"{name} is thinking: {visits} visits"
+        mine = session.to_play == self.duel.human
+        self.notes.rates[len(session.moves)] = found.win_rate if mine else 1 - found.win_rate
+        if mine:
+            self.notes.hints = found
+
+    def _play_bots(self, action: int) -> None:
+        session = self.duel.session
+        player = session.to_play
+        session.play(action)
+        said = self.duel.said(player, action)
+        if not session.over and self._must_pass():
+            said += " You have no other move than to pass: p."
+        self._say(said)
+        self._go_on()
+
+    def _must_pass(self) -> bool:
+        session = self.duel.session
+        legal = session.game.legal_actions(session.state)
+        return len(legal) == 1 and point_of(session, int(legal[0])) is None
+
+    # ---- the person
+
+    def _play(self, action: int) -> None:
+        """The person's move, or a word on why it cannot be played."""
+        session = self.duel.session
+        try:
+            if self.duel.bot_to_move:
+                raise UserError(f"it is {self.duel.side(session.to_play)}'s turn")
+            if session.over:
+                raise UserError("the game is over; u takes moves back")
+            session.play(action)
+        except UserError as error:
+            self._say(f"Illegal: {error}.", wrong=True)
+            return
+        self._say(f"You: {self.duel.name(action)}.")
+        self._go_on()
+
+    def on_board_view_clicked(self, message: BoardView.Clicked) -> None:
+        """Play where the mouse was clicked."""
+        self._cursor = message.point
+        self._play(action_at(self.duel.session.game, message.point))
+        self._show()
+
+    def action_move(self, down: int, right: int) -> None:
+        """Move the cursor, and not off the board."""
+        game = self.duel.session.game
+        row, col = divmod(self._cursor, game.cols)
+        row = min(max(row + down, 0), game.rows - 1)
+        self._cursor = row * game.cols + min(max(col + right, 0), game.cols - 1)
+        self._show()
+
+    def action_play(self) -> None:
+        """Play at the cursor."""
+        self._play(action_at(self.duel.session.game, self._cursor))
+
+    def action_pass(self) -> None:
+        """Pass, in games where one can."""
+        try:
+            action = self.duel.session.game.parse_action("pass")
+        except UserError as error:
+            self._say(f"Illegal: {error}.", wrong=True)
+            return
+        self._play(action)
+
+    def action_undo(self) -> None:
+        """Take the person's last move back, and the answer to it."""
+        try:
+            back = self.duel.take_back()
+        except UserError as error:
+            self._say(f"{error}", wrong=True)
+            return
+        played = len(self.duel.session.moves)
+        for ply in [ply for ply in self.notes.rates if ply > played]:
+            del self.notes.rates[ply]
+        names = ", ".join(map(self.duel.name, back)) or "the resignation"
+        self._say(f"Taken back: {names}.")
+        self._go_on()
+
+    def action_hints(self) -> None:
+        """Show the best moves of the person's position, or hide them."""
+        if self.notes.hints or self.duel.session.over:
+            self._drop()
+        elif self.duel.bot_to_move:
+            self._say("hints are for your own moves", wrong=True)
+        else:
+            self._ask(move=False)
+        self._show()
+
+    def action_score(self) -> None:
+        """Show the count as the board stands, or hide it."""
+        if not self.duel.session.has_score:
+            self._say(f"{self.duel.session.game.name} has no points; the end decides", wrong=True)
+            return
+        self.notes.counted = not self.notes.counted
+        if self.notes.counted:
+            dead = ", dead stones and all" if is_go(self.duel.session.game) else ""
+            self._say(f"Counted as the board stands{dead}; s hides it.")
+        self._show()
+
+    def action_theme(self) -> None:
+        """The next theme."""
+        names = [theme.name for theme in THEMES]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]
+        self.board.palette = self._panel.palette = PALETTES[self.theme]
+        self._show()
+
+    def action_resign(self) -> None:
+        """Ask whether the person means it, then end the game."""
+        if self.duel.session.over:
+            self._say("the game is over", wrong=True)
+            return
+        self.push_screen(Question("Resign this game?", asks=True), self._resign)
+
+    def _resign(self, meant: bool | None) -> None:
+        if meant and not self.duel.session.over:
+            self.duel.session.resign(self.duel.human)
+            self._go_on()
+
+    def action_keys(self) -> None:
+        """List the keys."""
+        self.push_screen(Question(KEYS, asks=False))
+
+    def action_leave(self) -> None:
+        """Leave the screen at once; whoever ran it saves the game."""
+        self._drop()
+        self.exit()
+
+
+def show(duel: Duel) -> bool:
+    """Play `duel` on the full screen until the person leaves.
+
+    False if the bot is still in a search that cannot be stopped: the process must then be ended
+    without waiting for it. Raises what broke the bot's search off, if anything did.
+    """
+    app = PlayApp(duel)
+    try:
+        app.run()
+    finally:
+        ended = app.close()
+    if app.failure is not None:
+        raise app.failure
+    return ended

@@ -1,0 +1,127 @@
+"""What stands beside the board on the full screen: players, win rate, count, best moves, moves so far.
+
+Text in styled pieces; a piece is (text, style), and a style names colours as Textual does.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ghostgo.bot import Analysis
+from ghostgo.duel import Duel
+from ghostgo.engine.games.go import is_go
+from ghostgo.screen_board import Palette, stone_colors
+
+Piece = tuple[str, str]
+Line = list[Piece]
+BARS = " ▁▂▃▄▅▆▇█"
+GRAPH_ROWS = 3
+HINTS = 5
+
+
+@dataclass
+class Notes:
+    """What the screen knows besides the game."""
+
+    rates: dict[int, float] = field(default_factory=dict)
+    """The person's win rate as the bot saw it, by the number of moves played then."""
+    thinking: str = ""
+    """What the bot is at."""
+    hints: Analysis | None = None
+    """The bot's opinion of the person's position, while it is shown."""
+    counted: bool = False
+    """Whether the score is shown."""
+
+
+def panel(duel: Duel, notes: Notes, palette: Palette, width: int, height: int) -> list[Line]:
+    """The panel's lines, at most `height` of at most `width` characters."""
+    lines = _players(duel, palette, width)
+    lines += [[], *_turn(duel, notes, width)]
+    if notes.rates:
+        lines += [[], *_win_rate(duel, notes.rates, width)]
+    if notes.counted and not duel.session.over and duel.session.has_score:
+        lines += [[], *_wrapped(f"If it ended now: {duel.count()}.", width)]
+    lines.append([])
+    if notes.hints:
+        lines += _hints(duel, notes.hints, width)
+    else:
+        lines += _moves(duel, max(height - len(lines), 1))
+    return lines[:height]
+
+
+def _wrapped(text: str, width: int, style: str = "") -> list[Line]:
+    return [[(line, style)] for line in textwrap.wrap(text, max(width, 8))]
+
+
+def _players(duel: Duel, palette: Palette, width: int) -> list[Line]:
+    """Each side's stone, who plays it and what it has captured; then the game and its rules."""
+    session, colors = duel.session, stone_colors(duel.session)
+    lines = []
+    for player in (0, 1):
+        who = "you" if player == duel.human else duel.bot.name
+        # First and second have marks of their own, since not every terminal shows colours.
+        stone = f" {'●○'[player]} "
+        text = f" {duel.side(player)}: {who}"
+        captured = f"{session.state.captures[player]} captured" if is_go(session.game) else ""
+        gap = " " * max(1, width - len(stone) - len(text) - len(captured))
+        turn = "bold" if player == session.to_play and not session.over else ""
+        style = f"{colors[player]} on {palette.board if is_go(session.game) else palette.cells[0]}"
+        lines.append([(stone, style), (text, turn), (gap + captured, "")])
+    rules = f"{session.game.name}. {duel.rules()}".strip()
+    return lines + _wrapped(rules, width, "dim")
+
+
+def _turn(duel: Duel, notes: Notes, width: int) -> list[Line]:
+    """Whose move it is, or how the game ended and was counted."""
+    if duel.session.over:
+        lines = _wrapped(duel.verdict(), width, "bold")
+        return lines + _wrapped(duel.reckoning(), width)
+    number, side = len(duel.session.moves) + 1, duel.side(duel.session.to_play)
+    if duel.bot_to_move:
+        return _wrapped(f"Move {number}: {side}. {notes.thinking}", width)
+    return _wrapped(f"Move {number}: {side}, your turn. {notes.thinking}", width, "bold")
+
+
+def _win_rate(duel: Duel, rates: Mapping[int, float], width: int) -> list[Line]:
+    """The latest win rate, and a graph of all of them, oldest first."""
+    ordered = [rates[ply] for ply in sorted(rates)]
+    line = [(f"{duel.bot.name} gives you ", ""), (f"{ordered[-1]:.0%}", "bold")]
+    rows = graph(ordered[-width:], GRAPH_ROWS)
+    return [line, *([(row.ljust(width), "$accent on $panel")] for row in rows)]
+
+
+def graph(rates: Sequence[float], rows: int) -> list[str]:
+    """A bar for each rate in [0, 1], `rows` lines high; the whole height is 1."""
+    steps = len(BARS) - 1
+    levels = [max(1, round(rate * steps * rows)) for rate in rates]
+    return [
+        "".join(BARS[min(max(level - steps * row, 0), steps)] for level in levels)
+        for row in reversed(range(rows))
+    ]
+
+
+def _hints(duel: Duel, found: Analysis, width: int) -> list[Line]:
+    """The best moves: visits, the person's chance to win, and the line expected after each."""
+    lines: list[Line] = [[("   move   visits  you win", "dim")]]
+    for number, move in enumerate(found.candidates[:HINTS], 1):
+        numbers = f"{duel.name(move.action):<6}{move.visits:>7}{move.win_rate:>9.0%}"
+        lines.append([(f"{number}  ", "$success"), (numbers, "")])
+        line = move.line or (found.line if move.action == found.action else ())
+        if len(line) > 1:
+            expected = " ".join(map(duel.name, line))
+            lines.append(
+                [("   " + textwrap.shorten(expected, max(width - 3, 4), placeholder=""), "dim")]
+            )
+    return lines
+
+
+def _moves(duel: Duel, height: int) -> list[Line]:
+    """The last moves, two a line, that fit into `height` lines."""
+    moves = duel.session.moves
+    lines: list[Line] = []
+    for start in range(0, len(moves), 2):
+        names = "".join(f"{duel.name(action):<6}" for _, action in moves[start : start + 2])
+        lines.append([(f"{start + 1:>3}  ", "dim"), (names, "")])
+    return lines[-height:]

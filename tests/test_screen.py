@@ -1,0 +1,613 @@
+"""The full screen: drawn, played by keys and mouse without a terminal, and as a process on one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sgfmill import sgf
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from ghostgo import screen, terminal
+from ghostgo.board import point_of
+from ghostgo.bot import Analysis, Bot, Candidate, Opinions
+from ghostgo.duel import Duel
+from ghostgo.engine.games.game import Game, States
+from ghostgo.engine.games.registry import get_game
+from ghostgo.screen import PlayApp
+from ghostgo.screen_board import PALETTES, STONES, View, draw
+from ghostgo.screen_layout import LARGEST_SCALE, layout_of
+from ghostgo.screen_panel import Notes, graph, panel
+from ghostgo.screen_widgets import Question
+from ghostgo.session import Session
+
+GAMES = ["go5", "go9", "go13", "go19", "go4x7", "gomoku9", "hex11", "othello", "connect_four"]
+GAMES += ["tic_tac_toe"]
+SECONDS = 20.0
+
+
+class FirstLegal:
+    """Plays the moves it was given, then the first that is legal; waits for `go`, if there is one."""
+
+    name = "first"
+
+    def __init__(self, game: Game, moves: str = "", human: int = 0) -> None:
+        self.game = game
+        self.moves = [game.parse_action(move) for move in moves.split()]
+        self.human = human
+        self.opinion = True
+        self.asked = threading.Event()
+        self.go: threading.Event | None = None
+        self.error: Exception | None = None
+
+    def choose(self, states: States, seconds: float | None = None) -> int:
+        self.asked.set()
+        if self.go:
+            self.go.wait(SECONDS)
+        if self.error:
+            raise self.error
+        return self.moves.pop(0) if self.moves else int(self.game.legal_actions(states[0])[0])
+
+    def analyse(self, states: States, seconds: float | None = None) -> Analysis | None:
+        if not self.opinion:
+            return None
+        best, other = self.game.legal_actions(states[0])[:2].tolist()
+        moves = (Candidate(best, 30, 0.75, 0.5, (best, other)), Candidate(other, 2, 0.5))
+        return Analysis(best, 0.7, moves, (best, other))
+
+    def ponder(self, states: States, endless: bool = False) -> Opinions:
+        """An opinion of the person's positions only: the bot's moves come from `choose`."""
+        found = self.analyse(states)
+        if found and states[0].to_play == self.human:
+            yield lambda: found
+
+    def bind(self, game: Game) -> Bot:
+        return FirstLegal(game)
+
+
+def make_app(game: str = "tic_tac_toe", moves: str = "", human: int = 0) -> PlayApp:
+    bot = FirstLegal(get_game(game), moves, human)
+    return PlayApp(Duel(Session(bot.game), bot, human))
+
+
+def bot_of(app: PlayApp) -> FirstLegal:
+    assert isinstance(app.duel.bot, FirstLegal)
+    return app.duel.bot
+
+
+def status(app: PlayApp) -> str:
+    return str(app.query_one("#status", Static).content)
+
+
+async def settle(app: PlayApp, pilot: Pilot[None]) -> None:
+    """Wait until the bot has answered and everything is drawn."""
+    end = time.monotonic() + SECONDS
+    await pilot.pause()
+    while app.thinking:
+        assert time.monotonic() < end, "the bot never answers"
+        await pilot.pause(0.01)
+    await pilot.pause()
+
+
+Steps = Callable[[PlayApp, Pilot[None]], Awaitable[None]]
+
+
+def on_screen(app: PlayApp, steps: Steps, size: tuple[int, int] = (80, 24)) -> None:
+    """Run `steps` on the screen without a terminal; the bot's thread is ended in any case."""
+
+    async def run() -> None:
+        async with app.run_test(size=size) as pilot:
+            await settle(app, pilot)
+            await steps(app, pilot)
+
+    try:
+        asyncio.run(run())
+    finally:
+        app.close()
+    assert app.failure is None
+
+
+async def press(app: PlayApp, pilot: Pilot[None], keys: str) -> None:
+    for key in keys.split():
+        await pilot.press(key)
+        await settle(app, pilot)
+
+
+async def click(app: PlayApp, pilot: Pilot[None], move: str) -> None:
+    game = app.duel.session.game
+    point = point_of(app.duel.session, game.parse_action(move))
+    assert point is not None
+    await pilot.click(app.board, offset=app.board.layout_now.character(point))
+    await settle(app, pilot)
+
+
+def played(app: PlayApp) -> list[str]:
+    return [app.duel.name(action) for _, action in app.duel.session.moves]
+
+
+# ---- a game
+
+
+def test_a_whole_game_by_keyboard() -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "enter")
+        assert played(app) == ["B2", "A3"] and status(app) == "O plays A3."
+        await press(app, pilot, "up right enter down down down left left left space")
+        assert played(app) == ["B2", "A3", "C3", "B3", "A1"], "the cursor stays on the board"
+        assert app.duel.session.winner() == 0
+        assert status(app).startswith("X wins: well played.")
+        await press(app, pilot, "enter")
+        assert status(app) == "Illegal: the game is over; u takes moves back."
+        await press(app, pilot, "q")
+        assert not app.is_running
+
+    on_screen(make_app(), steps)
+
+
+def test_the_mouse_plays_and_illegal_moves_are_explained() -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        await click(app, pilot, "C3")
+        assert played(app) == ["C3", "A5"]
+        for move in ("C3", "A5"):
+            await click(app, pilot, move)
+            assert status(app) == f"Illegal: {move} is taken."
+            assert app.query_one("#status").has_class("wrong")
+        assert played(app) == ["C3", "A5"]
+        await press(app, pilot, "p")
+        assert played(app)[2:] == ["pass", "B5"] and not app.query_one("#status").has_class("wrong")
+
+    on_screen(make_app("go5"), steps)
+
+
+@pytest.mark.parametrize(
+    ("before", "move", "reason"),
+    [
+        ("D4 C4 E3 B3 D2 C2 C3 D3", "C3", "would repeat an earlier position (positional ko rule)"),
+        ("E5 A2 E4 B1", "A1", "would be suicide"),
+    ],
+)
+def test_ko_and_suicide_are_named(before: str, move: str, reason: str) -> None:
+    app = make_app("go5")
+    session = app.duel.session
+    for name in before.split():
+        session.play(session.game.parse_action(name))
+
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        await click(app, pilot, move)
+        assert status(app) == f"Illegal: {move} {reason}."
+        assert len(session.moves) == len(before.split())
+
+    on_screen(app, steps)
+
+
+def test_undo_takes_back_the_answer_and_drops_one_that_is_on_its_way() -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "u")
+        assert status(app) == "there is no move of yours to take back"
+        await click(app, pilot, "C3")
+        await press(app, pilot, "u")
+        assert played(app) == [] and status(app) == "Taken back: C3, A5."
+        bot.asked.clear()
+        bot.go = threading.Event()
+        await pilot.click(app.board, offset=app.board.layout_now.character(7))
+        assert await asyncio.to_thread(bot.asked.wait, SECONDS)
+        await pilot.press("enter")
+        assert status(app) == "Illegal: it is White's turn."
+        await press(app, pilot, "u")
+        bot.go.set()
+        await asyncio.sleep(0.1)
+        await settle(app, pilot)
+        assert played(app) == [], "the answer came after the move had been taken back"
+        await click(app, pilot, "C3")
+        assert played(app) == ["C3", "A5"]
+
+    app = make_app("go5")
+    bot = bot_of(app)
+    on_screen(app, steps)
+
+
+def test_resigning_asks_first_and_can_be_taken_back() -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "enter r")
+        assert isinstance(app.screen, Question)
+        await press(app, pilot, "n")
+        assert not app.duel.session.over and not isinstance(app.screen, Question)
+        await press(app, pilot, "r y")
+        assert app.duel.session.over and app.duel.session.result() == "W+R"
+        assert status(app).startswith("White wins by resignation (W+R).")
+        await press(app, pilot, "u")
+        assert not app.duel.session.over and status(app) == "Taken back: the resignation."
+
+    on_screen(make_app("go5"), steps)
+
+
+def test_two_passes_end_the_game_with_a_count_and_whose_the_points_are() -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "enter s")
+        assert app.board.view.owners is not None
+        assert "If it ended now: Black 25" in shown_beside(app)
+        await press(app, pilot, "s")
+        assert app.board.view.owners is None and "If it ended now" not in shown_beside(app)
+        await press(app, pilot, "p")
+        assert app.duel.session.over and status(app).startswith("Black wins: well played (B+24.5).")
+        assert "Black 25, White 0 and komi 0.5: Black is ahead by 24.5" in shown_beside(app)
+        assert "dead stones count as alive" in shown_beside(app)
+        assert (app.board.view.owners == 1).all() and app.board.view.cursor is None
+
+    on_screen(make_app("go5", "pass pass"), steps)
+
+
+def shown_beside(app: PlayApp) -> str:
+    lines = panel(app.duel, app.notes, app.board.palette, 30, 40)
+    return re.sub(r"\s+", " ", " ".join(text for line in lines for text, _ in line))
+
+
+def test_hints_show_moves_visits_and_lines_and_hide_again() -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "h")
+        assert app.board.view.hints == {1: 0, 2: 1}
+        assert "1 A5 30 75% A5 B5 2 B5 2 50%" in shown_beside(app)
+        assert "first gives you 70%" in shown_beside(app) and app.notes.rates == {0: 0.7}
+        await press(app, pilot, "h")
+        assert app.board.view.hints == {} and "A5" not in shown_beside(app)
+        await press(app, pilot, "h enter")
+        assert app.board.view.hints == {}, "hints are of the position before"
+        await press(app, pilot, "h")
+        assert sorted(app.notes.rates) == [0, 2]
+        await press(app, pilot, "u")
+        assert sorted(app.notes.rates) == [0]
+
+    on_screen(make_app("go5"), steps)
+
+
+def test_a_bot_without_an_opinion_says_so() -> None:
+    app = make_app("go5")
+    bot = bot_of(app)
+    bot.opinion = False
+
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "h")
+        assert status(app) == "first has no opinion" and app.notes.hints is None
+        await press(app, pilot, "enter")
+        assert played(app) == ["C3", "A5"]
+
+    on_screen(app, steps)
+
+
+def test_the_bot_begins_and_columns_are_columns() -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        assert played(app) == ["4"] and status(app) == "Red plays 4."
+        await press(app, pilot, "right")
+        assert app.board.view.cursor == 5 * 7 + 4, "the lowest free place of the column"
+        await click(app, pilot, "4")
+        assert played(app) == ["4", "4", "1"]
+        await press(app, pilot, "p")
+        assert status(app) == "Illegal: 'pass' is not a column: 1 to 7."
+        await press(app, pilot, "s")
+        assert status(app) == "connect_four has no points; the end decides"
+
+    on_screen(make_app("connect_four", "4 1", human=1), steps)
+
+
+def test_a_forced_pass_is_announced() -> None:
+    game = get_game("othello")
+    session = Session(game)
+    rng = np.random.default_rng(0)
+    for _ in range(100):  # until the person has nothing but a pass after the bot's move
+        session = Session(game)
+        while not session.over:
+            if session.to_play == 0 and session.game.legal_actions(session.state).tolist() == [64]:
+                break
+            session.play(int(rng.choice(game.legal_actions(session.state))))
+        if not session.over:
+            break
+    last = session.game.action_name(session.moves[-1][1])
+    session.undo()
+
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        assert status(app) == f"White plays {last}. You have no other move than to pass: p."
+        await press(app, pilot, "p")
+        assert "pass" in played(app)
+
+    on_screen(PlayApp(Duel(session, FirstLegal(game, last), 0)), steps)
+
+
+# ---- the window
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_every_board_fits_into_80x24_beside_a_panel(name: str) -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        layout, region = app.board.layout_now, app.board.region
+        assert (region.width, region.height) == (layout.width, layout.height)
+        assert app.query_one("#body").region.contains_region(region)
+        assert app.screen.region.contains_region(region)
+        assert app.query_one("PanelView").region.width >= 26
+        rows = [str(strip.text) for strip in app.board.render_lines(app.board.size.region)]
+        assert len(rows) == layout.height and {len(row) for row in rows} == {layout.width}
+
+    on_screen(make_app(name), steps)
+
+
+def test_the_board_grows_with_the_window_and_says_when_it_is_too_small() -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        assert app.board.layout_now.scale == 2
+        await pilot.resize_terminal(140, 50)
+        await pilot.pause()
+        assert app.board.layout_now.scale == 4
+        await pilot.resize_terminal(40, 10)
+        await pilot.pause()
+        assert app.board.layout_now.scale == 1
+        assert status(app) == "this board needs a window of 51x13 characters"
+
+    on_screen(make_app("go9"), steps)
+
+
+def test_the_theme_changes_board_and_screen_and_back() -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        seen = []
+        for _ in range(3):
+            seen.append((app.theme, app.board.palette.board, app.screen.styles.background.hex))
+            await press(app, pilot, "t")
+        assert [theme for theme, _, _ in seen] == ["wood", "dark", "wood"]
+        assert seen[0] == seen[2] and len({board for _, board, _ in seen}) == 2
+        assert len({background for _, _, background in seen}) == 2
+
+    on_screen(make_app("go9"), steps)
+
+
+def test_the_keys_are_listed() -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "question_mark")
+        assert isinstance(app.screen, Question)
+        await press(app, pilot, "u")
+        assert not isinstance(app.screen, Question)
+        assert "no move of yours" not in status(app), "the key that closes the list does no more"
+
+    on_screen(make_app("go9"), steps)
+
+
+# ---- the bot's thread
+
+
+def test_leaving_while_the_bot_thinks_waits_for_nothing() -> None:
+    app = make_app("go5")
+    bot = bot_of(app)
+    bot.go = threading.Event()
+
+    async def run() -> float:
+        async with app.run_test() as pilot:
+            await pilot.press("enter")
+            assert await asyncio.to_thread(bot.asked.wait, SECONDS)
+            await pilot.press("t")
+            assert app.theme == "dark", "the screen answers while the bot thinks"
+            start = time.monotonic()
+            await pilot.press("q")
+        return time.monotonic() - start
+
+    try:
+        assert asyncio.run(run()) < 2
+        assert not app.close(), "the bot is still at it"
+    finally:
+        bot.go.set()
+    assert app.close()
+    assert played(app) == ["C3"]
+
+
+def test_what_breaks_the_bots_search_ends_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(self: PlayApp) -> None:
+        async def steps() -> None:
+            async with self.run_test() as pilot:
+                await pilot.press("enter")
+                while self.is_running:
+                    await pilot.pause(0.01)
+
+        asyncio.run(steps())
+
+    bot = FirstLegal(get_game("go5"))
+    bot.error = FloatingPointError("not a number")
+    monkeypatch.setattr(PlayApp, "run", run)
+    with pytest.raises(FloatingPointError, match="not a number"):
+        screen.show(Duel(Session(bot.game), bot, 0))
+
+
+# ---- drawing
+
+
+@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("scale", range(1, LARGEST_SCALE + 1))
+def test_stones_stand_where_a_click_finds_them(name: str, scale: int) -> None:
+    session = Session(get_game(name))
+    rng = np.random.default_rng(scale)
+    for _ in range(6):
+        session.play(int(rng.choice(session.game.legal_actions(session.state))))
+    layout = layout_of(session.game, scale)
+    rows = draw(session, layout, PALETTES["dark"], View())
+    assert len(rows) == layout.height and {len(row) for row in rows} == {layout.width}
+    stones = session.stones()
+    colors = [STONES[player] for player in session.game.player_names]
+    for point in range(session.game.points):
+        assert layout.point_at(*layout.character(point)) == point
+        x0, y0, x1, y1 = layout.frame(point)
+        assert 0 <= x0 < x1 < layout.width and 0 < y0 <= y1 < layout.height - 1
+        if point == session.last_point:
+            continue  # it bears a mark
+        x, y = layout.character(point)
+        seen = {color for cell in rows[y][x : x + 2] for color in (cell.ink, cell.ground)}
+        if session.game.player_names == ("X", "O"):  # a ring is empty in its middle
+            seen = {
+                c for row in rows[y0 : y1 + 1] for cell in row[x0 : x1 + 1] for c in (cell.ink,)
+            }
+        assert (colors[0] in seen) == (stones[point] > 0)
+        assert (colors[1] in seen) == (stones[point] < 0)
+
+
+def test_lines_handicap_points_and_the_last_move_are_drawn() -> None:
+    session = Session(get_game("go5"))
+    for move in ("D4", "C3"):
+        session.play(session.game.parse_action(move))
+    layout = layout_of(session.game, 1)
+    view = View(cursor=0, hints={1: 24}, owners=np.full(25, -1, np.int8))
+    text = [
+        "".join(cell.text for cell in row) for row in draw(session, layout, PALETTES["wood"], view)
+    ]
+    assert text[0].split() == text[-1].split() == list("ABCDE")
+    assert text[1] == " 5 [■]■─■─■─■  5 "
+    plain = [
+        "".join(c.text for c in row) for row in draw(session, layout, PALETTES["wood"], View())
+    ]
+    assert plain[1:6] == [
+        " 5  ┌─┬─┬─┬─┐  5 ",
+        " 4  ├─•─┼─●─┤  4 ",
+        " 3  ├─┼─●─┼─┤  3 ",
+        " 2  ├─•─┼─•─┤  2 ",
+        " 1  └─┴─┴─┴─┘  1 ",
+    ]
+    assert text[5].count("■") == 4 and "1" in text[5][4:13]
+
+
+def test_hex_leans_and_its_sides_have_their_players_colours() -> None:
+    layout = layout_of(get_game("hex5"), 2)
+    lefts = [layout.corner(row * 5)[0] for row in range(5)]
+    assert np.diff(lefts).tolist() == [2] * 4
+    rows = draw(Session(get_game("hex5")), layout, PALETTES["wood"], View())
+    assert {cell.ground for cell in rows[0] if cell.text != " "} == {STONES["Red"]}
+    assert {row[-1].ground for row in rows} | {STONES["Blue"]} >= {STONES["Blue"]}
+
+
+def test_the_graph_spans_nought_to_one() -> None:
+    assert graph([0, 0.5, 1], 2) == ["  █", "▁██"]
+    assert graph([], 2) == ["", ""]
+
+
+@pytest.mark.parametrize("width", [18, 30])
+def test_the_panel_keeps_to_its_size(width: int) -> None:
+    game = get_game("go9")
+    duel = Duel(Session(game), FirstLegal(game), 0)
+    for point in range(40):
+        duel.session.play(point)
+    notes = Notes({ply: ply / 60 for ply in range(40)}, "first is thinking: 100 visits")
+    for counted in (False, True):
+        notes.counted = counted
+        notes.hints = duel.bot.analyse(duel.session.states) if counted else None
+        lines = panel(duel, notes, PALETTES["wood"], width, 20)
+        assert len(lines) <= 20
+        text = ["".join(piece for piece, _ in line) for line in lines]
+        assert all(len(line) <= max(width, 30) for line in text)
+
+
+# ---- the process
+
+
+def test_without_a_terminal_the_game_is_line_by_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def show(duel: Duel) -> bool:
+        raise AssertionError("the screen was opened")
+
+    monkeypatch.setattr(screen, "show", show)
+    monkeypatch.setattr(terminal, "_read", lambda prompt: "quit")
+    for tty, term, plain in ((False, "xterm", False), (True, "dumb", False), (True, "xterm", True)):
+        monkeypatch.setattr(sys.stdin, "isatty", lambda tty=tty: tty)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda tty=tty: tty)
+        monkeypatch.setenv("TERM", term)
+        terminal.play("random", "go5", folder=tmp_path, plain=plain)
+        assert "Black begins; `help` lists what you can type." in capsys.readouterr().out
+    monkeypatch.setenv("TERM", "xterm")
+    with pytest.raises(AssertionError, match="opened"):
+        terminal.play("random", "go5", folder=tmp_path)
+
+
+class Window:
+    """A process on a terminal of 80x24 characters."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+        self.master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (24, 80))
+        environment = {**os.environ, "TERM": "xterm-256color"}
+        environment.pop("NO_COLOR", None)
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        self.written = b""
+
+    def wait_for(self, text: str) -> None:
+        """Read until `text` has come since the last call."""
+        end, seen = time.monotonic() + SECONDS, b""
+        while text.encode() not in re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", seen):
+            assert time.monotonic() < end, f"{text!r} does not come: {seen[-2000:]!r}"
+            if select.select([self.master], [], [], 0.1)[0]:
+                try:
+                    piece = os.read(self.master, 1 << 16)
+                except OSError:  # the other side is closed
+                    piece = b""
+                assert piece, f"it ended without {text!r}: {seen[-2000:]!r}"
+                seen += piece
+                self.written += piece
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.master, keys)
+
+    def end(self) -> int:
+        try:
+            return self.process.wait(SECONDS)
+        finally:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGKILL)
+            os.close(self.master)
+
+
+def test_a_game_on_a_terminal(ghostgo_command: list[str], tmp_path: Path) -> None:
+    arguments = ["play", "mcts:20", "--game", "go5", "--seed", "1"]
+    window = Window([*ghostgo_command, *arguments], tmp_path)
+    window.wait_for("your turn")
+    window.type(b"\r")
+    window.wait_for("White plays")
+    window.type(b"\r")
+    window.wait_for("Illegal: C3 is taken.")
+    window.type(b"h")
+    window.wait_for("you win")
+    window.type(b"\x1b[A\r")
+    window.wait_for("White plays")
+    window.type(b"u")
+    window.wait_for("Taken back: C4, ")
+    window.type(b"r")
+    window.wait_for("Resign this game?")
+    window.type(b"y")
+    window.wait_for("White wins by resignation (W+R).")
+    window.type(b"q")
+    window.wait_for("saved: ")
+    assert window.end() == 0
+    assert b"\x1b[?1049h" in window.written and b"\x1b[?1049l" in window.written
+    (path,) = (tmp_path / "games").iterdir()
+    game = sgf.Sgf_game.from_bytes(path.read_bytes())
+    assert game.get_winner() == "w" and len(game.get_main_sequence()) == 3
+
+
+def test_quitting_while_it_thinks_on_a_terminal(ghostgo_command: list[str], tmp_path: Path) -> None:
+    arguments = ["play", "mcts:1000000", "--game", "go9", "--seed", "1"]
+    window = Window([*ghostgo_command, *arguments], tmp_path)
+    window.wait_for("your turn")
+    window.type(b"\r")
+    window.wait_for("thinking ...")
+    start = time.monotonic()
+    window.type(b"q")
+    window.wait_for("saved: ")
+    assert window.end() == 0 and time.monotonic() - start < 4
+    assert b"\x1b[?1049l" in window.written, "the terminal is as it was"
+    assert len(list((tmp_path / "games").iterdir())) == 1
