@@ -6,7 +6,10 @@ answers at any time. Everything about the game itself is in `ghostgo.duel`.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import signal
+from functools import partial
 from typing import ClassVar
 
 from textual import events
@@ -30,6 +33,8 @@ PANEL_WIDTH = 26
 """Columns kept for the panel where a larger board would leave fewer."""
 ROWS_BELOW = 2
 """The status line and the keys."""
+PATIENCE = 5.0
+"""Seconds without a word from the bot after which the screen says what may be the matter."""
 SECONDS_TO_END = 1.0
 """How long the bot's thread is waited for when the screen closes."""
 KEYS = """\
@@ -56,10 +61,14 @@ class PlayApp(App[None]):
 
     TITLE = "ghostgo"
     ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False  # a click that slips would mark text instead
     CSS = """
     #body { height: 1fr; }
     #frame { width: auto; max-width: 100%; height: 100%; }
-    #status { height: 1; padding: 0 1; background: $panel; }
+    #status {
+        height: 1; padding: 0 1; background: $panel;
+        text-wrap: nowrap; text-overflow: ellipsis;
+    }
     #status.wrong { color: $error; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -108,6 +117,11 @@ class PlayApp(App[None]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
+        if not self.is_headless:
+            # A closed window or a `kill` is a way to leave as well, and the game is saved.
+            with contextlib.suppress(NotImplementedError):  # no such signals on Windows
+                for number in (signal.SIGHUP, signal.SIGTERM):
+                    asyncio.get_running_loop().add_signal_handler(number, self.action_leave)
         self._say("Arrows and Enter, or a click, play a move; ? lists the keys.")
         self._go_on()
 
@@ -166,6 +180,13 @@ class PlayApp(App[None]):
     def _ask(self, move: bool) -> None:
         self._asked = self._thinker.ask(self.duel.session.states, move)
         self.notes.thinking = f"{self.duel.bot.name} is thinking ..."
+        self.set_timer(PATIENCE, partial(self._explain, self._asked))
+
+    def _explain(self, number: int) -> None:
+        """Say what may take so long, if nothing has come yet."""
+        if number == self._asked and self.notes.thinking.endswith("..."):
+            self.notes.thinking += " The first search on a board compiles its kernels: a minute."
+            self._panel.refresh()
 
     def _drop(self) -> None:
         """Let the bot think no further, and forget its hints."""
@@ -181,7 +202,7 @@ class PlayApp(App[None]):
         if self.duel.bot_to_move:
             self._ask(move=True)
         elif session.over:
-            self._say(f"{self.duel.verdict()} q saves the game and leaves; u takes moves back.")
+            self._say(f"{self.duel.verdict()} q saves it and leaves, u takes back.")
         self._show()
 
     def on_told(self, message: Told) -> None:

@@ -63,12 +63,12 @@ def _players(duel: Duel, palette: Palette, width: int) -> list[Line]:
         who = "you" if player == duel.human else duel.bot.name
         # First and second have marks of their own, since not every terminal shows colours.
         stone = f" {'●○'[player]} "
-        text = f" {duel.side(player)}: {who}"
-        captured = f"{session.state.captures[player]} captured" if is_go(session.game) else ""
-        gap = " " * max(1, width - len(stone) - len(text) - len(captured))
+        captured = f" {session.state.captures[player]} captured" if is_go(session.game) else ""
+        room = max(width - len(stone) - len(captured), 0)
+        text = f" {duel.side(player)}: {who}"[:room].ljust(room)
         turn = "bold" if player == session.to_play and not session.over else ""
         style = f"{colors[player]} on {palette.board if is_go(session.game) else palette.cells[0]}"
-        lines.append([(stone, style), (text, turn), (gap + captured, "")])
+        lines.append([(stone, style), (text, turn), (captured, "")])
     rules = f"{session.game.name}. {duel.rules()}".strip()
     return lines + _wrapped(rules, width, "dim")
 
@@ -87,7 +87,9 @@ def _turn(duel: Duel, notes: Notes, width: int) -> list[Line]:
 def _win_rate(duel: Duel, rates: Mapping[int, float], width: int) -> list[Line]:
     """The latest win rate, and a graph of all of them, oldest first."""
     ordered = [rates[ply] for ply in sorted(rates)]
-    line = [(f"{duel.bot.name} gives you ", ""), (f"{ordered[-1]:.0%}", "bold")]
+    share = f"{ordered[-1]:.0%}"
+    says = f", says {duel.bot.name}"[: width - len(f"You win {share}")]
+    line = [("You win ", ""), (share, "bold"), (says, "")]
     rows = graph(ordered[-width:], GRAPH_ROWS)
     return [line, *([(row.ljust(width), "$accent on $panel")] for row in rows)]
 

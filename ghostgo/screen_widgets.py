@@ -77,7 +77,12 @@ def _runs(row: list[Cell]) -> Iterator[tuple[str, str]]:
 class PanelView(Widget):
     """What stands beside the board."""
 
-    DEFAULT_CSS = "PanelView { width: 1fr; height: 100%; padding: 0 1; }"
+    DEFAULT_CSS = """
+    PanelView {
+        width: 1fr; height: 100%; padding: 0 1;
+        text-wrap: nowrap; text-overflow: ellipsis;
+    }
+    """
 
     def __init__(self, duel: Duel, notes: Notes) -> None:
         super().__init__()

@@ -170,7 +170,9 @@ def _read(prompt: str) -> str:
 
 def has_screen() -> bool:
     """Whether a person sits at a terminal that can draw: no pipe, no file, not TERM=dumb."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    # Textual draws on standard error.
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return all(stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
 
 
 def play(
@@ -207,7 +209,6 @@ def play(
     finally:
         path = save(dialogue, folder)
         if path:
-            print(f"saved: {path}")
+            print(f"saved: {path}", flush=True)
     if not ended:  # the interpreter would wait for the search, or break down under it
-        sys.stdout.flush()
         os._exit(0)

@@ -41,7 +41,9 @@ def test_help_is_quick_and_imports_nothing_heavy(ghostgo_command: list[str]) -> 
     assert min(seconds) < HELP_SECONDS
     probe = "import sys, ghostgo.cli; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True)
-    assert not {b"numpy", b"numba", b"torch", b"h5py", b"scipy"} & set(loaded.stdout.split())
+    assert not {b"numpy", b"numba", b"torch", b"h5py", b"scipy", b"textual"} & set(
+        loaded.stdout.split()
+    )
 
 
 @pytest.mark.parametrize(

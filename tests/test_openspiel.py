@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from game_suite import bf16_to_float, check_game
 
+from ghostgo import terminal
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games import game as kernels
 from ghostgo.engine.games import openspiel
@@ -146,6 +147,11 @@ def test_without_openspiel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", no_pyspiel)
     with pytest.raises(UserError, match="pip install open_spiel"):
         get_game("openspiel:othello")
+
+
+def test_play_says_that_there_is_no_board_to_draw() -> None:
+    with pytest.raises(UserError, match="openspiel:breakthrough has no board that can be drawn"):
+        terminal.play("random", "openspiel:breakthrough")
 
 
 PROGRAM = """

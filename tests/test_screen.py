@@ -20,9 +20,9 @@ from sgfmill import sgf
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from ghostgo import screen, terminal
+from ghostgo import screen, terminal, thinker
 from ghostgo.board import point_of
-from ghostgo.bot import Analysis, Bot, Candidate, Opinions
+from ghostgo.bot import Analysis, Bot, Candidate, Opinions, make_bot
 from ghostgo.duel import Duel
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
@@ -251,7 +251,7 @@ def test_two_passes_end_the_game_with_a_count_and_whose_the_points_are() -> None
 
 def shown_beside(app: PlayApp) -> str:
     lines = panel(app.duel, app.notes, app.board.palette, 30, 40)
-    return re.sub(r"\s+", " ", " ".join(text for line in lines for text, _ in line))
+    return re.sub(r"\s+", " ", " ".join("".join(text for text, _ in line) for line in lines))
 
 
 def test_hints_show_moves_visits_and_lines_and_hide_again() -> None:
@@ -259,7 +259,7 @@ def test_hints_show_moves_visits_and_lines_and_hide_again() -> None:
         await press(app, pilot, "h")
         assert app.board.view.hints == {1: 0, 2: 1}
         assert "1 A5 30 75% A5 B5 2 B5 2 50%" in shown_beside(app)
-        assert "first gives you 70%" in shown_beside(app) and app.notes.rates == {0: 0.7}
+        assert "You win 70%, says first" in shown_beside(app) and app.notes.rates == {0: 0.7}
         await press(app, pilot, "h")
         assert app.board.view.hints == {} and "A5" not in shown_beside(app)
         await press(app, pilot, "h enter")
@@ -423,6 +423,31 @@ def test_what_breaks_the_bots_search_ends_the_screen(monkeypatch: pytest.MonkeyP
         screen.show(Duel(Session(bot.game), bot, 0))
 
 
+@pytest.mark.parametrize("name", ["mcts:30", "fresh"])
+def test_the_same_seed_gives_the_same_game_as_line_by_line(
+    name: str, untrained_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thinker, "INTERVAL", 0.0)  # looking on at every step changes nothing
+    mine = ["E5", "C3", "G7"]
+
+    def duel() -> terminal.Dialogue:
+        bot = make_bot(name, "go9", 32, 1, untrained_runs)
+        return terminal.Dialogue(Session(bot.game), bot, 0)
+
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        for move in mine:
+            await press(app, pilot, "h")
+            await click(app, pilot, move)
+
+    app, lines = PlayApp(duel()), duel()
+    on_screen(app, steps)
+    for move in mine:
+        lines.answer("hint")
+        lines.answer(move)
+    assert app.duel.session.moves == lines.session.moves and len(lines.session.moves) == 6
+    assert sorted(app.notes.rates) == [0, 1, 2, 3, 4, 5]
+
+
 # ---- drawing
 
 
@@ -492,10 +517,11 @@ def test_the_graph_spans_nought_to_one() -> None:
     assert graph([], 2) == ["", ""]
 
 
-@pytest.mark.parametrize("width", [18, 30])
+@pytest.mark.parametrize("width", [26, 40])
 def test_the_panel_keeps_to_its_size(width: int) -> None:
     game = get_game("go9")
     duel = Duel(Session(game), FirstLegal(game), 0)
+    duel.bot.name = "a-run-with-a-long-name@100000"
     for point in range(40):
         duel.session.play(point)
     notes = Notes({ply: ply / 60 for ply in range(40)}, "first is thinking: 100 visits")
@@ -505,29 +531,31 @@ def test_the_panel_keeps_to_its_size(width: int) -> None:
         lines = panel(duel, notes, PALETTES["wood"], width, 20)
         assert len(lines) <= 20
         text = ["".join(piece for piece, _ in line) for line in lines]
-        assert all(len(line) <= max(width, 30) for line in text)
+        assert all(len(line) <= width for line in text)
+        assert text[0].startswith(" ● ") and text[0].endswith(" 0 captured")
 
 
 # ---- the process
 
 
+@pytest.mark.parametrize("why", ["stdin", "stdout", "stderr", "TERM", "--plain", ""])
 def test_without_a_terminal_the_game_is_line_by_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    why: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shown: list[Duel] = []
+
     def show(duel: Duel) -> bool:
-        raise AssertionError("the screen was opened")
+        shown.append(duel)
+        return True
 
     monkeypatch.setattr(screen, "show", show)
     monkeypatch.setattr(terminal, "_read", lambda prompt: "quit")
-    for tty, term, plain in ((False, "xterm", False), (True, "dumb", False), (True, "xterm", True)):
-        monkeypatch.setattr(sys.stdin, "isatty", lambda tty=tty: tty)
-        monkeypatch.setattr(sys.stdout, "isatty", lambda tty=tty: tty)
-        monkeypatch.setenv("TERM", term)
-        terminal.play("random", "go5", folder=tmp_path, plain=plain)
-        assert "Black begins; `help` lists what you can type." in capsys.readouterr().out
-    monkeypatch.setenv("TERM", "xterm")
-    with pytest.raises(AssertionError, match="opened"):
-        terminal.play("random", "go5", folder=tmp_path)
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(getattr(sys, name), "isatty", lambda name=name: name != why)
+    monkeypatch.setenv("TERM", "dumb" if why == "TERM" else "xterm")
+    terminal.play("random", "go5", folder=tmp_path, plain=why == "--plain")
+    lines = "Black begins; `help` lists what you can type." in capsys.readouterr().out
+    assert (lines, len(shown)) == ((True, 0) if why else (False, 1))
 
 
 class Window:
@@ -599,14 +627,20 @@ def test_a_game_on_a_terminal(ghostgo_command: list[str], tmp_path: Path) -> Non
     assert game.get_winner() == "w" and len(game.get_main_sequence()) == 3
 
 
-def test_quitting_while_it_thinks_on_a_terminal(ghostgo_command: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["the key", "a hangup"])
+def test_leaving_a_terminal_while_the_bot_thinks(
+    way: str, ghostgo_command: list[str], tmp_path: Path
+) -> None:
     arguments = ["play", "mcts:1000000", "--game", "go9", "--seed", "1"]
     window = Window([*ghostgo_command, *arguments], tmp_path)
     window.wait_for("your turn")
     window.type(b"\r")
     window.wait_for("thinking ...")
     start = time.monotonic()
-    window.type(b"q")
+    if way == "the key":
+        window.type(b"q")
+    else:
+        window.process.send_signal(signal.SIGHUP)
     window.wait_for("saved: ")
     assert window.end() == 0 and time.monotonic() - start < 4
     assert b"\x1b[?1049l" in window.written, "the terminal is as it was"
