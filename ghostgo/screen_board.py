@@ -7,7 +7,7 @@ lines a stone is one character. Nothing here knows what shows the characters.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -57,7 +57,7 @@ PALETTES = {
         names=("#50360f", "#e8d3b0"), cursor=("#0b3fd6", "#ffe45c"), hint=("#ffffff", "#0b6b34"),
     ),
     "dark": Palette(
-        board="#46505c", cells=("#39434f", "#323b46", "#2b333d"), hole="#171c22", line="#8b96a3",
+        board="#46505c", cells=("#4d5967", "#424d59", "#38424c"), hole="#171c22", line="#8b96a3",
         names=("#c3ccd6", "#aab5c1"), cursor=("#ffd75f", "#ffd75f"), hint=("#10301b", "#8ff0a4"),
     ),
 }  # fmt: skip
@@ -85,12 +85,32 @@ class Cell:
     ground: str
 
 
+def _quarters_near(
+    middle: tuple[float, float], radius: float
+) -> Iterator[tuple[int, int, float, float]]:
+    """(column, row) of quarters, and how far right of and below `middle` they lie, in rows."""
+    x, y = middle
+    for j in range(int(2 * (y - radius)), int(2 * (y + radius)) + 1):
+        for i in range(int(2 * (x - 2 * radius)), int(2 * (x + 2 * radius)) + 1):
+            yield i, j, (i / 2 + 0.25 - x) / 2, j / 2 + 0.25 - y
+
+
+def _inside(kind: str, across: float, down: float, radius: float) -> bool:
+    across, down = abs(across), abs(down)
+    if kind == CROSS:
+        return abs(across - down) < 0.3 and max(across, down) < 0.85 * radius
+    distance = (across**ROUNDNESS + down**ROUNDNESS) ** (1 / ROUNDNESS)
+    return (0 if kind == ROUND else 0.55 * radius) <= distance <= radius
+
+
 class Canvas:
     """Characters with colours, and above them coloured quarters of characters."""
 
     def __init__(self, width: int, height: int, ink: str, ground: str) -> None:
         self.cells = [[Cell(" ", ink, ground)] * width for _ in range(height)]
         self._quarters: dict[tuple[int, int], str] = {}
+        self._rims: dict[str, str] = {}
+        """The stone's colour by its rim's."""
 
     def write(self, x: int, y: int, text: str, ink: str, ground: str | None = None) -> None:
         """Put `text` there, on `ground` or on the colour that is there; what does not fit is cut."""
@@ -108,17 +128,20 @@ class Canvas:
 
     def shape(self, kind: str, middle: tuple[float, float], radius: float, color: str) -> None:
         """Fill a disc, a ring or a diagonal cross of `radius` rows about `middle`, in quarters."""
-        x, y = middle
-        for j in range(int(2 * (y - radius)), int(2 * (y + radius)) + 1):
-            for i in range(int(2 * (x - 2 * radius)), int(2 * (x + 2 * radius)) + 1):
-                across, down = abs(i / 2 + 0.25 - x) / 2, abs(j / 2 + 0.25 - y)
-                if kind == CROSS:
-                    inside = abs(across - down) < 0.3 and max(across, down) < 0.85 * radius
-                else:
-                    distance = (across**ROUNDNESS + down**ROUNDNESS) ** (1 / ROUNDNESS)
-                    inside = (0 if kind == ROUND else 0.55 * radius) <= distance <= radius
-                if inside:
-                    self._quarters[i, j] = color
+        for i, j, across, down in _quarters_near(middle, radius):
+            if _inside(kind, across, down, radius):
+                self._quarters[i, j] = color
+
+    def stone(self, middle: tuple[float, float], radius: float, color: str) -> None:
+        """A disc with a rim below and to the right, which tells it from its neighbours."""
+        rim = _shade(color)
+        self._rims[rim] = color
+        for i, j, across, down in _quarters_near(middle, radius):
+            if not _inside(ROUND, across, down, radius):
+                continue
+            right = across > radius / 2 and not _inside(ROUND, across + 0.25, down, radius)
+            below = down > radius / 2 and not _inside(ROUND, across, down + 0.5, radius)
+            self._quarters[i, j] = rim if right or below else color
 
     def flatten(self) -> None:
         """Turn the quarters into block characters; the two commonest colours of one stay."""
@@ -127,11 +150,13 @@ class Canvas:
             four = [
                 self._quarters.get((2 * x + i, 2 * y + j), beneath) for j in (0, 1) for i in (0, 1)
             ]
-            (ink, count), *others = Counter(four).most_common()
-            # Whole where it can be, so that text put on top later stands on the stone's colour.
-            ground = ink if count == 4 else others[0][0]
-            block = QUARTERS[sum(1 << n for n, color in enumerate(four) if color == ink)]
-            self.cells[y][x] = Cell(" " if count == 4 else block, ink, ground)
+            if len(set(four)) > 2:  # a character has but two: the rim gives way
+                four = [self._rims.get(color, color) for color in four]
+            # The commonest colour is the ground, so that text put on top later stands on it.
+            (ground, count), *others = Counter(four).most_common()
+            ink = ground if count == 4 else others[0][0]
+            filled = sum(1 << n for n, color in enumerate(four) if color != ground)
+            self.cells[y][x] = Cell(QUARTERS[filled], ink, ground)
         self._quarters.clear()
 
 
@@ -150,7 +175,10 @@ def draw(session: Session, layout: Layout, palette: Palette, view: View) -> list
 
 
 def _ground(layout: Layout, palette: Palette) -> str:
-    return palette.board if layout.lines else palette.cells[0]
+    """What is around the points: a board of cells has a dark frame, unless its places are holes."""
+    if layout.lines:
+        return palette.board
+    return palette.hole if layout.numbered else palette.cells[0]
 
 
 def stone_colors(session: Session) -> tuple[str, str]:
@@ -159,9 +187,20 @@ def stone_colors(session: Session) -> tuple[str, str]:
     return STONES.get(first, STONES["Black"]), STONES.get(second, STONES["White"])
 
 
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+
+
+def _shade(color: str) -> str:
+    """A darker tone of `color`, or a lighter one of black."""
+    dark = max(_rgb(color)) < 64
+    red, green, blue = (part + 40 if dark else 4 * part // 5 for part in _rgb(color))
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
 def _against(color: str) -> str:
     """Black or white, whichever stands out on `color`."""
-    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = _rgb(color)
     return "#101010" if 0.3 * red + 0.6 * green + 0.1 * blue > 140 else "#ffffff"
 
 
@@ -220,8 +259,8 @@ def _draw_cells(canvas: Canvas, layout: Layout, palette: Palette) -> None:
 
 
 def _radius(layout: Layout) -> float:
-    """A stone's radius in rows: stones on neighbouring crossings touch, larger ones in cells do not."""
-    return (0.48 if layout.lines else 0.46) * layout.scale
+    """A stone's radius in rows."""
+    return 0.46 * layout.scale
 
 
 def _draw_stones(canvas: Canvas, session: Session, layout: Layout, palette: Palette) -> None:
@@ -242,7 +281,7 @@ def _draw_stones(canvas: Canvas, session: Session, layout: Layout, palette: Pale
                 canvas.fill(layout.frame(point), palette.hole)
             canvas.shape((CROSS, RING)[player], middle, radius, color)
         else:
-            canvas.shape(ROUND, middle, radius, color)
+            canvas.stone(middle, radius, color)
             if point == last:
                 canvas.shape(ROUND, middle, max(0.3, 0.2 * layout.scale), mark)
 
