@@ -118,12 +118,16 @@ class PlayApp(App[None]):
             self.register_theme(theme)
         self.theme = THEMES[0].name
         if not self.is_headless:
-            # A closed window or a `kill` is a way to leave as well, and the game is saved.
-            with contextlib.suppress(NotImplementedError):  # no such signals on Windows
-                for number in (signal.SIGHUP, signal.SIGTERM):
-                    asyncio.get_running_loop().add_signal_handler(number, self.action_leave)
+            self._leave_on_signals()
         self._say("Arrows and Enter, or a click, play a move; ? lists the keys.")
         self._go_on()
+
+    def _leave_on_signals(self) -> None:
+        """A closed window or a `kill` is a way to leave as well, and the game is saved."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(AttributeError, NotImplementedError):  # Windows has neither
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                loop.add_signal_handler(number, self.action_leave)
 
     def on_resize(self, event: events.Resize) -> None:
         """Draw the board as large as fits."""
@@ -309,10 +313,10 @@ class PlayApp(App[None]):
 
     def action_hints(self) -> None:
         """Show the best moves of the person's position, or hide them."""
-        if self.notes.hints or self.duel.session.over:
-            self._drop()
-        elif self.duel.bot_to_move:
+        if self.duel.bot_to_move:
             self._say("hints are for your own moves", wrong=True)
+        elif self.notes.hints or self.thinking or self.duel.session.over:
+            self._drop()
         else:
             self._ask(move=False)
         self._show()
@@ -361,7 +365,8 @@ def show(duel: Duel) -> bool:
     """Play `duel` on the full screen until the person leaves.
 
     False if the bot is still in a search that cannot be stopped: the process must then be ended
-    without waiting for it. Raises what broke the bot's search off, if anything did.
+    without waiting for it. Raises what broke the bot's search off, if anything did, and SystemExit
+    after a fault of the screen itself, which textual has printed by then.
     """
     app = PlayApp(duel)
     try:
@@ -370,4 +375,6 @@ def show(duel: Duel) -> bool:
         ended = app.close()
     if app.failure is not None:
         raise app.failure
+    if app.return_code:
+        raise SystemExit(app.return_code)
     return ended

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from sgfmill import sgf
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from ghostgo import screen, terminal, thinker
+from ghostgo import screen, screen_widgets, terminal, thinker
 from ghostgo.board import point_of
 from ghostgo.bot import Analysis, Bot, Candidate, Opinions, make_bot
 from ghostgo.duel import Duel
@@ -262,6 +263,9 @@ def test_hints_show_moves_visits_and_lines_and_hide_again() -> None:
         assert "You win 70%, says first" in shown_beside(app) and app.notes.rates == {0: 0.7}
         await press(app, pilot, "h")
         assert app.board.view.hints == {} and "A5" not in shown_beside(app)
+        await pilot.press("h", "h")
+        await settle(app, pilot)
+        assert app.board.view.hints == {}, "the second press takes the first one back"
         await press(app, pilot, "h enter")
         assert app.board.view.hints == {}, "hints are of the position before"
         await press(app, pilot, "h")
@@ -421,6 +425,18 @@ def test_what_breaks_the_bots_search_ends_the_screen(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(PlayApp, "run", run)
     with pytest.raises(FloatingPointError, match="not a number"):
         screen.show(Duel(Session(bot.game), bot, 0))
+
+
+def test_a_fault_of_the_screen_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(*_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(screen_widgets, "draw", draw)
+    monkeypatch.setattr(PlayApp, "run", partialmethod(PlayApp.run, headless=True))
+    bot = FirstLegal(get_game("go5"))
+    with pytest.raises(SystemExit) as found:
+        screen.show(Duel(Session(bot.game), bot, 0))
+    assert found.value.code == 1
 
 
 @pytest.mark.parametrize("name", ["mcts:30", "fresh"])
