@@ -99,7 +99,7 @@ def _inside(kind: str, across: float, down: float, radius: float) -> bool:
     across, down = abs(across), abs(down)
     if kind == CROSS:
         return abs(across - down) < 0.3 and max(across, down) < 0.85 * radius
-    distance = (across**ROUNDNESS + down**ROUNDNESS) ** (1 / ROUNDNESS)
+    distance: float = (across**ROUNDNESS + down**ROUNDNESS) ** (1 / ROUNDNESS)
     return (0 if kind == ROUND else 0.55 * radius) <= distance <= radius
 
 
@@ -115,7 +115,7 @@ class Canvas:
     def write(self, x: int, y: int, text: str, ink: str, ground: str | None = None) -> None:
         """Put `text` there, on `ground` or on the colour that is there; what does not fit is cut."""
         for i, character in enumerate(text):
-            if 0 <= y < len(self.cells) and 0 <= x + i < len(self.cells[y]):
+            if 0 <= x + i < len(self.cells[y]):
                 beneath = ground or self.cells[y][x + i].ground
                 self.cells[y][x + i] = Cell(character, ink, beneath)
 
