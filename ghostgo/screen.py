@@ -35,7 +35,7 @@ ROWS_BELOW = 2
 """The status line and the keys."""
 PATIENCE = 5.0
 """Seconds without a word from the bot after which the screen says what may be the matter."""
-SECONDS_TO_END = 1.0
+SECONDS_TO_END = 0.5
 """How long the bot's thread is waited for when the screen closes."""
 KEYS = """\
 arrows, Enter   move the cursor, play there; or click

@@ -28,7 +28,7 @@ from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
 from ghostgo.screen import PlayApp, Told
 from ghostgo.screen_board import PALETTES, STONES, View, draw
-from ghostgo.screen_layout import LARGEST_SCALE, layout_of
+from ghostgo.screen_layout import LARGEST_SCALE, fit, layout_of
 from ghostgo.screen_panel import Notes, graph, panel
 from ghostgo.screen_widgets import Question
 from ghostgo.session import Session
@@ -656,7 +656,8 @@ def test_a_game_on_a_terminal(ghostgo_command: list[str], tmp_path: Path) -> Non
     window.wait_for("your turn")
     window.type(b"\r")
     window.wait_for("White plays")
-    window.type(b"\r")
+    x, y = fit(get_game("go5"), 80 - screen.PANEL_WIDTH, 24 - screen.ROWS_BELOW).character(12)
+    window.type(f"\x1b[<0;{x + 1};{y + 1}M\x1b[<0;{x + 1};{y + 1}m".encode())  # a click
     window.wait_for("Illegal: C3 is taken.")
     window.type(b"h")
     window.wait_for("you win")
