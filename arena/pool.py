@@ -1,18 +1,19 @@
 """Who takes part: the checkpoints of runs, fixed rating anchors, and players given by name.
 
-A player is written as `random`, `capture` (Go), `mcts:ROLLOUTS`, `gtp:COMMAND` (or a command line
-whose program is installed), or a checkpoint: `RUN`, `RUN@STEP`, a folder, with `:VISITS` behind it
-to search with another number of visits than the rest.
+A player is written as `random`, `capture` (Go), `mcts:ROLLOUTS`, `openspiel:mcts:SIMULATIONS`,
+`gtp:COMMAND` (or a command line whose program is installed), or a checkpoint: `RUN`, `RUN@STEP`, a
+folder, with `:VISITS` or `:2e9flops` behind it to search with another budget than the rest.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ghostgo.arena.effort import UNIT, Effort, split_effort
 from ghostgo.arena.gtp_client import GtpPlayer, find_program
+from ghostgo.arena.openspiel_player import OpenSpielPlayer
 from ghostgo.arena.players import (
     CapturePlayer,
     NetPlayer,
@@ -27,9 +28,12 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.go import is_go
 from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import count_flops
 
 GO_ANCHORS = ("random", "capture", "mcts:100", "mcts:1000")
 ANCHORS = ("random", "mcts:100", "mcts:1000")
+OPENSPIEL = "openspiel:mcts:"
+USUAL = Effort(visits=64)
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,8 @@ class PlayerOptions:
 
     root: Path = Path("runs")
     """Folder of the runs."""
-    visits: int = 64
-    """Search visits a move of every network."""
+    effort: Effort = USUAL
+    """Search visits a move, or FLOPs, of every network."""
     device: str = "auto"
     gtp_timeout: float = 60.0
     """Seconds that a GTP engine has for one answer."""
@@ -147,7 +151,7 @@ def _add_checkpoint(pool: Pool, run: str, info: CheckpointInfo, options: PlayerO
     """Add a checkpoint, loaded now; one that a training run has just dropped is left out."""
     name = f"{Path(run).name}@{info.step}"
     try:
-        entry = _net_entry(name, info, pool.game, options.visits, options)
+        entry = _net_entry(name, info, pool.game, options.effort, options)
     except UserError:
         if info.path.exists():
             raise
@@ -157,20 +161,16 @@ def _add_checkpoint(pool: Pool, run: str, info: CheckpointInfo, options: PlayerO
 
 
 def _net_entry(
-    name: str, info: CheckpointInfo, game: Game, visits: int, options: PlayerOptions
+    name: str, info: CheckpointInfo, game: Game, effort: Effort, options: PlayerOptions
 ) -> Entry:
     if info.meta["game"] != game.name:
         raise UserError(f"player {name!r} plays {info.meta['game']}, this arena {game.name}")
     network = load_network(info.path)
+    price = count_flops(network) if effort.flops else 0.0
+    visits = effort.visits_at(price, name)
     player = NetPlayer(name, lambda: network, visits, options.device)
     settings = {"sha256": info.meta["sha256"], "visits": visits}
     return Entry(PlayerInfo(name, "net", settings), player)
-
-
-def split_visits(spec: str) -> tuple[str, int | None]:
-    """`RUN@STEP:VISITS` as what stands before the colon and the visits, None if not given."""
-    match = re.fullmatch(r"(.+):(\d+)", spec)
-    return (match[1], int(match[2])) if match else (spec, None)
 
 
 def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entry:
@@ -186,18 +186,23 @@ def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entr
     if kind == "mcts" and rest.isdigit():
         player = RolloutPlayer(name, game, int(rest))
         return Entry(PlayerInfo(name, "mcts", {"rollouts": int(rest)}), player)
+    if spec.startswith(OPENSPIEL):
+        count = spec.removeprefix(OPENSPIEL)
+        if not (count.isascii() and count.isdigit()):
+            raise UserError(f"player {name}={spec}: {count!r} is no number of simulations")
+        bot = OpenSpielPlayer(name, game, int(count))
+        return Entry(PlayerInfo(name, "openspiel", {"rollouts": int(count)}), bot)
     command = rest.strip() if kind == "gtp" else spec
     words = spec.split()
     if kind == "gtp" or words[:1] == ["gnugo"] or (len(words) > 1 and find_program(words[0])):
         engine = GtpPlayer(name, command, game, options.gtp_timeout)
         return Entry(PlayerInfo(name, "gtp", {"command": command}), engine)
-    where, given = split_visits(spec)
-    visits = given or options.visits
+    where, given = split_effort(spec)
     try:
         found = find_checkpoint(where, options.root)
     except UserError as error:
         raise UserError(
-            f"player {name}={spec}: {error}; players are random, capture, mcts:1000, RUN@STEP "
-            "or gtp:COMMAND"
+            f"player {name}={spec}: {error}; players are random, capture, mcts:1000, "
+            f"{OPENSPIEL}1000, RUN@STEP, RUN@STEP:VISITS, RUN@STEP:2e9{UNIT} or gtp:COMMAND"
         ) from None
-    return _net_entry(name, found, game, visits, options)
+    return _net_entry(name, found, game, given or options.effort, options)

@@ -29,7 +29,7 @@ class PlayerInfo:
     name: str
     """How tables call it."""
     kind: str
-    """`random`, `capture`, `mcts`, `net` or `gtp`."""
+    """`random`, `capture`, `mcts`, `openspiel`, `net` or `gtp`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What sets it apart: `rollouts`, `command`, or a checkpoint's `sha256` and `visits`."""
 

@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from ghostgo.arena.effort import Effort, as_effort, split_effort
 from ghostgo.arena.match import Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
 from ghostgo.arena.players import NetPlayer
-from ghostgo.arena.pool import Entry, PlayerOptions, make_entry, split_visits
+from ghostgo.arena.pool import Entry, PlayerOptions, make_entry
 from ghostgo.arena.progress import Progress
 from ghostgo.arena.results import PairResult, ResultsFile, pair_id, read_results
 from ghostgo.arena.tournament import FORFEITS_IN_A_ROW, LEDGER, locked
@@ -135,7 +136,7 @@ def run_sprt(
     elo1: float = 35.0,
     alpha: float = 0.05,
     beta: float = 0.05,
-    visits: int = 64,
+    visits: Effort | int | str = 64,
     games: int | None = None,
     game: str | None = None,
     seed: int = 0,
@@ -156,7 +157,7 @@ def run_sprt(
         )
     if not (0 < alpha < 0.5 and 0 < beta < 0.5):
         raise UserError(f"--alpha {alpha:g} and --beta {beta:g} must lie between 0 and 0.5")
-    options = PlayerOptions(root, visits, device, gtp_timeout)
+    options = PlayerOptions(root, as_effort(visits), device, gtp_timeout)
     board = get_game(game or _game_of((a, b), root))
     entries: list[Entry] = []
     try:
@@ -178,7 +179,7 @@ def run_sprt(
 def _game_of(specs: Sequence[str], root: Path) -> str:
     """The game that the first network among `specs` plays; UserError if there is none."""
     for spec in specs:
-        where = split_visits(spec)[0]
+        where = split_effort(spec)[0]
         if where in {bot.path.name for bot in list_bots()}:
             return str(find_checkpoint(where, root).meta["game"])
         if (root / where.partition("@")[0]).exists() or Path(where).exists():

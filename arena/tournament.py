@@ -15,6 +15,7 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostgo.arena.effort import Effort, as_effort
 from ghostgo.arena.gain import compare_arms
 from ghostgo.arena.league import ONE_SIDED, League
 from ghostgo.arena.match import FinishedPair, Match, PairTask
@@ -57,7 +58,7 @@ def run_arena(
     *,
     root: Path = Path("runs"),
     out: Path | None = None,
-    visits: int = 64,
+    visits: Effort | int | str = 64,
     games: int | None = None,
     minutes: float | None = None,
     width: float | None = None,
@@ -81,13 +82,14 @@ def run_arena(
     Games are kept in `out` (default `root/arena`), and so are the table and the plots. The same
     call again goes on where it stopped and takes in new checkpoints. It ends at `games` in all, at
     `minutes` of this call, or at a mean interval of `width` Elo, whichever is first; without any of
-    these, at 40 games a player. `players` maps names to specs, `anchors` are specs, both as in
+    these, at 40 games a player. Every network searches `visits` a move, or as many as a budget such
+    as `2e9flops` pays for. `players` maps names to specs, `anchors` are specs, both as in
     `ghostgo.arena.pool`; `anchor` is the player whose rating is frozen at 0. At most `parallel`
     games run at a time (as many as end within two minutes, 256 at most), in `workers` threads (one a core). Raises UserError for bad input.
     """
     started = time.monotonic()
     out = out or root / "arena"
-    options = PlayerOptions(root, visits, device, gtp_timeout)
+    options = PlayerOptions(root, as_effort(visits), device, gtp_timeout)
     arms = [[arm] if isinstance(arm, str) else list(arm or ()) for arm in (a, b)]
     arms = [[run for run in arm if run] for arm in arms]
     runs = list(dict.fromkeys(run for arm in arms for run in arm))

@@ -2,9 +2,10 @@
 
     python benchmarks/duel.py scratch mcts:1000 --game connect_four --pairs 50 --visits 100
 
-Players as in the arena: RUN, RUN@STEP, mcts:N, capture, random, 'gtp:COMMAND'. Each pair starts
-from one of 2 to 6 random plies and is played twice with colours swapped; where a player is a
-network, openings that the first such judges even are taken, as in the arena.
+Players as in the arena: RUN, RUN@STEP, RUN@STEP:VISITS, RUN@STEP:2e9flops, mcts:N,
+openspiel:mcts:N, capture, random, 'gtp:COMMAND'. Each pair starts from one of 2 to 6 random plies
+and is played twice with colours swapped; where a player is a network, openings that the first such
+judges even are taken, as in the arena.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ghostgo.arena.effort import parse_effort
 from ghostgo.arena.match import Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
 from ghostgo.arena.players import NetPlayer
@@ -28,12 +30,13 @@ def main() -> None:
     parser.add_argument("b")
     parser.add_argument("--game", required=True)
     parser.add_argument("--pairs", type=int, default=50)
-    parser.add_argument("--visits", type=int, default=100)
+    parser.add_argument("--visits", default="100", help="visits a move, or FLOPs: 2e9flops")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root", type=Path, default=Path("runs"))
     given = parser.parse_args()
     game = get_game(given.game)
-    options = PlayerOptions(root=given.root, visits=given.visits)
+    effort = parse_effort(given.visits)
+    options = PlayerOptions(root=given.root, effort=effort)
     players = [make_entry(spec, spec, game, options).player for spec in (given.a, given.b)]
     judges = [player for player in players if isinstance(player, NetPlayer)]
     reference = Reference(judges[0].name, judges[0].judge) if judges else None
@@ -51,7 +54,7 @@ def main() -> None:
         player.close()
     mean, error = np.mean(points), np.std(points, ddof=1) / len(points) ** 0.5
     print(
-        f"{given.a} against {given.b}, {game.name}, {given.visits} visits: {mean:.1%} of the points "
+        f"{given.a} against {given.b}, {game.name}, {effort.words}: {mean:.1%} of the points "
         f"in {2 * given.pairs} games ({len(distinct)} distinct), 95 % interval "
         f"{max(0, mean - 1.96 * error):.1%} to {min(1, mean + 1.96 * error):.1%}"
     )

@@ -127,7 +127,8 @@ def warmstart(**options: Any) -> None:
     multiple=True,
     callback=pairs,
     metavar="NAME=SPEC",
-    help="One more player: RUN@STEP, mcts:1000, or gtp: and an engine's command line.",
+    help="One more player: RUN@STEP (:400 or :2e9flops behind it: its own budget a move), mcts:1000, "
+    "openspiel:mcts:1000, or gtp: and an engine's command line.",
 )
 @click.option("--anchor", default="random", show_default=True, help="The player whose rating is 0.")
 @click.option(
@@ -193,7 +194,8 @@ def arena(context: click.Context, /, **options: Any) -> None:
 def sprt(**options: Any) -> None:
     """Test whether A is stronger than B, with as few games as that takes.
 
-    A and B are players: RUN, RUN@STEP, mcts:1000, or gtp: and an engine's command line. The
+    A and B are players: RUN, RUN@STEP (:400 or :2e9flops behind it: its own budget a move),
+    mcts:1000, openspiel:mcts:1000, or gtp: and an engine's command line. The
     sequential test on pairs of games that fishtest uses. Read no rating off it: it stops when
     luck and strength together have gone far enough.
     """

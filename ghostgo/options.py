@@ -32,6 +32,13 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
     return pairs
 
 
+def effort(context: click.Context, parameter: click.Parameter, value: str) -> Any:
+    """Visits or FLOPs a move."""
+    from ghostgo.arena.effort import parse_effort
+
+    return parse_effort(value)
+
+
 game_option = click.option(
     "--game", callback=check_game, help="go9, go7, go5, goN, goRxC, connect_four, tic_tac_toe, ..."
 )
@@ -83,10 +90,11 @@ color_option = click.option(
 )
 rating_visits_option = click.option(
     "--visits",
-    type=click.IntRange(min=1),
-    default=64,
+    callback=effort,
+    metavar="N|NUMBERflops",
+    default="64",
     show_default=True,
-    help="Search visits a move, for every network.",
+    help="Search visits a move, for every network; 2e9flops: as many as so many FLOPs pay for.",
 )
 
 

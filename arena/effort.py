@@ -1,0 +1,87 @@
+"""How hard a network searches for a move: so many visits, or as many as so many FLOPs pay for."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from ghostgo.engine.errors import UserError
+
+UNIT = "flops"
+MOST_VISITS = 1 << 16
+"""What a budget of FLOPs may come to: trees beyond it would not fit into memory."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """A budget a move, in one of two currencies; the other is None."""
+
+    visits: int | None = None
+    flops: float | None = None
+
+    def __str__(self) -> str:
+        """As a user writes it: `64` or `2e+09flops`."""
+        return str(self.visits) if self.flops is None else f"{self.flops:g}{UNIT}"
+
+    @property
+    def words(self) -> str:
+        """As a plot calls it: `64 visits` or `2e+09 FLOPs a move`."""
+        return f"{self.visits} visits" if self.flops is None else f"{self.flops:g} FLOPs a move"
+
+    def visits_at(self, price: float, player: str) -> int:
+        """Visits a move for a network whose evaluation costs `price` FLOPs.
+
+        The root takes an evaluation and so does every visit, but for those that meet the end of the
+        game: a search may stay below its budget, never above. Raises UserError, naming the
+        `player`, if the budget does not pay for one visit or pays for more than `MOST_VISITS`.
+        """
+        if self.flops is None:
+            assert self.visits is not None
+            return self.visits
+        visits = int(self.flops / price) - 1
+        if visits < 1:
+            raise UserError(
+                f"player {player!r}: {self.flops:g} FLOPs a move do not pay for a search by its "
+                f"network: one visit takes {2 * price:.3g}"
+            )
+        if visits > MOST_VISITS:
+            raise UserError(
+                f"player {player!r}: {self.flops:g} FLOPs a move are {visits} visits of its "
+                f"network, more than {MOST_VISITS}: {MOST_VISITS * price:.3g} is the most it can use"
+            )
+        return visits
+
+
+def parse_effort(text: str) -> Effort:
+    """`64` as visits, `2e9flops` as a budget of FLOPs.
+
+    Raises UserError for anything else, for less than one visit and for no FLOPs.
+    """
+    number = text.strip().lower()
+    if re.fullmatch(r"\d+", number) and int(number) > 0:
+        return Effort(visits=int(number))
+    if number.endswith(UNIT):
+        try:
+            flops = float(number.removesuffix(UNIT))
+        except ValueError:
+            flops = math.nan
+        if 0 < flops < math.inf:
+            return Effort(flops=flops)
+    raise UserError(
+        f"{text!r} is no budget for a move: visits from 1, such as 64, or FLOPs, such as 2e9{UNIT}"
+    )
+
+
+def as_effort(given: Effort | int | str) -> Effort:
+    """An `Effort`, from a number of visits or a user's text too. Raises UserError as `parse_effort`."""
+    return given if isinstance(given, Effort) else parse_effort(str(given))
+
+
+def split_effort(spec: str) -> tuple[str, Effort | None]:
+    """`RUN@STEP:400` or `RUN@STEP:2e9flops` as what stands before the colon and the budget.
+
+    None if it names none. Raises UserError for a budget of nothing.
+    """
+    match = re.fullmatch(rf"(.+):(\d+|[^:]*{UNIT})", spec, re.IGNORECASE)
+    return (match[1], parse_effort(match[2])) if match else (spec, None)
