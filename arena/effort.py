@@ -85,3 +85,18 @@ def split_effort(spec: str) -> tuple[str, Effort | None]:
     """
     match = re.fullmatch(rf"(.+):(\d+|[^:]*{UNIT})", spec, re.IGNORECASE)
     return (match[1], parse_effort(match[2])) if match else (spec, None)
+
+
+def parse_ladder(text: str) -> tuple[Effort, ...]:
+    """`16,64,256` as a ladder's rungs, lowest first, each once.
+
+    Raises UserError for fewer than two rungs, for what is no budget, and for visits beside FLOPs.
+    """
+    rungs = {parse_effort(part) for part in text.split(",") if part.strip()}
+    if len(rungs) < 2:
+        raise UserError(
+            f"{text!r} is no ladder: two budgets at least, with commas between, such as 16,64,256"
+        )
+    if len({rung.flops is None for rung in rungs}) > 1:
+        raise UserError(f"{text!r} is no ladder: either all rungs are visits or all are FLOPs")
+    return tuple(sorted(rungs, key=lambda rung: rung.visits or rung.flops or 0))

@@ -131,14 +131,17 @@ def arm_name(runs: Sequence[str]) -> str:
 
 
 def make_curves(pool: Pool, ratings: Ratings, runs: Sequence[str], imitation: bool) -> list[Curve]:
-    """Each run's rated checkpoints that cost anything; imitation's FLOPs count or not."""
+    """Each run's rated checkpoints that cost anything; imitation's FLOPs count or not.
+
+    On a ladder, those at the pool's base rung.
+    """
     curves = []
     for run in runs:
         name = os.path.basename(run.rstrip("/"))
         found = {
             point.totals.flops - (0.0 if imitation else point.totals.imitation_flops): point.entry
             for point in pool.points
-            if point.run == name and ratings.ratings[point.entry].games
+            if point.run == name and point.rung == pool.base and ratings.ratings[point.entry].games
         }
         spent = sorted(flops for flops in found if flops > 0)
         if len(spent) > 1:
@@ -263,10 +266,16 @@ def compare(
     crossed = float(np.mean([_crossing(each, grid) is not None for each in drawn]))
     return Comparison(
         (arm_name(a), arm_name(b)), (len(arms[0]), len(arms[1])),
-        "imitation charged" if imitation else "imitation not charged", tuple(gains),
+        _axis(pool, imitation), tuple(gains),
         10**crossing if crossing is not None else None, crossed, lead, float(low), float(high),
         float(10**end),
     )  # fmt: skip
+
+
+def _axis(pool: Pool, imitation: bool) -> str:
+    """What the compute counts, and on a ladder at which rung the runs are compared."""
+    counted = "imitation charged" if imitation else "imitation not charged"
+    return f"{counted}, at {pool.base.words}" if pool.base else counted
 
 
 def compare_arms(

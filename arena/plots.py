@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from ghostgo.arena.report import Report, Row
@@ -24,7 +25,9 @@ th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child, td:nth-child(4) { text-align: left; }
 tr { border-bottom: 1px solid #8884; }
 .cross td, .cross th { padding: .1rem .4rem; text-align: center; }
-#vis { width: 100%; }
+#vis, .chart { width: 100%; }
+.ladder { margin-bottom: 1rem; }
+.ladder td:nth-child(4) { text-align: right; }
 """
 
 
@@ -43,10 +46,20 @@ def label_places(report: Report) -> list[float]:
     """Elo at which each outsider's name stands, moved so that no two names overlap."""
     shown = [row.elo for row in report.outsiders()]
     curves = [row for rows in report.curves().values() for row in rows]
-    every = shown + [row.low for row in curves] + [row.high for row in curves]
-    gap = LABEL_GAP * (max(every) - min(every)) if every else 0.0
-    places = shown.copy()
-    for a, b in itertools.pairwise(sorted(range(len(shown)), key=lambda i: shown[i])):
+    return spaced(shown, [row.low for row in curves] + [row.high for row in curves])
+
+
+def spaced(
+    labels: Sequence[float], others: Sequence[float], share: float = LABEL_GAP
+) -> list[float]:
+    """Heights of names wanted at `labels`, moved up where two would overlap.
+
+    `others` is drawn too; a name takes a `share` of the range of all.
+    """
+    every = [*labels, *others]
+    gap = share * (max(every) - min(every)) if every else 0.0
+    places = list(labels)
+    for a, b in itertools.pairwise(sorted(range(len(labels)), key=lambda i: labels[i])):
         places[b] = max(places[b], places[a] + gap)
     return places
 
@@ -85,7 +98,25 @@ def draw_png(report: Report) -> bytes:
 
 
 def _colours(report: Report) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(len(report.curves()))]
+    """One a curve: the run's hue, on a ladder the paler the less search."""
+    found = []
+    runs: dict[str, int] = {}
+    for rows in report.curves().values():
+        point = rows[0].point
+        assert point is not None
+        hue = COLOURS[runs.setdefault(point.run, len(runs)) % len(COLOURS)]
+        rung = report.rungs.index(point.rung) if point.rung else 0
+        found.append(_paler(hue, 1 - (rung + 1) / max(len(report.rungs), 1)))
+    return found
+
+
+def _paler(colour: str, share: float) -> str:
+    """`colour` (#rrggbb) on its way to a light grey that can be told from white and from black."""
+    pale = (0xC4, 0xC4, 0xC4)
+    own = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(
+        f"{round(a + share * (b - a)):02x}" for a, b in zip(own, pale, strict=True)
+    )
 
 
 def _curve_layers(alt: Any, report: Report) -> list[Any]:
@@ -114,7 +145,9 @@ def _curve_layers(alt: Any, report: Report) -> list[Any]:
         axis=alt.Axis(format="~e", labelOverlap="greedy"),
     )
     scale = alt.Scale(domain=list(report.curves()), range=_colours(report))
-    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, symbolType="circle")
+    legend = alt.Legend(
+        orient="top", columns=2, title=None, symbolOpacity=1, symbolType="circle"
+    )  # two columns fit on a telephone
     tips = [
         alt.Tooltip("player:N"),
         alt.Tooltip("elo:Q", format=".0f"),
@@ -163,8 +196,13 @@ def make_chart(report: Report) -> Any:
     import altair as alt
 
     chart = alt.layer(*_curve_layers(alt, report), *_anchor_layers(alt, report)).properties(
-        width="container", height=420, padding={"right": 90, "left": 5, "top": 5, "bottom": 5}
+        width="container", height=420, padding=5
     )
+    return themed(chart)
+
+
+def themed(chart: Any) -> Any:
+    """`chart` in colours that can be read on white and on black."""
     return chart.configure(background="transparent").configure_axis(
         labelColor="#888", titleColor="#888", gridColor="#8883", domainColor="#888",
         tickColor="#888",

@@ -7,9 +7,12 @@ folder, with `:VISITS` or `:2e9flops` behind it to search with another budget th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from ghostgo.arena.effort import UNIT, Effort, split_effort
 from ghostgo.arena.gtp_client import GtpPlayer, find_program
@@ -28,7 +31,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.go import is_go
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import count_flops
+from ghostgo.engine.network import Network, count_flops
 
 GO_ANCHORS = ("random", "capture", "mcts:100", "mcts:1000")
 ANCHORS = ("random", "mcts:100", "mcts:1000")
@@ -43,7 +46,7 @@ class Entry:
     info: PlayerInfo
     player: Player
     run: str | None = None
-    """The run that it is a checkpoint of, None for an outsider."""
+    """The curve that it stands on, None for an outsider."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,18 @@ class CurvePoint:
     totals: Totals
     entry: int
     """Its number in the pool; runs that share a checkpoint share the entry."""
+    rung: Effort | None = None
+    """Its budget a move on a ladder; None where all networks have the same."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return f"{self.run}@{self.step}" + (f":{self.rung}" if self.rung else "")
+
+    @property
+    def curve(self) -> str:
+        """The curve that it stands on: its run's, at its rung."""
+        return f"{self.run}, {self.rung.words}" if self.rung else self.run
 
 
 @dataclass
@@ -64,6 +79,10 @@ class Pool:
     game: Game
     entries: list[Entry] = field(default_factory=list)
     points: list[CurvePoint] = field(default_factory=list)
+    rungs: tuple[Effort, ...] = ()
+    """The ladder's, lowest first; none where all networks search alike."""
+    base: Effort | None = None
+    """The rung at which runs are compared; None without a ladder."""
 
     def add(self, entry: Entry) -> int:
         """Put a player in, unless one that plays alike is there; returns its number."""
@@ -92,6 +111,10 @@ class PlayerOptions:
     device: str = "auto"
     gtp_timeout: float = 60.0
     """Seconds that a GTP engine has for one answer."""
+    ladder: tuple[Effort, ...] = ()
+    """Budgets at each of which the runs' checkpoints play, lowest first; none: all play at `effort`."""
+    checkpoints: int | None = None
+    """Most checkpoints of a run; None: all."""
 
 
 def build_pool(
@@ -103,21 +126,28 @@ def build_pool(
 ) -> Pool:
     """Anchors first, then the given players, then each run's checkpoints, oldest first.
 
-    Raises UserError for an unknown run, player or game, for runs of different games, and for an
-    engine that does not run.
+    On a ladder every checkpoint stands once for each rung, and runs are compared at `effort` if
+    that is a rung, else at the highest. Raises UserError for an unknown run, player or game, for
+    runs of different games, and for an engine that does not run.
     """
-    checkpoints = {run: _checkpoints(run, options.root) for run in runs}
-    pool = Pool(get_game(_one_game(checkpoints, game)))
+    checkpoints = {
+        run: spread_out(_checkpoints(run, options.root), options.checkpoints) for run in runs
+    }
+    pool = Pool(get_game(_one_game(checkpoints, game)), rungs=options.ladder)
+    if options.ladder:
+        pool.base = options.effort if options.effort in options.ladder else options.ladder[-1]
     if anchors is None:
         anchors = GO_ANCHORS if is_go(pool.game) else ANCHORS
+    load = cache(load_network)  # a checkpoint's rungs share its weights
     try:
         for spec in anchors:
             pool.add(make_entry(spec.replace(":", ""), spec, pool.game, options))
         for name, spec in players.items():
             pool.add(make_entry(name, spec, pool.game, options))
         for run, infos in checkpoints.items():
-            for info in infos:
-                _add_checkpoint(pool, run, info, options)
+            for rung in options.ladder or (None,):
+                for info in infos:
+                    _add_checkpoint(pool, run, info, rung, options, load)
     except BaseException:
         pool.close()
         raise
@@ -147,25 +177,55 @@ def _checkpoints(run: str, root: Path) -> list[CheckpointInfo]:
     return found
 
 
-def _add_checkpoint(pool: Pool, run: str, info: CheckpointInfo, options: PlayerOptions) -> None:
+def spread_out(infos: Sequence[CheckpointInfo], most: int | None) -> list[CheckpointInfo]:
+    """At most `most` checkpoints of a run (oldest first), evenly over the logarithm of their cost.
+
+    The newest is among them and, of two and more, the oldest.
+    """
+    if most is None or len(infos) <= most:
+        return list(infos)
+    spent = np.array([info.totals.flops for info in infos])
+    if not spent.any():
+        spent += 1
+    log = np.log(np.maximum(spent, spent[spent > 0].min() / 2))
+    chosen = [len(infos) - 1, 0][:most]
+    for target in np.linspace(log[0], log[-1], most)[1:-1]:
+        left = [i for i in range(len(infos)) if i not in chosen]
+        chosen.append(min(left, key=lambda i: abs(log[i] - target)))
+    return [infos[i] for i in sorted(chosen)]
+
+
+def _add_checkpoint(
+    pool: Pool,
+    run: str,
+    info: CheckpointInfo,
+    rung: Effort | None,
+    options: PlayerOptions,
+    load: Callable[[Path], Network],
+) -> None:
     """Add a checkpoint, loaded now; one that a training run has just dropped is left out."""
-    name = f"{Path(run).name}@{info.step}"
+    point = CurvePoint(Path(run).name, info.step, info.totals, 0, rung)
     try:
-        entry = _net_entry(name, info, pool.game, options.effort, options)
+        entry = _net_entry(point.name, info, pool.game, rung or options.effort, options, load)
     except UserError:
         if info.path.exists():
             raise
         return
-    number = pool.add(Entry(entry.info, entry.player, Path(run).name))
-    pool.points.append(CurvePoint(Path(run).name, info.step, info.totals, number))
+    number = pool.add(Entry(entry.info, entry.player, point.curve))
+    pool.points.append(replace(point, entry=number))
 
 
 def _net_entry(
-    name: str, info: CheckpointInfo, game: Game, effort: Effort, options: PlayerOptions
+    name: str,
+    info: CheckpointInfo,
+    game: Game,
+    effort: Effort,
+    options: PlayerOptions,
+    load: Callable[[Path], Network] = load_network,
 ) -> Entry:
     if info.meta["game"] != game.name:
         raise UserError(f"player {name!r} plays {info.meta['game']}, this arena {game.name}")
-    network = load_network(info.path)
+    network = load(info.path)
     price = count_flops(network) if effort.flops else 0.0
     visits = effort.visits_at(price, name)
     player = NetPlayer(name, lambda: network, visits, options.device)

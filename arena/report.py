@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ghostgo.arena.cross import CrossTable, cross_csv, cross_html, make_cross
+from ghostgo.arena.effort import Effort
 from ghostgo.arena.gain import Comparison, gain_csv
+from ghostgo.arena.ladder import ladder_csv, ladder_table, make_ladder
 from ghostgo.arena.league import League
 from ghostgo.arena.pool import CurvePoint, Pool
 from ghostgo.arena.ratings import Ratings
@@ -77,16 +79,23 @@ class Report:
     html: Path
     png: Path
     csv: Path
+    rungs: tuple[Effort, ...] = ()
+    """Of the ladder; none where all networks search alike."""
 
     def curves(self) -> dict[str, list[Row]]:
-        """Each run's rated checkpoints, oldest first."""
+        """Each curve's rated checkpoints, oldest first: a run's, at each rung of a ladder."""
         found: dict[str, list[Row]] = {}
         for row in self.rows:
             if row.point and row.games:
-                found.setdefault(row.point.run, []).append(row)
+                found.setdefault(row.point.curve, []).append(row)
         for rows in found.values():
             rows.sort(key=lambda row: row.point.step if row.point else 0)
-        return dict(sorted(found.items()))
+        return {name: found[name] for name in sorted(found, key=self._place)}
+
+    def _place(self, curve: str) -> tuple[str, int]:
+        """Where a curve stands in a legend: by run, then by rung."""
+        of = {point.curve: point for row in self.rows if (point := row.point)}[curve]
+        return of.run, self.rungs.index(of.rung) if of.rung else 0
 
     def outsiders(self) -> list[Row]:
         """Players that are no checkpoints of the runs, and have a rating."""
@@ -104,7 +113,7 @@ def make_rows(pool: Pool, league: League, ratings: Ratings) -> tuple[Row, ...]:
         for point in points or [None]:
             rows.append(
                 Row(
-                    name=f"{point.run}@{point.step}" if point else rating.name,
+                    name=point.name if point else rating.name,
                     elo=rating.elo,
                     low=rating.low,
                     high=rating.high,
@@ -206,13 +215,15 @@ def write_report(
     ratings: Ratings,
     comparisons: Sequence[Comparison] = (),
 ) -> Report:
-    """Print the table and write `arena.csv`, `cross.csv`, `gain.csv`, `arena.png` and `arena.html` into `out`."""
+    """Print the table and write it into `out`: CSV, PNG and `arena.html`."""
+    from ghostgo.arena.ladder_plots import draw_ladder, ladder_html
     from ghostgo.arena.plots import draw_png, make_html
 
     rows = make_rows(pool, league, ratings)
     runs = list(dict.fromkeys(point.run for point in pool.points))
     subject = " and ".join(runs) or "rating anchors"
     cross = make_cross(league, ratings)
+    ladder = make_ladder(pool, league, ratings)
     notes = tuple(line for comparison in comparisons for line in comparison.sentences())
     notes += make_notes(league, ratings, cross)
     if any(row.flops == 0 for row in rows):
@@ -224,13 +235,22 @@ def write_report(
         html=out / "arena.html",
         png=out / "arena.png",
         csv=out / "arena.csv",
+        rungs=pool.rungs,
     )
     print(table(rows))
+    if ladder:
+        print(f"\n{ladder_table(ladder)}\n")
+        print("".join(f"{trade.sentence()}\n" for trade in ladder.trades), end="")
     print("\n".join(report.notes))
     replace_file(report.csv, _csv(rows).encode())
     replace_file(out / "gain.csv", gain_csv(comparisons).encode())
     replace_file(out / "cross.csv", cross_csv(cross).encode())
     replace_file(report.png, draw_png(report))
-    replace_file(report.html, make_html(report, cross_html(cross)).encode())
-    print(f"plots: {report.html} {report.png}")
+    more = cross_html(cross)
+    if ladder:
+        replace_file(out / "ladder.csv", ladder_csv(ladder).encode())
+        replace_file(out / "ladder.png", draw_ladder(ladder))
+        more = ladder_html(ladder) + more
+    replace_file(report.html, make_html(report, more).encode())
+    print(f"plots: {report.html} {report.png}" + (f" {out / 'ladder.png'}" if ladder else ""))
     return report

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ghostgo.arena.effort import Effort, as_effort
 from ghostgo.arena.gain import compare_arms
 from ghostgo.arena.league import ONE_SIDED, League
+from ghostgo.arena.limits import Limits, make_limits
 from ghostgo.arena.match import FinishedPair, Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
 from ghostgo.arena.pace import Pace
@@ -30,26 +31,12 @@ from ghostgo.arena.results import PairResult, ResultsFile, pair_id, read_results
 from ghostgo.arena.schedule import Member, next_pairs
 from ghostgo.engine.errors import UserError
 
-GAMES_PER_PLAYER = 40
-"""Budget where none is given."""
 FORFEITS_IN_A_ROW = 3
 """After so many a player is not paired any more in this tournament."""
 OPENING_OFFSETS = 256
 MOST_PARALLEL = 256
 """Games in flight, at most, unless told otherwise."""
 LEDGER, OPENINGS = "results.jsonl", "openings.jsonl"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a tournament stops: at whatever comes first."""
-
-    games: int
-    """Games in the ledger, those of earlier starts included."""
-    minutes: float | None = None
-    """Time of this start, in which at least the first games are played to their end."""
-    width: float | None = None
-    """Mean width of the pool's 95 % intervals, in Elo."""
 
 
 def run_arena(
@@ -62,6 +49,8 @@ def run_arena(
     games: int | None = None,
     minutes: float | None = None,
     width: float | None = None,
+    visits_ladder: Sequence[Effort] = (),
+    checkpoints: int | None = None,
     players: Mapping[str, str] | None = None,
     anchors: Sequence[str] | None = None,
     anchor: str = "random",
@@ -83,19 +72,23 @@ def run_arena(
     call again goes on where it stopped and takes in new checkpoints. It ends at `games` in all, at
     `minutes` of this call, or at a mean interval of `width` Elo, whichever is first; without any of
     these, at 40 games a player. Every network searches `visits` a move, or as many as a budget such
-    as `2e9flops` pays for. `players` maps names to specs, `anchors` are specs, both as in
+    as `2e9flops` pays for; with a `visits_ladder` each checkpoint plays at all of its budgets, and
+    the report says what search buys beside training. At most so many `checkpoints` of a run play,
+    spread over what they cost. `players` maps names to specs, `anchors` are specs, both as in
     `ghostgo.arena.pool`; `anchor` is the player whose rating is frozen at 0. At most `parallel`
     games run at a time (as many as end within two minutes, 256 at most), in `workers` threads (one a core). Raises UserError for bad input.
     """
     started = time.monotonic()
     out = out or root / "arena"
-    options = PlayerOptions(root, as_effort(visits), device, gtp_timeout)
+    options = PlayerOptions(
+        root, as_effort(visits), device, gtp_timeout, tuple(visits_ladder), checkpoints
+    )
     arms = [[arm] if isinstance(arm, str) else list(arm or ()) for arm in (a, b)]
     arms = [[run for run in arm if run] for arm in arms]
     runs = list(dict.fromkeys(run for arm in arms for run in arm))
     pool = build_pool(runs, players or {}, game, anchors, options)
     try:
-        limits = _limits(pool, games, minutes, width)
+        limits = make_limits(len(pool.entries), games, minutes, width)
         # Whatever is wrong with the input comes to light before anything is written.
         tournament = Tournament(pool, out, anchor, rules or {}, seed, parallel, started)
         with locked(out):
@@ -123,13 +116,6 @@ def locked(out: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _limits(pool: Pool, games: int | None, minutes: float | None, width: float | None) -> Limits:
-    if games is None:
-        budgeted = minutes is not None or width is not None
-        games = 1 << 40 if budgeted else GAMES_PER_PLAYER * len(pool.entries)
-    return Limits(games, minutes, width)
 
 
 @dataclass
@@ -380,21 +366,7 @@ class Tournament:
         width = self._mean_width()
         parts = [f"{games} games, {rate:.1f}/s", f"{len(self.pool.entries)} players"]
         parts.append(f"mean interval {width:.0f} Elo" if np.isfinite(width) else "first meetings")
-        left = _seconds_left(limits, games, rate, width, time.monotonic() - self._started)
+        left = limits.seconds_left(games, rate, width, time.monotonic() - self._started)
         if left is not None:
             parts.append(f"about {duration(left)} left")
         self._progress.show("arena: " + ", ".join(parts))
-
-
-def _seconds_left(
-    limits: Limits, games: int, rate: float, width: float, elapsed: float
-) -> float | None:
-    """Seconds until the first limit, as far as that can be told; None if it cannot."""
-    ends = []
-    if limits.minutes is not None:
-        ends.append(limits.minutes * 60 - elapsed)
-    if rate > 0 and limits.games < 1 << 40:
-        ends.append((limits.games - games) / rate)
-    if rate > 0 and limits.width is not None and np.isfinite(width):
-        ends.append(games * ((width / limits.width) ** 2 - 1) / rate)
-    return max(min(ends), 0.0) if ends else None

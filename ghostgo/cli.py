@@ -20,10 +20,12 @@ from ghostgo import __version__
 from ghostgo.cli_records import records
 from ghostgo.engine.errors import UserError
 from ghostgo.options import (
+    checkpoints_option,
     color_option,
     config_option,
     flops_option,
     game_option,
+    ladder_option,
     minutes_option,
     out_option,
     pairs,
@@ -114,6 +116,8 @@ def warmstart(**options: Any) -> None:
     "--b", multiple=True, default=["warm"], show_default=True, help="Second run, or ''; the same."
 )
 @rating_visits_option
+@ladder_option
+@checkpoints_option
 @click.option("--games", type=click.IntRange(min=1), help="Stop at so many games in all.")
 @minutes_option
 @click.option(

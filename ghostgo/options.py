@@ -39,6 +39,13 @@ def effort(context: click.Context, parameter: click.Parameter, value: str) -> An
     return parse_effort(value)
 
 
+def ladder(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Budgets a move, with commas between."""
+    from ghostgo.arena.effort import parse_ladder
+
+    return parse_ladder(value) if value is not None else ()
+
+
 game_option = click.option(
     "--game", callback=check_game, help="go9, go7, go5, goN, goRxC, connect_four, tic_tac_toe, ..."
 )
@@ -95,6 +102,19 @@ rating_visits_option = click.option(
     default="64",
     show_default=True,
     help="Search visits a move, for every network; 2e9flops: as many as so many FLOPs pay for.",
+)
+
+
+ladder_option = click.option(
+    "--visits-ladder",
+    callback=ladder,
+    metavar="N,N,...",
+    help="Rate the checkpoints at each of these visits (or FLOPs) a move: training against search.",
+)
+checkpoints_option = click.option(
+    "--checkpoints",
+    type=click.IntRange(min=1),
+    help="Rate at most so many checkpoints of a run, spread over what they cost.  [default: all]",
 )
 
 

@@ -62,6 +62,8 @@ def test_help_is_quick_and_imports_nothing_heavy(ghostgo_command: list[str]) -> 
         (["arena", "--player", "gnugo"], "'gnugo' is not NAME=SPEC"),
         (["arena", "--visits", "0"], "'0' is no budget for a move: visits from 1"),
         (["arena", "sprt", "a", "b", "--visits", "2e9"], "'2e9' is no budget for a move"),
+        (["arena", "--visits-ladder", "16"], "'16' is no ladder: two budgets at least"),
+        (["arena", "--checkpoints", "0"], "0 is not in the range"),
         (["arena"], "'scratch' is not a run in runs: ghostgo selfplay --run scratch makes one"),
         (["selfplay", "--config", "nowhere.toml"], "nowhere.toml: cannot be read"),
         (["selfplay", "--from", "nobody"], "'nobody' is neither a run nor a checkpoint"),

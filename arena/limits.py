@@ -1,0 +1,49 @@
+"""When a tournament stops, and how long that will take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+GAMES_PER_PLAYER = 40
+"""Budget where none is given."""
+ENDLESS = 1 << 40
+"""Games where only time or width count."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a tournament stops: at whatever comes first."""
+
+    games: int
+    """Games in the ledger, those of earlier starts included."""
+    minutes: float | None = None
+    """Time of this start, in which at least the first games are played to their end."""
+    width: float | None = None
+    """Mean width of the pool's 95 % intervals, in Elo."""
+
+    def seconds_left(self, games: int, rate: float, width: float, elapsed: float) -> float | None:
+        """Seconds until the first limit, as far as that can be told; None if it cannot.
+
+        `games` have been played, `rate` a second, the mean interval is `width` Elo wide, and this
+        start is `elapsed` seconds old.
+        """
+        ends = []
+        if self.minutes is not None:
+            ends.append(self.minutes * 60 - elapsed)
+        if rate > 0 and self.games < ENDLESS:
+            ends.append((self.games - games) / rate)
+        if rate > 0 and self.width is not None and np.isfinite(width):
+            ends.append(games * ((width / self.width) ** 2 - 1) / rate)
+        return max(min(ends), 0.0) if ends else None
+
+
+def make_limits(
+    players: int, games: int | None, minutes: float | None, width: float | None
+) -> Limits:
+    """The limits that were asked for; without any, so many games a player."""
+    if games is None:
+        budgeted = minutes is not None or width is not None
+        games = ENDLESS if budgeted else GAMES_PER_PLAYER * players
+    return Limits(games, minutes, width)
