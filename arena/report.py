@@ -11,10 +11,12 @@ from pathlib import Path
 from ghostgo.arena.cross import CrossTable, cross_csv, cross_html, make_cross
 from ghostgo.arena.effort import Effort
 from ghostgo.arena.gain import Comparison, gain_csv
+from ghostgo.arena.gallery import make_gallery
 from ghostgo.arena.ladder import ladder_csv, ladder_table, make_ladder
 from ghostgo.arena.league import League
 from ghostgo.arena.pool import CurvePoint, Pool
 from ghostgo.arena.ratings import Ratings
+from ghostgo.arena.viewer import viewer_html
 from ghostgo.data.shards import replace_file
 
 REMARKABLE = 4.0
@@ -246,7 +248,7 @@ def write_report(
     replace_file(out / "gain.csv", gain_csv(comparisons).encode())
     replace_file(out / "cross.csv", cross_csv(cross).encode())
     replace_file(report.png, draw_png(report))
-    more = cross_html(cross)
+    more = cross_html(cross) + viewer_html(make_gallery(league, ratings))
     if ladder:
         replace_file(out / "ladder.csv", ladder_csv(ladder).encode())
         replace_file(out / "ladder.png", draw_ladder(ladder))

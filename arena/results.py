@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game
 
 FORMAT = 1
 
@@ -81,6 +82,16 @@ class PairResult:
     b: PlayerInfo
     games: tuple[GameResult, GameResult]
     """Player a moves first in games[0], b in games[1]."""
+
+
+def outcome_words(game: Game, result: GameResult) -> str:
+    """Who won and by how much, `Black by 3.5`, or how: `White by resign`, `Red`, `draw`."""
+    sign = result.first_result
+    if sign == 0.5:
+        return "draw"
+    won = game.player_names[0 if sign == 1 else 1]
+    by = f"{abs(result.score):g}" if result.score is not None else result.end
+    return f"{won} by {by}" if game.has_score or result.end != "score" else won
 
 
 def pair_id(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ghostgo.arena.results import GameResult, PairResult, read_results
+from ghostgo.arena.results import GameResult, PairResult, outcome_words, read_results
 from ghostgo.arena.tournament import LEDGER
 from ghostgo.board import render
 from ghostgo.data.shards import replace_file
@@ -91,13 +91,7 @@ def _line(pair: PairResult) -> str:
 
 
 def _outcome(pair: PairResult, result: GameResult) -> str:
-    first, second = get_game(pair.game).player_names
-    sign = result.first_result
-    if sign == 0.5:
-        return "draw"
-    won = first if sign == 1 else second
-    by = f"{abs(result.score):g}" if result.score is not None else result.end
-    return f"{won} by {by}" if get_game(pair.game).has_score or result.end != "score" else f"{won}"
+    return outcome_words(get_game(pair.game), result)
 
 
 def _header(pair: PairResult, result: GameResult) -> str:

@@ -53,6 +53,11 @@ def test_packages_equal_the_tree(project: dict[str, Any]) -> None:
     assert sorted(tools["packages"]) == sorted(found)
 
 
+def test_what_is_no_python_is_in_the_wheel(project: dict[str, Any]) -> None:
+    found = {path.name for path in (ROOT / "arena").iterdir() if path.suffix in (".js", ".css")}
+    assert found == set(project["tool"]["setuptools"]["package-data"]["ghostgo.arena"])
+
+
 def test_links_lead_to_the_parts() -> None:
     for part in PARTS:
         assert (ROOT / "ghostgo" / part).resolve() == ROOT / part
