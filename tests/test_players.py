@@ -88,7 +88,7 @@ def test_a_checkpoint_has_its_own_budget(root: Path) -> None:
     assert 3 * price() < bought.player.flops <= 4.5 * price()
 
 
-NATIVE = ["go5", "go9", "connect_four_4x5", "gomoku7", "hex4", "othello", "tic_tac_toe"]
+NATIVE = ["go5", "go9", "connect_four_4x5", "gomoku9", "hex5", "othello", "tic_tac_toe"]
 
 
 @pytest.mark.parametrize("name", [*NATIVE, "openspiel:dots_and_boxes(num_rows=2,num_cols=2)"])

@@ -34,7 +34,7 @@ from ghostgo.screen_widgets import Question
 from ghostgo.session import Session
 from ghostgo.thinker import Thinker, Thought
 
-GAMES = ["go5", "go9", "go13", "go19", "go4x7", "gomoku9", "hex11", "othello", "connect_four"]
+GAMES = ["go5", "go9", "go19", "go4x7", "gomoku9", "hex11", "othello", "connect_four"]
 GAMES += ["tic_tac_toe"]
 SECONDS = 20.0
 

@@ -37,8 +37,8 @@ from ghostgo.engine.games.registry import get_game
 from ghostgo.session import Session
 
 OPENSPIEL = importlib.util.find_spec("pyspiel") is not None
-TAKING = {"go5", "go4x6", "othello"}
-NATIVE = ["go5", "go4x6", "connect_four", "gomoku7", "hex5", "othello", "tic_tac_toe"]
+TAKING = {"go5", "go4x7", "othello"}
+NATIVE = ["go5", "go4x7", "connect_four", "gomoku9", "hex5", "othello", "tic_tac_toe"]
 BROWSER = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
      if (found := shutil.which(name))), None,
