@@ -1,142 +1,39 @@
-"""The full screen: drawn, played by keys and mouse without a terminal, and as a process on one."""
+"""The full screen, played by keys and mouse without a terminal."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import select
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sgfmill import sgf
+from screen_suite import (
+    GAMES,
+    SECONDS,
+    FirstLegal,
+    bot_of,
+    click,
+    make_app,
+    on_screen,
+    played,
+    press,
+    settle,
+    status,
+)
 from textual.pilot import Pilot
-from textual.widgets import Static
 
 from ghostgo import screen, terminal, thinker
-from ghostgo.board import point_of
-from ghostgo.bot import Analysis, Bot, Candidate, Opinions, make_bot
+from ghostgo.bot import make_bot
 from ghostgo.duel import Duel
-from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
 from ghostgo.screen import PlayApp, Told
-from ghostgo.screen_board import PALETTES, STONES, View, draw
-from ghostgo.screen_layout import LARGEST_SCALE, fit, layout_of
-from ghostgo.screen_panel import Notes, graph, panel
+from ghostgo.screen_panel import panel
 from ghostgo.screen_widgets import Question
 from ghostgo.session import Session
 from ghostgo.thinker import Thinker, Thought
-
-GAMES = ["go5", "go9", "go19", "go4x7", "gomoku9", "hex11", "othello", "connect_four"]
-GAMES += ["tic_tac_toe"]
-SECONDS = 20.0
-
-
-class FirstLegal:
-    """Plays the moves it was given, then the first that is legal; waits for `go`, if there is one."""
-
-    name = "first"
-
-    def __init__(self, game: Game, moves: str = "", human: int = 0) -> None:
-        self.game = game
-        self.moves = [game.parse_action(move) for move in moves.split()]
-        self.human = human
-        self.opinion = True
-        self.asked = threading.Event()
-        self.go: threading.Event | None = None
-        self.error: Exception | None = None
-
-    def choose(self, states: States, seconds: float | None = None) -> int:
-        self.asked.set()
-        if self.go:
-            self.go.wait(SECONDS)
-        if self.error:
-            raise self.error
-        return self.moves.pop(0) if self.moves else int(self.game.legal_actions(states[0])[0])
-
-    def analyse(self, states: States, seconds: float | None = None) -> Analysis | None:
-        if not self.opinion:
-            return None
-        best, other = self.game.legal_actions(states[0])[:2].tolist()
-        moves = (Candidate(best, 30, 0.75, 0.5, (best, other)), Candidate(other, 2, 0.5))
-        return Analysis(best, 0.7, moves, (best, other))
-
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
-        """An opinion of the person's positions only: the bot's moves come from `choose`."""
-        found = self.analyse(states)
-        if found and states[0].to_play == self.human:
-            yield lambda: found
-
-    def bind(self, game: Game) -> Bot:
-        return FirstLegal(game)
-
-
-def make_app(game: str = "tic_tac_toe", moves: str = "", human: int = 0) -> PlayApp:
-    bot = FirstLegal(get_game(game), moves, human)
-    return PlayApp(Duel(Session(bot.game), bot, human))
-
-
-def bot_of(app: PlayApp) -> FirstLegal:
-    assert isinstance(app.duel.bot, FirstLegal)
-    return app.duel.bot
-
-
-def status(app: PlayApp) -> str:
-    return str(app.query_one("#status", Static).content)
-
-
-async def settle(app: PlayApp, pilot: Pilot[None]) -> None:
-    """Wait until the bot has answered and everything is drawn."""
-    end = time.monotonic() + SECONDS
-    await pilot.pause()
-    while app.thinking:
-        assert time.monotonic() < end, "the bot never answers"
-        await pilot.pause(0.01)
-    await pilot.pause()
-
-
-Steps = Callable[[PlayApp, Pilot[None]], Awaitable[None]]
-
-
-def on_screen(app: PlayApp, steps: Steps, size: tuple[int, int] = (80, 24)) -> None:
-    """Run `steps` on the screen without a terminal; the bot's thread is ended in any case."""
-
-    async def run() -> None:
-        async with app.run_test(size=size) as pilot:
-            await settle(app, pilot)
-            await steps(app, pilot)
-
-    try:
-        asyncio.run(run())
-    finally:
-        app.close()
-    assert app.failure is None
-
-
-async def press(app: PlayApp, pilot: Pilot[None], keys: str) -> None:
-    for key in keys.split():
-        await pilot.press(key)
-        await settle(app, pilot)
-
-
-async def click(app: PlayApp, pilot: Pilot[None], move: str) -> None:
-    game = app.duel.session.game
-    point = point_of(app.duel.session, game.parse_action(move))
-    assert point is not None
-    await pilot.click(app.board, offset=app.board.layout_now.character(point))
-    await settle(app, pilot)
-
-
-def played(app: PlayApp) -> list[str]:
-    return [app.duel.name(action) for _, action in app.duel.session.moves]
-
 
 # ---- a game
 
@@ -494,205 +391,3 @@ def test_the_same_seed_gives_the_same_game_as_line_by_line(
         lines.answer(move)
     assert app.duel.session.moves == lines.session.moves and len(lines.session.moves) == 4
     assert sorted(app.notes.rates) == [0, 1, 2, 3]
-
-
-# ---- drawing
-
-
-@pytest.mark.parametrize("name", GAMES)
-@pytest.mark.parametrize("scale", range(1, LARGEST_SCALE + 1))
-def test_stones_stand_where_a_click_finds_them(name: str, scale: int) -> None:
-    session = Session(get_game(name))
-    rng = np.random.default_rng(scale)
-    for _ in range(6):
-        session.play(int(rng.choice(session.game.legal_actions(session.state))))
-    layout = layout_of(session.game, scale)
-    rows = draw(session, layout, PALETTES["dark"], View())
-    assert len(rows) == layout.height and {len(row) for row in rows} == {layout.width}
-    stones = session.stones()
-    colors = [STONES[player] for player in session.game.player_names]
-    for point in range(session.game.points):
-        assert layout.point_at(*layout.character(point)) == point
-        x0, y0, x1, y1 = layout.frame(point)
-        assert 0 <= x0 < x1 < layout.width and 0 < y0 <= y1 < layout.height - 1
-        for x, y in ((x0 + 1, y0),) if layout.lines else ((x0, y0), (x1, y1)):
-            assert layout.point_at(x, y) == point or layout.lines and scale == 1
-        if point == session.last_point:
-            continue  # it bears a mark
-        x, y = layout.character(point)
-        seen = {color for cell in rows[y][x : x + 2] for color in (cell.ink, cell.ground)}
-        if session.game.player_names == ("X", "O"):  # a ring is empty in its middle
-            seen = {
-                c for row in rows[y0 : y1 + 1] for cell in row[x0 : x1 + 1] for c in (cell.ink,)
-            }
-        assert (colors[0] in seen) == (stones[point] > 0)
-        assert (colors[1] in seen) == (stones[point] < 0)
-
-
-def test_lines_handicap_points_and_the_last_move_are_drawn() -> None:
-    session = Session(get_game("go5"))
-    for move in ("D4", "C3"):
-        session.play(session.game.parse_action(move))
-    layout = layout_of(session.game, 1)
-    view = View(cursor=0, hints={1: 24}, owners=np.full(25, -1, np.int8))
-    text = [
-        "".join(cell.text for cell in row) for row in draw(session, layout, PALETTES["wood"], view)
-    ]
-    assert text[0].split() == text[-1].split() == list("ABCDE")
-    assert text[1] == " 5 [■]■─■─■─■  5 "
-    plain = [
-        "".join(c.text for c in row) for row in draw(session, layout, PALETTES["wood"], View())
-    ]
-    assert plain[1:6] == [
-        " 5  ┌─┬─┬─┬─┐  5 ",
-        " 4  ├─•─┼─●─┤  4 ",
-        " 3  ├─┼─●─┼─┤  3 ",
-        " 2  ├─•─┼─•─┤  2 ",
-        " 1  └─┴─┴─┴─┘  1 ",
-    ]
-    assert text[5].count("■") == 4 and "1" in text[5][4:13]
-
-
-def test_hex_leans_and_its_sides_have_their_players_colours() -> None:
-    layout = layout_of(get_game("hex5"), 2)
-    lefts = [layout.corner(row * 5)[0] for row in range(5)]
-    assert np.diff(lefts).tolist() == [2] * 4
-    rows = draw(Session(get_game("hex5")), layout, PALETTES["wood"], View())
-    assert {cell.ground for cell in rows[0] if cell.text != " "} == {STONES["Red"]}
-    assert {row[-1].ground for row in rows} | {STONES["Blue"]} >= {STONES["Blue"]}
-
-
-def test_the_graph_spans_nought_to_one() -> None:
-    assert graph([0, 0.5, 1], 2) == ["  █", "▁██"]
-    assert graph([], 2) == ["", ""]
-
-
-@pytest.mark.parametrize("width", [26, 40])
-def test_the_panel_keeps_to_its_size(width: int) -> None:
-    game = get_game("go9")
-    duel = Duel(Session(game), FirstLegal(game), 0)
-    duel.bot.name = "a-run-with-a-long-name@100000"
-    for point in range(40):
-        duel.session.play(point)
-    notes = Notes({ply: ply / 60 for ply in range(40)}, "first is thinking: 100 visits")
-    for counted in (False, True):
-        notes.counted = counted
-        notes.hints = duel.bot.analyse(duel.session.states) if counted else None
-        lines = panel(duel, notes, PALETTES["wood"], width, 20)
-        assert len(lines) <= 20
-        text = ["".join(piece for piece, _ in line) for line in lines]
-        assert all(len(line) <= width for line in text)
-        assert text[0].startswith(" ● ") and text[0].endswith(" 0 captured")
-
-
-# ---- the process
-
-
-@pytest.mark.parametrize("why", ["stdin", "stdout", "stderr", "TERM", "--plain", ""])
-def test_without_a_terminal_the_game_is_line_by_line(
-    why: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shown: list[Duel] = []
-
-    def show(duel: Duel) -> bool:
-        shown.append(duel)
-        return True
-
-    monkeypatch.setattr(screen, "show", show)
-    monkeypatch.setattr(terminal, "_read", lambda prompt: "quit")
-    for name in ("stdin", "stdout", "stderr"):
-        monkeypatch.setattr(getattr(sys, name), "isatty", lambda name=name: name != why)
-    monkeypatch.setenv("TERM", "dumb" if why == "TERM" else "xterm")
-    terminal.play("random", "go5", folder=tmp_path, plain=why == "--plain")
-    lines = "Black begins; `help` lists what you can type." in capsys.readouterr().out
-    assert (lines, len(shown)) == ((True, 0) if why else (False, 1))
-
-
-class Window:
-    """A process on a terminal of 80x24 characters."""
-
-    def __init__(self, command: list[str], folder: Path) -> None:
-        pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
-        self.master, slave = pty.openpty()
-        termios.tcsetwinsize(slave, (24, 80))
-        environment = {**os.environ, "TERM": "xterm-256color"}
-        environment.pop("NO_COLOR", None)
-        self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=environment,
-            start_new_session=True,
-        )  # fmt: skip
-        os.close(slave)
-        self.written = b""
-
-    def wait_for(self, text: str) -> None:
-        """Read until `text` has come since the last call."""
-        end, seen = time.monotonic() + SECONDS, b""
-        while text.encode() not in re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", seen):
-            assert time.monotonic() < end, f"{text!r} does not come: {seen[-2000:]!r}"
-            if select.select([self.master], [], [], 0.1)[0]:
-                try:
-                    piece = os.read(self.master, 1 << 16)
-                except OSError:  # the other side is closed
-                    piece = b""
-                assert piece, f"it ended without {text!r}: {seen[-2000:]!r}"
-                seen += piece
-                self.written += piece
-
-    def type(self, keys: bytes) -> None:
-        os.write(self.master, keys)
-
-    def end(self) -> int:
-        try:
-            return self.process.wait(SECONDS)
-        finally:
-            if self.process.poll() is None:
-                self.process.send_signal(signal.SIGKILL)
-            os.close(self.master)
-
-
-def test_a_game_on_a_terminal(ghostgo_command: list[str], tmp_path: Path) -> None:
-    arguments = ["play", "mcts:20", "--game", "go5", "--seed", "1"]
-    window = Window([*ghostgo_command, *arguments], tmp_path)
-    window.wait_for("your turn")
-    window.type(b"\r")
-    window.wait_for("White plays")
-    x, y = fit(get_game("go5"), 80 - screen.PANEL_WIDTH, 24 - screen.ROWS_BELOW).character(12)
-    window.type(f"\x1b[<0;{x + 1};{y + 1}M\x1b[<0;{x + 1};{y + 1}m".encode())  # a click
-    window.wait_for("Illegal: C3 is taken.")
-    window.type(b"h")
-    window.wait_for("you win")
-    window.type(b"\x1b[A\r")
-    window.wait_for("White plays")
-    window.type(b"u")
-    window.wait_for("Taken back: C4, ")
-    window.type(b"r")
-    window.wait_for("Resign this game?")
-    window.type(b"y")
-    window.wait_for("White wins by resignation (W+R).")
-    window.type(b"q")
-    window.wait_for("saved: ")
-    assert window.end() == 0
-    assert b"\x1b[?1049h" in window.written and b"\x1b[?1049l" in window.written
-    (path,) = (tmp_path / "games").iterdir()
-    game = sgf.Sgf_game.from_bytes(path.read_bytes())
-    assert game.get_winner() == "w" and len(game.get_main_sequence()) == 3
-
-
-@pytest.mark.parametrize("way", ["the key", "a hangup"])
-def test_leaving_a_terminal_while_the_bot_thinks(
-    way: str, ghostgo_command: list[str], tmp_path: Path
-) -> None:
-    arguments = ["play", "mcts:1000000", "--game", "go9", "--seed", "1"]
-    window = Window([*ghostgo_command, *arguments], tmp_path)
-    window.wait_for("your turn")
-    window.type(b"\r")
-    window.wait_for("thinking ...")
-    start = time.monotonic()
-    if way == "the key":
-        window.type(b"q")
-    else:
-        window.process.send_signal(signal.SIGHUP)
-    window.wait_for("saved: ")
-    assert window.end() == 0 and time.monotonic() - start < 4
-    assert b"\x1b[?1049l" in window.written, "the terminal is as it was"
-    assert len(list((tmp_path / "games").iterdir())) == 1
