@@ -30,11 +30,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
+# A process a core (four at most, for memory), each file of tests in one of them.
+PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(PARALLEL) -m "not slow"
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(PARALLEL)
 
 KERNEL_TESTS := $(addprefix tests/test_,games.py games_oracle.py go.py properties.py exact_values.py search.py \
   rollout.py replay.py solved.py coords.py jit.py)
