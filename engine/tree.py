@@ -35,6 +35,13 @@ NO_CHILD = -1
 # Node kinds. TERMINAL: the game is over there, or its value is proven.
 UNEXPANDED, EXPANDED, TERMINAL, FROZEN = 0, 1, 2, 3
 
+# expf of Cephes: see `softmax`.
+LOWEST_EXPONENT, LOG2_E = np.float32(-87.0), np.float32(1.44269504)
+LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+_E7, _E6, _E5 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519e-3)
+_E4, _E3, HALF = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(0.5)
+ZERO, ONE = np.float32(0.0), np.float32(1.0)
+
 LEAST_PRIOR = np.float32(1e-30)
 """Priors that underflow still have a sign."""
 
@@ -77,6 +84,7 @@ class Trees(NamedTuple):
     logits: NDArray[np.float32]  # (G, A) root policy logits, -inf where illegal
     noise: NDArray[np.float32]  # (G, A) Gumbel draws at the root, 0 where the search is noiseless
     rng: NDArray[np.uint64]  # (G, 1) one RNG state a tree
+    priors: NDArray[np.float32]  # (A,) of the node that is being expanded
     leaf_game: NDArray[np.int32]  # (B,)
     leaf_node: NDArray[np.int32]  # (B,)
     leaf_depth: NDArray[np.int32]  # (B,)
@@ -105,7 +113,7 @@ def make_trees(
         states=game.new_states(games),
         scratch=game.new_states(1),
         nodes=np.zeros((games, nodes), record[0]).view(np.recarray),
-        edges=np.zeros((games, min(nodes * a, EDGE_LIMIT)), record[1]).view(np.recarray),
+        edges=np.zeros((games, min(nodes * a, EDGE_LIMIT) + 1), record[1]).view(np.recarray),
         node_count=np.zeros(games, np.int32),
         edge_count=np.zeros(games, np.int32),
         started=np.zeros(games, np.int32),
@@ -113,6 +121,7 @@ def make_trees(
         logits=np.zeros((games, a), np.float32),
         noise=np.zeros((games, a), np.float32),
         rng=np.stack(streams),
+        priors=np.zeros(a, np.float32),
         leaf_game=np.zeros(batch, np.int32),
         leaf_node=np.zeros(batch, np.int32),
         leaf_depth=np.zeros(batch, np.int32),
@@ -150,12 +159,26 @@ def new_node(trees: Trees, g: int, to_play: int) -> int:
 
 
 @kernel
+def _clear(edge: Any) -> None:
+    """Statistics of an edge that was never tried."""
+    edge.value_sum = 0.0
+    edge.visits = 0
+    edge.child = NO_CHILD
+    edge.virtual = 0
+
+
+@kernel
 def bring_best_forward(trees: Trees, g: int, index: int) -> None:
-    """Swap the best unvisited prior of node `index` into the place behind the visited edges."""
+    """Swap the best unvisited prior of node `index` into the place behind the visited edges.
+
+    Its statistics are cleared there: edges further behind have none yet, except at the root.
+    """
     node = trees.nodes[g, index]
     edges = trees.edges[g]
     first = node.first_edge + node.visited
     last = node.first_edge + node.edges
+    if first == last:
+        return
     best = first
     best_prior = np.float32(-1.0)
     for e in range(first, last):
@@ -166,6 +189,33 @@ def bring_best_forward(trees: Trees, g: int, index: int) -> None:
         prior, action = edges[first].prior, edges[first].action
         edges[first].prior, edges[first].action = edges[best].prior, edges[best].action
         edges[best].prior, edges[best].action = prior, action
+    _clear(edges[first])
+
+
+@kernel
+def softmax(mask: NDArray[np.uint8], logits: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Probabilities of the actions where `mask` is set, into `out`; all arrays (A,).
+
+    The exponential is that of the Cephes library (Moshier 1989, `expf`: argument reduced by powers
+    of two, then a polynomial; 2 units in the last place), written out so that it runs in SIMD
+    lanes. Arguments below -87 count as -87, so no legal action has probability 0.
+    """
+    highest = np.float32(-np.inf)
+    for a in range(len(mask)):
+        if mask[a] and logits[a] > highest:
+            highest = logits[a]
+    for a in range(len(mask)):
+        x = max(logits[a] - highest, LOWEST_EXPONENT)
+        whole = np.floor(x * LOG2_E + HALF)
+        r = x - whole * LN2_HIGH - whole * LN2_LOW
+        y = ((((_E7 * r + _E6) * r + _E5) * r + _E4) * r + _E3) * r + HALF
+        power = np.int32((np.int32(whole) + 127) << 23).view(np.float32)
+        out[a] = (y * r * r + r + ONE) * power if mask[a] else ZERO
+    total = ZERO
+    for a in range(len(mask)):
+        total += out[a]
+    for a in range(len(mask)):
+        out[a] /= total
 
 
 @kernel
@@ -178,31 +228,22 @@ def expand(
     """
     node = trees.nodes[g, index]
     legal = 0
-    highest = np.float32(-np.inf)
     for a in range(len(mask)):
-        if mask[a]:
-            legal += 1
-            highest = max(highest, logits[a])
+        legal += mask[a]
     first = trees.edge_count[g]
-    if first + legal > trees.edges.shape[1]:
+    if first + legal >= trees.edges.shape[1]:
         node.kind = FROZEN
         return
+    softmax(mask, logits, trees.priors)
     edges = trees.edges[g]
-    total = np.float32(0.0)
     e = first
-    for a in range(len(mask)):
-        if mask[a]:
-            edge = edges[e]
-            edge.prior = np.exp(logits[a] - highest)
-            edge.value_sum = 0.0
-            edge.visits = 0
-            edge.child = NO_CHILD
-            edge.action = a
-            edge.virtual = 0
-            total += edge.prior
-            e += 1
-    for e in range(first, first + legal):
-        edges[e].prior /= total
+    for a in range(len(mask)):  # an illegal action's edge is written too, and then written over
+        edges[e].prior = trees.priors[a]
+        edges[e].action = a
+        e += np.int64(mask[a])
+    if index == ROOT:
+        for e in range(first, first + legal):
+            _clear(edges[e])
     trees.edge_count[g] = first + legal
     node.first_edge = first
     node.edges = legal

@@ -11,7 +11,7 @@ from ghostgo.engine.games.game import Game, States, outcome_of, play_one
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig, considered_visits
-from ghostgo.engine.tree import ROOT, TERMINAL
+from ghostgo.engine.tree import ROOT, TERMINAL, softmax
 from ghostgo.engine.uniform import UniformEvaluator
 
 PUCT = SearchConfig(root="puct")
@@ -60,6 +60,27 @@ def test_puct_visits_equal_the_naive_twin(name: str, plies: int, solve: bool) ->
         expected = naive_puct(game, states[i : i + 1], 60, config, evaluator)
         # float32 here and float64 there may part at a near tie; it must stay a rare thing.
         assert np.abs(result.visits[i] - expected).sum() <= 2, (i, result.visits[i], expected)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 10.0, 200.0])
+@pytest.mark.parametrize("actions", [1, 7, 82, 362])
+def test_priors_are_the_softmax_of_legal_logits(actions: int, spread: float) -> None:
+    rng = np.random.default_rng(actions)
+    logits = (rng.normal(size=actions) * spread + 5).astype(np.float32)
+    mask = (rng.random(actions) < 0.7).astype(np.uint8)
+    mask[0] = 1
+    logits[mask == 0] += 1000  # what is illegal does not count, however high
+    got = np.full(actions, np.nan, np.float32)
+    softmax(mask, logits, got)
+    legal = mask == 1
+    exact = np.zeros(actions)
+    exact[legal] = np.exp(logits[legal].astype(np.float64) - logits[legal].max())
+    exact /= exact.sum()
+    large = exact > 1e-30
+    np.testing.assert_allclose(got[large], exact[large], rtol=1e-6 if spread < 2 else 2e-5)
+    assert (got[legal & ~large] < 1e-29).all()
+    assert (got[~legal] == 0).all()
+    assert (got[legal] > 0).all() or spread > 10
 
 
 def test_sequential_halving_table() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ghostgo.engine.games.game import BF16_ONE, Int, Mask, Planes, State
 from ghostgo.engine.games.go_board import (
@@ -13,7 +14,6 @@ from ghostgo.engine.games.go_board import (
     around,
     in_atari,
     to_action,
-    to_point,
 )
 from ghostgo.engine.jit import kernel
 
@@ -43,6 +43,11 @@ KOMI_SCALE = 16.0
 @kernel
 def _liberties_up_to_4(state: State, head: Int) -> Int:
     """The chain's true liberties, 4 standing for "4 or more"."""
+    pseudo = np.int64(state.liberties[head])
+    second_stone = np.int64(state.follow[head])
+    if pseudo > 12 or np.int64(state.follow[second_stone]) == head:
+        # A point is next to at most four stones; stones of a chain of one or two share no liberty.
+        return min(pseudo, 4)
     if in_atari(state, head):
         return 1
     first, second, third = np.int64(-1), np.int64(-1), np.int64(-1)
@@ -76,36 +81,51 @@ def _mark_chain(state: State, head: Int, plane: Int, out: Planes) -> None:
 
 
 @kernel
+def _fill(row: NDArray[np.uint16], out: Planes) -> None:
+    """Every row of `out` (P, C) like `row` (C,), by doubling what is there.
+
+    Loops, since an assignment of slices looks for overlaps and then goes item by item.
+    """
+    flat = out.reshape(-1)
+    done = len(row)
+    for i in range(done):
+        flat[i] = row[i]
+    while done < len(flat):
+        step = min(done, len(flat) - done)
+        source, target = flat[:step], flat[done : done + step]
+        for i in range(step):
+            target[i] = source[i]
+        done += step
+
+
+@kernel
 def write_planes(state: State, mask: Mask, out: Planes) -> None:
     """Every cell of `out` (P, C), as bfloat16 bits; `mask` is the state's legal mask."""
-    n = state.captured.size
+    rows, cols = state.captured.shape
+    n = rows * cols
     own = state.to_play + 1
     zero = np.uint16(0)
-    passed = BF16_ONE if state.recent[0] == n else zero
-    komi = state.komi_plane[state.to_play]
-    simple = BF16_ONE if state.ko_rule == SIMPLE else zero
-    situational = BF16_ONE if state.ko_rule == SITUATIONAL else zero
-    suicide = BF16_ONE if state.suicide else zero
-    for action in range(n):
-        row = out[action]
-        stone = state.board[to_point(state, action)]
-        row[0] = BF16_ONE
-        row[1] = BF16_ONE if stone == own else zero
-        row[2] = BF16_ONE if stone == 3 - own else zero
-        row[3:6] = zero
-        row[6] = BF16_ONE if stone == EMPTY and not mask[action] else zero
-        row[7:12] = zero
-        row[12] = passed
-        row[13] = komi
-        row[14] = simple
-        row[15] = situational
-        row[16] = suicide
-    for action in range(n):
-        point = to_point(state, action)
-        if state.board[point] != EMPTY and state.head[point] == point:
-            liberties = _liberties_up_to_4(state, point)
-            if liberties < 4:
-                _mark_chain(state, point, 2 + liberties, out)
+    constant = np.zeros(out.shape[1], np.uint16)
+    constant[0] = BF16_ONE
+    constant[12] = BF16_ONE if state.recent[0] == n else zero
+    constant[13] = state.komi_plane[state.to_play]
+    constant[14] = BF16_ONE if state.ko_rule == SIMPLE else zero
+    constant[15] = BF16_ONE if state.ko_rule == SITUATIONAL else zero
+    constant[16] = BF16_ONE if state.suicide else zero
+    _fill(constant, out)
+    for row in range(rows):
+        for col in range(cols):
+            point = (row + 1) * (cols + 1) + col + 1
+            action = row * cols + col
+            stone = state.board[point]
+            if stone == EMPTY:
+                out[action, 6] = zero if mask[action] else BF16_ONE
+                continue
+            out[action, 1 if stone == own else 2] = BF16_ONE
+            if state.head[point] == point:
+                liberties = _liberties_up_to_4(state, point)
+                if liberties < 4:
+                    _mark_chain(state, point, 2 + liberties, out)
     for i in range(RECENT):
         if 0 <= state.recent[i] < n:
             out[state.recent[i], 7 + i] = BF16_ONE
