@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ghostgo.engine.cache import NOT_FOUND, Cache, find, make_cache, position_key, remember
 from ghostgo.engine.games.game import Game, States, legal_mask, outcome, write_planes
 from ghostgo.engine.jit import kernel
+from ghostgo.engine.orientation import show_canonical, turn_back
 from ghostgo.engine.root import (
     NO_EDGE,
     choose_by_halving,
@@ -121,8 +122,11 @@ def _descend(trees: Trees, params: Params, g: int, b: int) -> int:
 
 @kernel
 def _judge(trees: Trees, params: Params, b: int, logits: NDArray[np.float32], value: float) -> None:
-    """Expand the leaf in slot `b` by its logits (A,) and back its value up."""
+    """Expand the leaf in slot `b` by its logits (A,), as it was shown, and back its value up."""
     g, index = trees.leaf_game[b], trees.leaf_node[b]
+    if trees.shown.turns[b]:
+        turn_back(trees.shown, b, logits)
+        logits = trees.shown.logits
     node = trees.nodes[g, index]
     node.pending = 0
     node.raw_value = value
@@ -184,6 +188,9 @@ def select_leaves(
                 trees.started[g] += 1
             legal_mask(trees.scratch[0], trees.leaf_mask[b])
             write_planes(trees.scratch[0], trees.leaf_mask[b], planes[b])
+            trees.shown.turns[b] = 0
+            if trees.scratch[0].move_number < params.canonical_plies:
+                show_canonical(trees.shown, b, planes[b])
             if _judged_before(trees, params, cache, b, planes[b]):
                 continue
             in_flight += 1

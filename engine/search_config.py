@@ -42,6 +42,10 @@ class SearchConfig:
     """Megabytes in which each worker remembers what the network said of positions; 0: none. With
     one leaf a step a search finds the same with and without, as far as the network says the same
     of a position in every batch."""
+    canonical_plies: int = 0
+    """Up to this ply the network sees a position in one orientation only, whichever symmetric image
+    of it the search has met, so that all of them cost one evaluation as long as they are in the
+    cache. 0: as it lies. It pays where many games share their openings: early plies of self-play."""
 
 
 class Params(NamedTuple):
@@ -57,6 +61,7 @@ class Params(NamedTuple):
     dirichlet_weight: np.float32
     solve: bool
     leaves: int
+    canonical_plies: int
     considered: NDArray[np.int32]  # (max_considered + 1, simulations)
 
 
@@ -100,5 +105,6 @@ def make_params(config: SearchConfig, visits: int) -> Params:
         dirichlet_weight=np.float32(config.dirichlet_weight),
         solve=config.solve,
         leaves=config.leaves_per_step,
+        canonical_plies=config.canonical_plies,
         considered=considered_visits(min(config.max_considered, visits), visits),
     )

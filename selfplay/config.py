@@ -72,6 +72,7 @@ class RunConfig:
             ("learner: batch_size", self.learner.batch_size, 2),
             ("search: leaves_per_step", self.search.leaves_per_step, 1),
             ("search: cache_mb", self.search.cache_mb, 0),
+            ("search: canonical_plies", self.search.canonical_plies, 0),
             ("seed", self.seed, 0),
             ("workers", self.workers, 0),
         ):

@@ -1,0 +1,99 @@
+"""In which orientation the network is shown a leaf, and its answer turned back.
+
+A position and its images under the game's symmetries have the same value and the same policy, turned.
+Shown in one orientation, whichever of them a search meets, they cost one evaluation, and the cache
+(`ghostgo.engine.cache`) needs one entry for them. Which orientation that is follows from the planes
+alone: the least of a digest's values over all of them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostgo.engine.games.game import Game
+from ghostgo.engine.jit import kernel
+from ghostgo.engine.symmetry import inverse
+
+# Knuth's multiplier of a 64-bit linear congruential generator (MMIX).
+_MULTIPLIER = np.uint64(6364136223846793005)
+_HALF = np.uint64(32)
+
+
+class Orientation(NamedTuple):
+    """A game's S symmetries as tables, the one used for each row of a batch, and room to work in."""
+
+    points: NDArray[np.int32]  # (S, P) symmetry s sends point p to points[s, p]; s = 0 leaves all
+    sources: NDArray[np.int32]  # (S, P) the inverse
+    actions: NDArray[np.int32]  # (S, A) the same as `points` for actions
+    turns: NDArray[np.int32]  # (B,) the symmetry under which the network sees each row's leaf
+    planes: NDArray[np.uint16]  # (P, C) a leaf's planes as the game wrote them
+    hashes: NDArray[np.uint64]  # (P,) a hash of each point's planes
+    logits: NDArray[np.float32]  # (A,) an answer in the leaf's own orientation
+
+
+def make_orientation(game: Game, batch: int) -> Orientation:
+    """Tables of `game` for batches of B rows."""
+    return Orientation(
+        points=np.ascontiguousarray(game.point_symmetries),
+        sources=inverse(game.point_symmetries),
+        actions=np.ascontiguousarray(game.action_symmetries),
+        turns=np.zeros(batch, np.int32),
+        planes=np.zeros((game.points, game.planes), np.uint16),
+        hashes=np.zeros(game.points, np.uint64),
+        logits=np.zeros(game.actions, np.float32),
+    )
+
+
+@kernel
+def canonical_turn(shown: Orientation, planes: NDArray[np.uint16]) -> int:
+    """The symmetry that turns planes (P, C) into their canonical orientation; the first if several.
+
+    Several do only where the position is its own image. The planes are read once, and the digest of
+    an image is one of the points' hashes in its order.
+    """
+    hashes = shown.hashes
+    for p in range(len(hashes)):
+        point = np.uint64(1)
+        for c in range(planes.shape[1]):
+            point = (point ^ np.uint64(planes[p, c])) * _MULTIPLIER
+        hashes[p] = point ^ (point >> _HALF)
+    best, least = 0, np.uint64(0)
+    for s in range(len(shown.sources)):
+        source = shown.sources[s]
+        digest = np.uint64(1)
+        for p in range(len(hashes)):
+            digest = (digest ^ hashes[source[p]]) * _MULTIPLIER
+        if s == 0 or digest < least:
+            best, least = s, digest
+    return best
+
+
+@kernel
+def turn_planes(
+    shown: Orientation, turn: int, planes: NDArray[np.uint16], out: NDArray[np.uint16]
+) -> None:
+    """Write `planes` (P, C) under symmetry `turn` into `out` (P, C), another array."""
+    table = shown.points[turn]
+    for p in range(len(table)):
+        out[table[p], :] = planes[p]
+
+
+@kernel
+def show_canonical(shown: Orientation, b: int, planes: NDArray[np.uint16]) -> None:
+    """Turn row `b`'s planes (P, C) in place into their canonical orientation, and note how."""
+    turn = canonical_turn(shown, planes)
+    shown.turns[b] = turn
+    if turn:
+        shown.planes[:] = planes
+        turn_planes(shown, turn, shown.planes, planes)
+
+
+@kernel
+def turn_back(shown: Orientation, b: int, logits: NDArray[np.float32]) -> None:
+    """Write the answer `logits` (A,) to row `b` into `shown.logits`, as the leaf itself lies."""
+    table = shown.actions[shown.turns[b]]
+    for a in range(len(table)):
+        shown.logits[a] = logits[table[a]]
