@@ -13,13 +13,13 @@ al. 2018). Below the root both select by PUCT.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.engine.cache import NOT_FOUND, Cache, find, make_cache, position_key, remember
-from ghostgo.engine.games.game import Game, States, legal_mask, outcome, write_planes
+from ghostgo.engine.games.game import Game, States, legal_mask, outcome, score, write_planes
 from ghostgo.engine.jit import kernel
 from ghostgo.engine.orientation import show_canonical, turn_back
 from ghostgo.engine.root import (
@@ -29,7 +29,7 @@ from ghostgo.engine.root import (
     read_root,
     root_value,
 )
-from ghostgo.engine.search_config import Params, SearchConfig, make_params
+from ghostgo.engine.search_config import Params, SearchConfig, check_search, make_params
 from ghostgo.engine.tree import (
     EXPANDED,
     ROOT,
@@ -45,10 +45,14 @@ from ghostgo.engine.tree import (
     prove,
     reset_tree,
 )
+from ghostgo.engine.utility import Scoring, utilities, utility
 
 
 class Evaluator(Protocol):
-    """Whatever judges positions in batches; the searcher writes planes and reads the answers."""
+    """Whatever judges positions in batches; the searcher writes planes and reads the answers.
+
+    Where points count (`SearchConfig.score_weight`) it must be `Scoring` too.
+    """
 
     planes: NDArray[np.uint16]
     """(batch, P, C) bfloat16 bits, rows written by the searcher."""
@@ -117,6 +121,10 @@ def _descend(trees: Trees, params: Params, g: int, b: int) -> int:
     if node.kind == UNEXPANDED and state.done:
         node.kind = TERMINAL
         node.raw_value = outcome(state)
+        if params.score_weight > 0:
+            margin = score(state) if state.to_play == 0 else -score(state)
+            points = trees.shown.points.shape[1]
+            node.raw_value = utility(params.score_weight, points, node.raw_value, margin)
     return node.kind
 
 
@@ -219,7 +227,11 @@ def simulate(trees: Trees, params: Params, cache: Cache, games: int, evaluator: 
     count = select_leaves(trees, params, cache, games, evaluator.planes)
     if count:
         evaluator.evaluate(count)
-        apply_evaluations(trees, params, cache, count, evaluator.policy, evaluator.value)
+        value = evaluator.value
+        if params.score_weight:
+            points = trees.shown.points.shape[1]
+            value = utilities(params.score_weight, points, cast(Scoring, evaluator), count)
+        apply_evaluations(trees, params, cache, count, evaluator.policy, value)
     return count
 
 
@@ -249,7 +261,10 @@ class SearchResult:
     policy: NDArray[np.float32]
     """(n, A) improved policy: the training target."""
     value: NDArray[np.float32]
-    """(n,) mean value of the root's visits, for the side to move; exact if it is proven."""
+    """(n,) mean value of the root's visits, for the side to move; exact if it is proven.
+
+    Where points count, here and in `q` and `raw_value`, utilities (`ghostgo.engine.utility`).
+    """
     raw_value: NDArray[np.float32]
     """(n,) the network's own value of the root."""
     action: NDArray[np.int32]
@@ -268,17 +283,21 @@ class Searcher:
         config: SearchConfig | None = None,
         seed: int | np.random.SeedSequence = 0,
     ) -> None:
+        """Raises UserError for a config that the game cannot be searched by."""
         self.game = game
         self.evaluator = evaluator
         self.games = games
         self.visits = visits
         self.config = config or SearchConfig()
+        check_search(self.config, game)
         sequence = (
             seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
         )
         batch = len(evaluator.value)
         if batch < 1:
             raise ValueError("the evaluator's batch must hold at least one row")
+        if self.config.score_weight and len(getattr(evaluator, "score", ())) != batch:
+            raise ValueError("points count, but the evaluator gives no scores")
         self.trees = make_trees(game, games, visits, batch, sequence)
         self.cache = make_cache(game, self.config.cache_mb << 20, batch)
         """What the evaluator has said; empty it with `forget` if its weights change."""

@@ -9,6 +9,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game
+from ghostgo.engine.utility import MOST_SCORE_WEIGHT
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -46,6 +50,9 @@ class SearchConfig:
     """Up to this ply the network sees a position in one orientation only, whichever symmetric image
     of it the search has met, so that all of them cost one evaluation as long as they are in the
     cache. 0: as it lies. It pays where many games share their openings: early plies of self-play."""
+    score_weight: float = 0.0
+    """Weight of points beside winning, up to 0.5, in games that have points; see
+    `ghostgo.engine.utility`. Values are utilities then. For play and rating only."""
 
 
 class Params(NamedTuple):
@@ -62,6 +69,7 @@ class Params(NamedTuple):
     solve: bool
     leaves: int
     canonical_plies: int
+    score_weight: float
     considered: NDArray[np.int32]  # (max_considered + 1, simulations)
 
 
@@ -92,6 +100,16 @@ def considered_visits(max_considered: int, simulations: int) -> NDArray[np.int32
     return table
 
 
+def check_search(config: SearchConfig, game: Game) -> None:
+    """Raises UserError if `config` is out of range or asks for what `game` does not have."""
+    if not 0 <= config.score_weight <= MOST_SCORE_WEIGHT:
+        raise UserError(
+            f"score_weight = {config.score_weight:g} is not between 0 and {MOST_SCORE_WEIGHT:g}"
+        )
+    if config.score_weight and not game.has_score:
+        raise UserError(f"{game.name} is not played for points: score_weight must be 0")
+
+
 def make_params(config: SearchConfig, visits: int) -> Params:
     """`config` for kernels; `visits` is the longest search that the table must serve."""
     return Params(
@@ -106,5 +124,6 @@ def make_params(config: SearchConfig, visits: int) -> Params:
         solve=config.solve,
         leaves=config.leaves_per_step,
         canonical_plies=config.canonical_plies,
+        score_weight=config.score_weight,
         considered=considered_visits(min(config.max_considered, visits), visits),
     )

@@ -32,6 +32,7 @@ from ghostgo.options import (
     preset_option,
     rating_visits_option,
     root_option,
+    score_weight_option,
     seconds_option,
     seed_option,
     visits_option,
@@ -234,6 +235,7 @@ def replay(**options: Any) -> None:
 @color_option
 @visits_option
 @seconds_option
+@score_weight_option
 @click.option("--komi", type=float, help="Points for White, in halves (Go only).")
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
 @click.option(
@@ -262,6 +264,7 @@ def play(**options: Any) -> None:
 @game_option
 @visits_option
 @seconds_option
+@score_weight_option
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
 @click.option(
     "--resign",

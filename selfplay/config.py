@@ -78,6 +78,8 @@ class RunConfig:
         ):
             if value < least:
                 raise UserError(f"config: {name} = {value} is too small: at least {least}")
+        if self.search.score_weight:
+            raise UserError("config: search: score_weight must be 0: self-play learns to win")
         if self.selfplay.samples_per_position < 0 or self.learner.learning_rate <= 0:
             raise UserError("config: samples_per_position and learning_rate must be positive")
         return self

@@ -27,7 +27,8 @@ ALWAYS = 1 << 20
 def random_moves(game: Game, rng: np.random.Generator, plies: int) -> list[int]:
     """Moves of a random game of `plies` plies that is not over then."""
     while True:
-        state, moves = game.new_states(1), []
+        state = game.new_states(1)
+        moves: list[int] = []
         while len(moves) < plies and not state[0].done:
             moves.append(int(rng.choice(game.legal_actions(state[0]))))
             play_one(state[0], moves[-1])
