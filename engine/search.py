@@ -18,10 +18,10 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.engine.cache import NOT_FOUND, Cache, find, make_cache, position_key, remember
+from ghostgo.engine.cache import NOT_FOUND, Cache, answer_key, find, make_cache, remember
 from ghostgo.engine.games.game import Game, States, legal_mask, outcome, score, write_planes
 from ghostgo.engine.jit import kernel
-from ghostgo.engine.orientation import show_canonical, turn_back
+from ghostgo.engine.orientation import mean_answer, show_canonical, show_images, turn_back
 from ghostgo.engine.root import (
     NO_EDGE,
     choose_by_halving,
@@ -153,7 +153,7 @@ def _judged_before(
     """Judge the leaf in slot `b` by the cache, if it knows its planes (P, C)."""
     if len(cache.keys) == 0:
         return False
-    key = position_key(planes)
+    key = answer_key(planes, trees.shown.rows[b])
     entry = find(cache, key)
     if entry == NOT_FOUND:
         cache.leaf_keys[b] = key
@@ -178,7 +178,8 @@ def select_leaves(
             at_root = trees.nodes[g, ROOT].kind == UNEXPANDED
             if in_flight if at_root else trees.started[g] >= trees.budget[g]:
                 break
-            if b == len(trees.leaf_game):
+            rows = params.symmetries if at_root else params.leaf_symmetries
+            if b + rows > len(trees.leaf_game):
                 return b
             kind = _descend(trees, params, g, b)
             node = trees.nodes[g, trees.leaf_node[b]]
@@ -197,12 +198,14 @@ def select_leaves(
             legal_mask(trees.scratch[0], trees.leaf_mask[b])
             write_planes(trees.scratch[0], trees.leaf_mask[b], planes[b])
             trees.shown.turns[b] = 0
+            trees.shown.rows[b] = rows
             if trees.scratch[0].move_number < params.canonical_plies:
                 show_canonical(trees.shown, b, planes[b])
             if _judged_before(trees, params, cache, b, planes[b]):
                 continue
+            show_images(trees.shown, b, planes)
             in_flight += 1
-            b += 1
+            b += rows
     return b
 
 
@@ -215,11 +218,21 @@ def apply_evaluations(
     policy: NDArray[np.float32],
     value: NDArray[np.float32],
 ) -> None:
-    """Expand leaves 0 .. count-1 by their logits (count, A) and back their values (count,) up."""
-    for b in range(count):
-        _judge(trees, params, b, policy[b], value[b])
+    """Expand the leaves of rows 0 .. count-1 and back their values up.
+
+    `policy` (B, A) logits and `value` (B,) are the network's; a leaf of several rows takes the mean.
+    """
+    b = 0
+    while b < count:
+        rows = trees.shown.rows[b]
+        logits, worth = policy[b], value[b]
+        if rows > 1:
+            worth = mean_answer(trees.shown, b, trees.leaf_mask[b], policy, value)
+            logits = trees.shown.mean
+        _judge(trees, params, b, logits, worth)
         if len(cache.keys):
-            remember(cache, b, policy[b], value[b])
+            remember(cache, b, logits, worth)
+        b += rows
 
 
 def simulate(trees: Trees, params: Params, cache: Cache, games: int, evaluator: Evaluator) -> int:
@@ -294,8 +307,8 @@ class Searcher:
             seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
         )
         batch = len(evaluator.value)
-        if batch < 1:
-            raise ValueError("the evaluator's batch must hold at least one row")
+        if batch < max(self.config.symmetries, self.config.leaf_symmetries):
+            raise ValueError("the evaluator's batch must hold the rows of one leaf at least")
         if self.config.score_weight and len(getattr(evaluator, "score", ())) != batch:
             raise ValueError("points count, but the evaluator gives no scores")
         self.trees = make_trees(game, games, visits, batch, sequence)

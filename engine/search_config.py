@@ -50,6 +50,11 @@ class SearchConfig:
     """Up to this ply the network sees a position in one orientation only, whichever symmetric image
     of it the search has met, so that all of them cost one evaluation as long as they are in the
     cache. 0: as it lies. It pays where many games share their openings: early plies of self-play."""
+    symmetries: int = 1
+    """Images under the game's symmetries of which the root's policy and value are the mean, each
+    an evaluation. For play and rating; self-play averages by training on turned positions."""
+    leaf_symmetries: int = 1
+    """The same for every other leaf."""
     score_weight: float = 0.0
     """Weight of points beside winning, up to 0.5, in games that have points; see
     `ghostgo.engine.utility`. Values are utilities then. For play and rating only."""
@@ -69,6 +74,8 @@ class Params(NamedTuple):
     solve: bool
     leaves: int
     canonical_plies: int
+    symmetries: int
+    leaf_symmetries: int
     score_weight: float
     considered: NDArray[np.int32]  # (max_considered + 1, simulations)
 
@@ -108,6 +115,15 @@ def check_search(config: SearchConfig, game: Game) -> None:
         )
     if config.score_weight and not game.has_score:
         raise UserError(f"{game.name} is not played for points: score_weight must be 0")
+    most = len(game.point_symmetries)
+    for name in ("symmetries", "leaf_symmetries"):
+        if not 1 <= getattr(config, name) <= most:
+            raise UserError(f"{name} = {getattr(config, name)}: {game.name} has 1 to {most}")
+
+
+def batch_rows(config: SearchConfig, games: int) -> int:
+    """Rows that an evaluator needs to serve `games` searches by `config` at once."""
+    return max(games * config.leaves_per_step * config.leaf_symmetries, config.symmetries)
 
 
 def make_params(config: SearchConfig, visits: int) -> Params:
@@ -124,6 +140,8 @@ def make_params(config: SearchConfig, visits: int) -> Params:
         solve=config.solve,
         leaves=config.leaves_per_step,
         canonical_plies=config.canonical_plies,
+        symmetries=config.symmetries,
+        leaf_symmetries=config.leaf_symmetries,
         score_weight=config.score_weight,
         considered=considered_visits(min(config.max_considered, visits), visits),
     )

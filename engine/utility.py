@@ -4,7 +4,7 @@
 
 with the value v, the margin s in points and the weight w, all for the side to move, on a board of P
 points: KataGo's static score utility (Wu 2019, "Accelerating Self-Play Learning in Go"), but as a
-mean, so that u stays in [-1, 1]. At most `w / (2 - w)` of a sure win is given up for points: a surer
+mean, so that u stays in [-1, 1]. At most `w / (2 - w)` of a sure win is given up for points: a sure
 win is worth over 1 - w, the largest one at most 1, and a loss at most w - 1.
 """
 

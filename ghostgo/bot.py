@@ -27,7 +27,7 @@ from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import kernels_are_cached
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
 from ghostgo.engine.search import Searcher
-from ghostgo.engine.search_config import SearchConfig, check_search
+from ghostgo.engine.search_config import SearchConfig, batch_rows, check_search
 
 if TYPE_CHECKING:
     from ghostgo.engine.network import Network
@@ -230,7 +230,8 @@ class SearchBot:
         self._leaves = min(max(visits // VISITS_PER_LEAF, 1), MOST_LEAVES)
         self._search_config = replace(search, leaves_per_step=self._leaves)
         scores = search.score_weight > 0
-        self._evaluator = make_evaluator(network, batch=self._leaves, score=scores)
+        rows = batch_rows(self._search_config, games=1)
+        self._evaluator = make_evaluator(network, batch=rows, score=scores)
         self._searcher = self._make_searcher(visits)
 
     def _make_searcher(self, visits: int) -> Searcher:
@@ -377,7 +378,7 @@ def make_bot(
     """
     plain = name is not None and (name in ("random", "capture") or name.startswith("mcts:"))
     if plain and search != PLAY:
-        raise UserError(f"{name} has no network: it takes no --score-weight")
+        raise UserError(f"{name} has no network: it takes no --score-weight and no --symmetries")
     if name in ("random", "capture"):
         kind = RandomBot if name == "random" else CaptureBot
         return kind(get_game(game or DEFAULT_GAME), seed)

@@ -72,6 +72,7 @@ def serve(
     seconds: float | None = None,
     root: Path = Path("runs"),
     score_weight: float = 0.0,
+    symmetries: int = 1,
 ) -> None:
     """Serve the bot `opponent` on the standard streams.
 
@@ -81,7 +82,7 @@ def serve(
     with contextlib.redirect_stdout(sys.stderr):
         warn_of_compiling()
         opponent = opponent or default_opponent(game or DEFAULT_GAME, root)
-        search = replace(PLAY, score_weight=score_weight)
+        search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
         bot = make_bot(opponent, game, visits, seed, root, seconds, search)
         engine = Engine(bot, resign, ko)
         # Unbuffered: a thread that is killed while it reads must not hold a buffer's lock.

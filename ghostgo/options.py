@@ -96,6 +96,13 @@ score_weight_option = click.option(
     help="Weight of points beside winning, such as 0.1: a bot that wins or loses anyway plays for "
     "points.",
 )
+symmetries_option = click.option(
+    "--symmetries",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="The network's opinion of the position to move in is the mean over so many of its images.",
+)
 color_option = click.option(
     "--color",
     type=click.Choice(["black", "white"]),

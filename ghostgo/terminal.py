@@ -188,6 +188,7 @@ def play(
     root: Path = Path("runs"),
     plain: bool = False,
     score_weight: float = 0.0,
+    symmetries: int = 1,
 ) -> None:
     """Play a game on the terminal against `opponent` (see `ghostgo.bot`), and save it.
 
@@ -195,7 +196,7 @@ def play(
     unknown opponent, game or komi, and for a game without a board that can be drawn.
     """
     warn_of_compiling()
-    search = replace(PLAY, score_weight=score_weight)
+    search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
     bot = make_bot(opponent, game, visits, seed, root, seconds, search)
     if "own_stones" not in bot.game.plane_names:
         raise UserError(f"{bot.game.name} has no board that can be drawn here")

@@ -124,6 +124,11 @@ class Actor:
         opening_plies: int = 0,
         seed: np.random.SeedSequence | None = None,
     ) -> None:
+        """Raises ValueError for a batch that is too small, or if points count."""
+        if len(evaluator.value) < max(search.symmetries, search.leaf_symmetries):
+            raise ValueError("the evaluator's batch must hold the rows of one leaf at least")
+        if search.score_weight:
+            raise ValueError("self-play learns to win: score_weight must be 0")
         self.game = game
         self.evaluator = evaluator
         self.visits = visits

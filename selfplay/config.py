@@ -10,7 +10,7 @@ from ghostgo.data.config import from_mapping, overlay, to_mapping
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import NetworkConfig
-from ghostgo.engine.search_config import SearchConfig
+from ghostgo.engine.search_config import SearchConfig, check_search
 from ghostgo.selfplay.learner import LearnerConfig
 
 Preset = Literal["tiny", "cpu", "gpu"]
@@ -78,6 +78,7 @@ class RunConfig:
         ):
             if value < least:
                 raise UserError(f"config: {name} = {value} is too small: at least {least}")
+        check_search(self.search, get_game(self.game))
         if self.search.score_weight:
             raise UserError("config: search: score_weight must be 0: self-play learns to win")
         if self.selfplay.samples_per_position < 0 or self.learner.learning_rate <= 0:
