@@ -28,13 +28,16 @@ LEAST_PROBABILITY = np.float32(1e-30)
 
 
 class Orientation(NamedTuple):
-    """A game's S symmetries as tables, the one used for each row of a batch, and room to work in."""
+    """A game's S symmetries as tables, those used for a batch, and room to work in.
+
+    Apart from `Trees`, which every kernel of a search is handed.
+    """
 
     points: NDArray[np.int32]  # (S, P) symmetry s sends point p to points[s, p]; s = 0 leaves all
     sources: NDArray[np.int32]  # (S, P) the inverse
     actions: NDArray[np.int32]  # (S, A) the same as `points` for actions
-    turns: NDArray[np.int32]  # (B,) the symmetry under which a leaf's first row shows it
-    rows: NDArray[np.int32]  # (B,) the rows that it takes
+    turns: NDArray[np.int32]  # (B,) the symmetry under which its first row shows a leaf
+    rows: NDArray[np.int32]  # (B,) rows of the batch that a leaf takes
     planes: NDArray[np.uint16]  # (P, C) a leaf's planes as the game wrote them
     hashes: NDArray[np.uint64]  # (P,) a hash of each point's planes
     logits: NDArray[np.float32]  # (A,) an answer in the leaf's own orientation
@@ -42,7 +45,7 @@ class Orientation(NamedTuple):
 
 
 def make_orientation(game: Game, batch: int) -> Orientation:
-    """Tables of `game` for batches of B rows."""
+    """Tables of `game`, for batches of B rows."""
     return Orientation(
         points=np.ascontiguousarray(game.point_symmetries),
         sources=inverse(game.point_symmetries),
@@ -87,25 +90,30 @@ def turn_planes(
     """Write `planes` (P, C) under symmetry `turn` into `out` (P, C), another array."""
     table = shown.points[turn]
     for p in range(len(table)):
-        out[table[p], :] = planes[p]
+        to = table[p]
+        for c in range(planes.shape[1]):
+            out[to, c] = planes[p, c]
 
 
 @kernel
-def show_canonical(shown: Orientation, b: int, planes: NDArray[np.uint16]) -> None:
-    """Turn row `b`'s planes (P, C) in place into their canonical orientation, and note how."""
+def show_canonical(shown: Orientation, planes: NDArray[np.uint16]) -> int:
+    """Turn planes (P, C) in place into their canonical orientation; returns the symmetry that does."""
     turn = canonical_turn(shown, planes)
-    shown.turns[b] = turn
     if turn:
         shown.planes[:] = planes
         turn_planes(shown, turn, shown.planes, planes)
+    return turn
 
 
 @kernel
-def turn_back(shown: Orientation, b: int, logits: NDArray[np.float32]) -> None:
-    """Write the answer `logits` (A,) to row `b` into `shown.logits`, as the leaf itself lies."""
+def turn_back(shown: Orientation, b: int, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The answer `logits` (A,) to the leaf at row `b`, turned as the leaf itself lies."""
+    if shown.turns[b] == 0:
+        return logits
     table = shown.actions[shown.turns[b]]
     for a in range(len(table)):
         shown.logits[a] = logits[table[a]]
+    return shown.logits
 
 
 @kernel
@@ -128,8 +136,7 @@ def mean_answer(
     `policy` (B, A) logits and `value` (B,) are the network's, `mask` (A,) the leaf's legal actions.
     Policies are averaged as probabilities over these.
     """
-    mean, turn = shown.mean, shown.actions[shown.turns[b]]
-    rows = shown.rows[b]
+    mean, first, rows = shown.mean, shown.actions[shown.turns[b]], shown.rows[b]
     mean[:] = 0.0
     total = np.float32(0.0)
     for i in range(rows):
@@ -137,13 +144,13 @@ def mean_answer(
         highest, mass = np.float32(-np.inf), np.float32(0.0)
         for a in range(len(mask)):
             if mask[a]:
-                highest = max(highest, logits[image[turn[a]]])
+                highest = max(highest, logits[image[first[a]]])
         for a in range(len(mask)):
             if mask[a]:
-                mass += np.exp(logits[image[turn[a]]] - highest)
+                mass += np.exp(logits[image[first[a]]] - highest)
         for a in range(len(mask)):
             if mask[a]:
-                mean[turn[a]] += np.exp(logits[image[turn[a]]] - highest) / mass
+                mean[first[a]] += np.exp(logits[image[first[a]]] - highest) / mass
         total += value[b + i]
     for a in range(len(mean)):
         mean[a] = np.log(max(mean[a] / np.float32(rows), LEAST_PROBABILITY))

@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from ghostgo.engine.cache import NOT_FOUND, Cache, answer_key, find, make_cache, remember
 from ghostgo.engine.games.game import Game, States, legal_mask, outcome, score, write_planes
 from ghostgo.engine.jit import kernel
-from ghostgo.engine.orientation import mean_answer, show_canonical, show_images, turn_back
+from ghostgo.engine.orientation import (
+    Orientation,
+    make_orientation,
+    mean_answer,
+    show_canonical,
+    show_images,
+    turn_back,
+)
 from ghostgo.engine.root import (
     NO_EDGE,
     choose_by_halving,
@@ -123,18 +130,15 @@ def _descend(trees: Trees, params: Params, g: int, b: int) -> int:
         node.raw_value = outcome(state)
         if params.score_weight > 0:
             margin = score(state) if state.to_play == 0 else -score(state)
-            points = trees.shown.points.shape[1]
-            node.raw_value = utility(params.score_weight, points, node.raw_value, margin)
+            weight, scale = params.score_weight, params.score_scale
+            node.raw_value = utility(weight, scale, node.raw_value, margin)
     return node.kind
 
 
 @kernel
 def _judge(trees: Trees, params: Params, b: int, logits: NDArray[np.float32], value: float) -> None:
-    """Expand the leaf in slot `b` by its logits (A,), as it was shown, and back its value up."""
+    """Expand the leaf in slot `b` by its logits (A,) and back its value up."""
     g, index = trees.leaf_game[b], trees.leaf_node[b]
-    if trees.shown.turns[b]:
-        turn_back(trees.shown, b, logits)
-        logits = trees.shown.logits
     node = trees.nodes[g, index]
     node.pending = 0
     node.raw_value = value
@@ -148,23 +152,33 @@ def _judge(trees: Trees, params: Params, b: int, logits: NDArray[np.float32], va
 
 @kernel
 def _judged_before(
-    trees: Trees, params: Params, cache: Cache, b: int, planes: NDArray[np.uint16]
+    trees: Trees,
+    params: Params,
+    cache: Cache,
+    shown: Orientation,
+    b: int,
+    planes: NDArray[np.uint16],
 ) -> bool:
     """Judge the leaf in slot `b` by the cache, if it knows its planes (P, C)."""
     if len(cache.keys) == 0:
         return False
-    key = answer_key(planes, trees.shown.rows[b])
+    key = answer_key(planes, shown.rows[b])
     entry = find(cache, key)
     if entry == NOT_FOUND:
         cache.leaf_keys[b] = key
         return False
-    _judge(trees, params, b, cache.policy[entry], cache.value[entry])
+    _judge(trees, params, b, turn_back(shown, b, cache.policy[entry]), cache.value[entry])
     return True
 
 
 @kernel
 def select_leaves(
-    trees: Trees, params: Params, cache: Cache, games: int, planes: NDArray[np.uint16]
+    trees: Trees,
+    params: Params,
+    cache: Cache,
+    shown: Orientation,
+    games: int,
+    planes: NDArray[np.uint16],
 ) -> int:
     """Walk trees 0 .. games-1 to new leaves and write their planes; returns the rows to evaluate.
 
@@ -197,13 +211,14 @@ def select_leaves(
                 trees.started[g] += 1
             legal_mask(trees.scratch[0], trees.leaf_mask[b])
             write_planes(trees.scratch[0], trees.leaf_mask[b], planes[b])
-            trees.shown.turns[b] = 0
-            trees.shown.rows[b] = rows
+            shown.turns[b] = 0
+            shown.rows[b] = rows
             if trees.scratch[0].move_number < params.canonical_plies:
-                show_canonical(trees.shown, b, planes[b])
-            if _judged_before(trees, params, cache, b, planes[b]):
+                shown.turns[b] = show_canonical(shown, planes[b])
+            if _judged_before(trees, params, cache, shown, b, planes[b]):
                 continue
-            show_images(trees.shown, b, planes)
+            if rows > 1:
+                show_images(shown, b, planes)
             in_flight += 1
             b += rows
     return b
@@ -214,6 +229,7 @@ def apply_evaluations(
     trees: Trees,
     params: Params,
     cache: Cache,
+    shown: Orientation,
     count: int,
     policy: NDArray[np.float32],
     value: NDArray[np.float32],
@@ -224,27 +240,34 @@ def apply_evaluations(
     """
     b = 0
     while b < count:
-        rows = trees.shown.rows[b]
+        rows = shown.rows[b]
         logits, worth = policy[b], value[b]
         if rows > 1:
-            worth = mean_answer(trees.shown, b, trees.leaf_mask[b], policy, value)
-            logits = trees.shown.mean
-        _judge(trees, params, b, logits, worth)
+            worth = mean_answer(shown, b, trees.leaf_mask[b], policy, value)
+            logits = shown.mean
+        _judge(trees, params, b, turn_back(shown, b, logits), worth)
         if len(cache.keys):
             remember(cache, b, logits, worth)
         b += rows
 
 
-def simulate(trees: Trees, params: Params, cache: Cache, games: int, evaluator: Evaluator) -> int:
+def simulate(
+    trees: Trees,
+    params: Params,
+    cache: Cache,
+    shown: Orientation,
+    games: int,
+    evaluator: Evaluator,
+) -> int:
     """One network call for trees 0 .. games-1; returns its rows, 0 when every search is done."""
-    count = select_leaves(trees, params, cache, games, evaluator.planes)
+    count = select_leaves(trees, params, cache, shown, games, evaluator.planes)
     if count:
         evaluator.evaluate(count)
         value = evaluator.value
         if params.score_weight:
-            points = trees.shown.points.shape[1]
-            value = utilities(params.score_weight, points, cast(Scoring, evaluator), count)
-        apply_evaluations(trees, params, cache, count, evaluator.policy, value)
+            weight, scale = params.score_weight, params.score_scale
+            value = utilities(weight, scale, cast(Scoring, evaluator), count)
+        apply_evaluations(trees, params, cache, shown, count, evaluator.policy, value)
     return count
 
 
@@ -314,7 +337,8 @@ class Searcher:
         self.trees = make_trees(game, games, visits, batch, sequence)
         self.cache = make_cache(game, self.config.cache_mb << 20, batch)
         """What the evaluator has said; empty it with `forget` if its weights change."""
-        self._begun = 0, make_params(self.config, visits)
+        self.shown = make_orientation(game, batch)
+        self._begun = 0, make_params(self.config, game, visits)
 
     def begin(self, states: States, visits: int | None = None) -> None:
         """Set up a search of each of the n unfinished `states`, (n,) records, from scratch.
@@ -326,14 +350,14 @@ class Searcher:
             raise ValueError(f"{n} games, {budget} visits: room for {self.games}, {self.visits}")
         if np.any(states.done):
             raise ValueError("a finished game cannot be searched")
-        self._begun = n, make_params(self.config, budget)
+        self._begun = n, make_params(self.config, self.game, budget)
         self.trees.states[:n] = states
         start_searches(self.trees, n, budget)
 
     def step(self) -> bool:
         """One network call of the searches that were begun; False when all their visits are done."""
         n, params = self._begun
-        return simulate(self.trees, params, self.cache, n, self.evaluator) > 0
+        return simulate(self.trees, params, self.cache, self.shown, n, self.evaluator) > 0
 
     def result(self) -> SearchResult:
         """What the searches have found so far; they may go on afterwards.

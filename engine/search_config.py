@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
-from ghostgo.engine.utility import MOST_SCORE_WEIGHT
+from ghostgo.engine.utility import MOST_SCORE_WEIGHT, SCORE_SCALE
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Params(NamedTuple):
     symmetries: int
     leaf_symmetries: int
     score_weight: float
+    score_scale: float  # points
     considered: NDArray[np.int32]  # (max_considered + 1, simulations)
 
 
@@ -126,8 +127,8 @@ def batch_rows(config: SearchConfig, games: int) -> int:
     return max(games * config.leaves_per_step * config.leaf_symmetries, config.symmetries)
 
 
-def make_params(config: SearchConfig, visits: int) -> Params:
-    """`config` for kernels; `visits` is the longest search that the table must serve."""
+def make_params(config: SearchConfig, game: Game, visits: int) -> Params:
+    """`config` for kernels of `game`; `visits` is the longest search that the table must serve."""
     return Params(
         gumbel=config.root == "gumbel",
         explore=config.explore,
@@ -143,5 +144,6 @@ def make_params(config: SearchConfig, visits: int) -> Params:
         symmetries=config.symmetries,
         leaf_symmetries=config.leaf_symmetries,
         score_weight=config.score_weight,
+        score_scale=SCORE_SCALE * game.points**0.5,
         considered=considered_visits(min(config.max_considered, visits), visits),
     )

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 from ghostgo.engine.games.game import Game, State, play
 from ghostgo.engine.jit import kernel, make_rng
-from ghostgo.engine.orientation import Orientation, make_orientation
 
 EDGE_LIMIT = 1 << 24
 """Most edges a tree may hold (320 MiB); beyond it, leaves are valued but no longer expanded."""
@@ -85,7 +84,6 @@ class Trees(NamedTuple):
     leaf_depth: NDArray[np.int32]  # (B,)
     leaf_path: NDArray[np.int32]  # (B, D) edge indices from the root
     leaf_mask: NDArray[np.uint8]  # (B, A) legal actions of the leaf
-    shown: Orientation  # how the network sees each leaf
 
 
 def bytes_per_node(game: Game) -> int:
@@ -122,7 +120,6 @@ def make_trees(
         leaf_depth=np.zeros(batch, np.int32),
         leaf_path=np.zeros((batch, depth), np.int32),
         leaf_mask=np.zeros((batch, a), np.uint8),
-        shown=make_orientation(game, batch),
     )
 
 

@@ -32,13 +32,13 @@ class Scoring(Protocol):
 
 
 @kernel
-def utility(weight: float, points: int, value: float, margin: float) -> float:
-    """The formula above, for a board of `points` points."""
-    share = np.arctan(margin / (SCORE_SCALE * np.sqrt(points))) * 2.0 / np.pi
+def utility(weight: float, scale: float, value: float, margin: float) -> float:
+    """The formula above; `scale` is SCORE_SCALE * sqrt(P) points."""
+    share = np.arctan(margin / scale) * 2.0 / np.pi
     return float((1.0 - weight) * value + weight * share)
 
 
-def utilities(weight: float, points: int, judged: Scoring, n: int) -> NDArray[np.float32]:
+def utilities(weight: float, scale: float, judged: Scoring, n: int) -> NDArray[np.float32]:
     """(n,) the utility of the first n rows that an evaluator has judged."""
-    share = np.arctan(judged.score[:n] / (SCORE_SCALE * points**0.5)) * (2.0 / np.pi)
+    share = np.arctan(judged.score[:n] / scale) * (2.0 / np.pi)
     return np.asarray((1.0 - weight) * judged.value[:n] + weight * share, np.float32)

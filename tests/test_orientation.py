@@ -65,12 +65,12 @@ def test_all_images_are_shown_alike_and_answers_turned_back(name: str) -> None:
         seen, answers = set(), []
         for s, planes in enumerate(plain):
             given = planes.copy()
-            show_canonical(shown, 0, given)
+            shown.turns[0] = show_canonical(shown, given)
             turns.add(int(shown.turns[0]))
             seen.add(given.tobytes())
             assert any(np.array_equal(given, each) for each in plain), "no image of the position"
-            turn_back(shown, 0, logits)
-            answers.append(shown.logits[game.action_symmetries[s]].copy())
+            turned = turn_back(shown, 0, logits)
+            answers.append(turned[game.action_symmetries[s]].copy())
         assert len(seen) == 1
         if len({each.tobytes() for each in plain}) == len(plain):  # not its own image
             assert all(np.array_equal(answer, answers[0]) for answer in answers)

@@ -25,7 +25,7 @@ from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig
 from ghostgo.engine.tree import ROOT, TERMINAL
-from ghostgo.engine.utility import SCORE_SCALE, utility
+from ghostgo.engine.utility import utility
 
 WEIGHT = 0.25
 POINTS = SearchConfig(root="puct", score_weight=WEIGHT)
@@ -34,11 +34,11 @@ POINTS = SearchConfig(root="puct", score_weight=WEIGHT)
 def test_utility_is_bounded_and_sure_of_the_winner() -> None:
     for margin in (0.5, 3, 40, 361):
         for weight in (0.01, 0.25, 0.5):
-            won = utility(weight, 81, 1.0, margin)
-            assert 1 - weight < won < 1 and utility(weight, 81, -1.0, -margin) == -won
-    assert utility(0.25, 81, 0.0, 0.0) == 0
-    assert utility(0.0, 81, 0.3, 50.0) == 0.3
-    half = utility(0.5, 81, 0.0, SCORE_SCALE * 9)
+            won = utility(weight, 18.0, 1.0, margin)
+            assert 1 - weight < won < 1 and utility(weight, 18.0, -1.0, -margin) == -won
+    assert utility(0.25, 18.0, 0.0, 0.0) == 0
+    assert utility(0.0, 18.0, 0.3, 50.0) == 0.3
+    half = utility(0.5, 18.0, 0.0, 18.0)
     assert half == pytest.approx(0.25), "so many points count half of the most there can be"
 
 
