@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ghostgo.engine.errors import UserError
 
@@ -29,26 +31,26 @@ class Effort:
         """As a plot calls it: `64 visits` or `2e+09 FLOPs a move`."""
         return f"{self.visits} visits" if self.flops is None else f"{self.flops:g} FLOPs a move"
 
-    def visits_at(self, price: float, player: str) -> int:
+    def visits_at(self, price: float, player: str, root: int = 1, leaf: int = 1) -> int:
         """Visits a move for a network whose evaluation costs `price` FLOPs.
 
-        The root takes an evaluation and so does every visit, but for those that meet the end of the
-        game: a search may stay below its budget, never above. Raises UserError, naming the
+        The root takes `root` evaluations and every visit `leaf`, but for those that meet the end of
+        the game: a search may stay below its budget, never above. Raises UserError, naming the
         `player`, if the budget does not pay for one visit or pays for more than `MOST_VISITS`.
         """
         if self.flops is None:
             assert self.visits is not None
             return self.visits
-        visits = int(self.flops / price) - 1
+        visits = (int(self.flops / price) - root) // leaf
         if visits < 1:
             raise UserError(
                 f"player {player!r}: {self.flops:g} FLOPs a move do not pay for a search by its "
-                f"network: one visit takes {2 * price:.3g}"
+                f"network: one visit takes {(root + leaf) * price:.3g}"
             )
         if visits > MOST_VISITS:
             raise UserError(
                 f"player {player!r}: {self.flops:g} FLOPs a move are {visits} visits of its "
-                f"network, more than {MOST_VISITS}: {MOST_VISITS * price:.3g} is the most it can use"
+                f"network, more than {MOST_VISITS}: {MOST_VISITS * leaf * price:.3g} is the most it can use"
             )
         return visits
 
@@ -85,6 +87,34 @@ def split_effort(spec: str) -> tuple[str, Effort | None]:
     """
     match = re.fullmatch(rf"(.+):(\d+|[^:]*{UNIT})", spec, re.IGNORECASE)
     return (match[1], parse_effort(match[2])) if match else (spec, None)
+
+
+SETTINGS: dict[str, Callable[[str], float]] = {
+    "symmetries": int,
+    "leaf_symmetries": int,
+    "score_weight": float,
+}
+"""What a network in the arena may be told of its search, and how it is read."""
+
+
+def split_settings(spec: str) -> tuple[str, dict[str, Any]]:
+    """`RUN@STEP:400,symmetries=8` as what stands before the comma and the settings behind.
+
+    They are `SETTINGS`, several with commas between; see `SearchConfig`. Raises UserError for a
+    value that is none.
+    """
+    names = "|".join(SETTINGS)
+    match = re.fullmatch(rf"(.+?)((?:,(?:{names})=[^,]*)+)", spec)
+    if not match:
+        return spec, {}
+    settings = {}
+    for part in match[2][1:].split(","):
+        name, _, value = part.partition("=")
+        try:
+            settings[name] = SETTINGS[name](value)
+        except ValueError:
+            raise UserError(f"{spec!r}: {name} = {value!r} is no number") from None
+    return match[1], settings
 
 
 def parse_ladder(text: str) -> tuple[Effort, ...]:

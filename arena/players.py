@@ -18,7 +18,7 @@ from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.go import is_go
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
 from ghostgo.engine.search import Searcher, SearchResult
-from ghostgo.engine.search_config import SearchConfig
+from ghostgo.engine.search_config import SearchConfig, batch_rows
 
 if TYPE_CHECKING:  # torch, which takes seconds to import
     from ghostgo.engine.network import Network
@@ -29,6 +29,8 @@ UNLIMITED = 1 << 30
 MOST_NODES = 8192
 """Nodes that a network's trees hold in all, where its batch of games allows: a pool of two dozen
 networks then stays within a few hundred megabytes."""
+RATING = SearchConfig(root="puct", cache_mb=0)
+"""How networks search. No cache: what a move costs must not depend on the games before."""
 Actions = NDArray[np.int32]
 
 
@@ -141,22 +143,23 @@ class NetPlayer(BatchPlayer):
         load: Callable[[], Network],
         visits: int,
         device: str = "auto",
+        search: SearchConfig = RATING,
     ) -> None:
         super().__init__(name)
         self._load = load
         self._visits = visits
         self._batch = min(max(MOST_NODES // visits, 8), 64)
         self._device = device
+        self._search_config = search
         self._searcher: Searcher | None = None
 
     def _ready(self) -> Searcher:
         if self._searcher is None:
             from ghostgo.engine.evaluator import make_evaluator
 
-            network = self._load()
-            evaluator = make_evaluator(network, self._batch, self._device)
-            # No cache: what a move costs must not depend on the games before.
-            config = SearchConfig(root="puct", cache_mb=0)
+            network, config = self._load(), self._search_config
+            rows, scores = batch_rows(config, self._batch), config.score_weight > 0
+            evaluator = make_evaluator(network, rows, self._device, score=scores)
             self._searcher = Searcher(network.game, evaluator, self._batch, self._visits, config)
         return self._searcher
 

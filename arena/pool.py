@@ -2,7 +2,8 @@
 
 A player is written as `random`, `capture` (Go), `mcts:ROLLOUTS`, `openspiel:mcts:SIMULATIONS`,
 `gtp:COMMAND` (or a command line whose program is installed), or a checkpoint: `RUN`, `RUN@STEP`, a
-folder, with `:VISITS` or `:2e9flops` behind it to search with another budget than the rest.
+folder, with `:VISITS` or `:2e9flops` behind it to search with another budget than the rest, and
+`,symmetries=8`, `,leaf_symmetries=2` or `,score_weight=0.1` behind that (see `SearchConfig`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ghostgo.arena.effort import UNIT, Effort, split_effort
+from ghostgo.arena.effort import SETTINGS, UNIT, Effort, split_effort, split_settings
 from ghostgo.arena.gtp_client import GtpPlayer, find_program
 from ghostgo.arena.openspiel_player import OpenSpielPlayer
 from ghostgo.arena.players import (
+    RATING,
     CapturePlayer,
     NetPlayer,
     Player,
@@ -32,6 +35,7 @@ from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.go import is_go
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, count_flops
+from ghostgo.engine.search_config import check_search
 
 GO_ANCHORS = ("random", "capture", "mcts:100", "mcts:1000")
 ANCHORS = ("random", "mcts:100", "mcts:1000")
@@ -222,14 +226,23 @@ def _net_entry(
     effort: Effort,
     options: PlayerOptions,
     load: Callable[[Path], Network] = load_network,
+    search: Mapping[str, Any] | None = None,
 ) -> Entry:
     if info.meta["game"] != game.name:
         raise UserError(f"player {name!r} plays {info.meta['game']}, this arena {game.name}")
+    config = replace(RATING, **(search or {}))
+    try:
+        check_search(config, game)
+    except UserError as error:
+        raise UserError(f"player {name!r}: {error}") from None
     network = load(info.path)
     price = count_flops(network) if effort.flops else 0.0
-    visits = effort.visits_at(price, name)
-    player = NetPlayer(name, lambda: network, visits, options.device)
+    visits = effort.visits_at(price, name, config.symmetries, config.leaf_symmetries)
+    player = NetPlayer(name, lambda: network, visits, options.device, config)
     settings = {"sha256": info.meta["sha256"], "visits": visits}
+    for key in SETTINGS:  # those at their defaults make no other player than before
+        if getattr(config, key) != getattr(RATING, key):
+            settings[key] = getattr(config, key)
     return Entry(PlayerInfo(name, "net", settings), player)
 
 
@@ -257,12 +270,14 @@ def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entr
     if kind == "gtp" or words[:1] == ["gnugo"] or (len(words) > 1 and find_program(words[0])):
         engine = GtpPlayer(name, command, game, options.gtp_timeout)
         return Entry(PlayerInfo(name, "gtp", {"command": command}), engine)
-    where, given = split_effort(spec)
+    plain, search = split_settings(spec)
+    where, given = split_effort(plain)
     try:
         found = find_checkpoint(where, options.root)
     except UserError as error:
         raise UserError(
             f"player {name}={spec}: {error}; players are random, capture, mcts:1000, "
-            f"{OPENSPIEL}1000, RUN@STEP, RUN@STEP:VISITS, RUN@STEP:2e9{UNIT} or gtp:COMMAND"
+            f"{OPENSPIEL}1000, RUN@STEP, RUN@STEP:VISITS, RUN@STEP:2e9{UNIT}, either with "
+            f",symmetries=8 behind it, or gtp:COMMAND"
         ) from None
-    return _net_entry(name, found, game, given or options.effort, options)
+    return _net_entry(name, found, game, given or options.effort, options, search=search)

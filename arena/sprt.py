@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from ghostgo.arena.effort import Effort, as_effort, split_effort
+from ghostgo.arena.effort import Effort, as_effort, split_effort, split_settings
 from ghostgo.arena.match import Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
 from ghostgo.arena.players import NetPlayer
@@ -179,7 +179,7 @@ def run_sprt(
 def _game_of(specs: Sequence[str], root: Path) -> str:
     """The game that the first network among `specs` plays; UserError if there is none."""
     for spec in specs:
-        where = split_effort(spec)[0]
+        where = split_effort(split_settings(spec)[0])[0]
         if where in {bot.path.name for bot in list_bots()}:
             return str(find_checkpoint(where, root).meta["game"])
         if (root / where.partition("@")[0]).exists() or Path(where).exists():

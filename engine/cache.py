@@ -75,6 +75,15 @@ def position_key(planes: NDArray[np.uint16]) -> np.uint64:
 
 
 @kernel
+def answer_key(planes: NDArray[np.uint16], rows: int) -> np.uint64:
+    """The key of the mean answer to the first `rows` images of planes (P, C); one: the planes'."""
+    key = position_key(planes)
+    if rows == 1:
+        return key
+    return max(key ^ (np.uint64(rows) * _MULTIPLIER), np.uint64(1))
+
+
+@kernel
 def find(cache: Cache, key: np.uint64) -> Any:
     """The entry of `key` (int64), or NOT_FOUND."""
     slot = np.int64(key & np.uint64(len(cache.keys) - 1))

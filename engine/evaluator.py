@@ -61,13 +61,21 @@ class NetworkEvaluator:
     """Judges batches with a network; see `ghostgo.engine.search.Evaluator` for the arrays.
 
     Weights are a snapshot: call `load` after training. On a CPU it computes with the calling
-    thread's torch thread count.
+    thread's torch thread count. With `score` it gives the network's scores too.
     """
 
     def __init__(
-        self, network: Network, batch: int, device: str = "auto", backend: str = "auto"
+        self,
+        network: Network,
+        batch: int,
+        device: str = "auto",
+        backend: str = "auto",
+        score: bool = False,
     ) -> None:
+        """Raises ValueError if scores are asked for in a game without points."""
         game = network.game
+        if score and not game.has_score:
+            raise ValueError(f"{game.name} has no points to expect")
         self.game = game
         self.device, _ = choose_device(device)
         self.backend = choose_backend(self.device)[0] if backend == "auto" else backend
@@ -80,6 +88,8 @@ class NetworkEvaluator:
         self.planes: NDArray[np.uint16] = flat[:batch]
         self.policy: NDArray[np.float32] = np.zeros((rows, game.actions), np.float32)
         self.value: NDArray[np.float32] = np.zeros(batch, np.float32)
+        self.score: NDArray[np.float32] = np.zeros(batch if score else 0, np.float32)
+        """(batch,) expected margin in points for the side to move; empty if not asked for."""
         self.evaluations = 0
         self.flops_per_evaluation = count_flops(network)
         self.load(network)
@@ -89,34 +99,36 @@ class NetworkEvaluator:
         with torch.no_grad():
             if self.backend == "fused":
                 snapshot = copy.deepcopy(network).to("cpu").eval()
-                self._fused = fused.FusedNetwork(snapshot, len(self._input))
+                scores = len(self.score) > 0
+                self._fused = fused.FusedNetwork(snapshot, len(self._input), scores)
                 return
             dtype = torch.bfloat16 if self.backend == "bf16" else torch.float32
             self._eager = copy.deepcopy(network).eval().requires_grad_(False)
             self._eager.to(device=self.device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         if self.backend == "fused":
             return self._fused(x)
         dtype = torch.bfloat16 if self.backend == "bf16" else torch.float32
         x = x.to(device=self.device, dtype=dtype, non_blocking=True)
         trunk = self._eager.trunk(x)
-        return (
-            self._eager.policy_heads(trunk)[:, 0].float(),
-            self._eager.value_heads(trunk)["value"].float(),
-        )
+        heads = self._eager.value_heads(trunk)
+        score = heads["score"].float() if len(self.score) else None
+        return self._eager.policy_heads(trunk)[:, 0].float(), heads["value"].float(), score
 
     def evaluate(self, n: int) -> None:
-        """Judge rows 0 .. n-1 of `planes` into `policy` and `value`.
+        """Judge rows 0 .. n-1 of `planes` into `policy` and `value`, and `score` if asked for.
 
         Raises FloatingPointError if the network gives something that is not a number.
         """
         rows = min(-(-n // ROUND_ROWS) * ROUND_ROWS, len(self._input))
         with torch.inference_mode():
-            policy, value = self._forward(self._input[:rows])
+            policy, value, score = self._forward(self._input[:rows])
             torch.from_numpy(self.policy)[:rows].copy_(policy)
             self.value[:n] = expected_value(value)[:n].cpu().numpy()
-        for head in ("value", "policy"):
+            if score is not None:
+                self.score[:n] = score[:n].cpu().numpy()
+        for head in ("value", "policy", "score"):
             if not np.isfinite(getattr(self, head)[:n]).all():
                 raise FloatingPointError(
                     f"the network's {head} is not a number: its weights are broken"
@@ -125,7 +137,7 @@ class NetworkEvaluator:
 
 
 def make_evaluator(
-    network: Network, batch: int, device: str = "auto", backend: str = "auto"
+    network: Network, batch: int, device: str = "auto", backend: str = "auto", score: bool = False
 ) -> NetworkEvaluator:
     """An evaluator of up to `batch` rows for `network` on the best device and backend here."""
-    return NetworkEvaluator(network, batch, device, backend)
+    return NetworkEvaluator(network, batch, device, backend, score)

@@ -54,12 +54,12 @@ def _folded(pair: nn.Sequential) -> nn.Conv2d:
 
 
 class FusedNetwork:
-    """The network's policy and value for inference on a CPU, from (B, C, H, W) bf16 planes.
+    """The network's policy, value and, if asked for, score on a CPU, from (B, C, H, W) bf16 planes.
 
     Planes are channels-last. Built from a snapshot: later changes of the network do not show.
     """
 
-    def __init__(self, network: Network, batch: int) -> None:
+    def __init__(self, network: Network, batch: int, score: bool = False) -> None:
         game, c = network.game, network.config.channels
         inner = (batch, c, game.rows, game.cols)
         self.game = game
@@ -72,6 +72,8 @@ class FusedNetwork:
         self.pass_out = None if network.pass_out is None else _linear(network.pass_out)
         self.value_hidden = _linear(network.value_hidden)
         self.value_out = _linear(network.value_out)
+        wanted = network.score_out if score else None
+        self.score_out = None if wanted is None else _linear(wanted)
         out = network.policy_out
         a = game.actions
         if isinstance(out, nn.Linear):
@@ -92,15 +94,19 @@ class FusedNetwork:
             pooled,
         )
 
-    def __call__(self, planes: Tensor) -> tuple[Tensor, Tensor]:
-        """Policy logits (B, A) and value logits (B, 3), float32."""
+    def __call__(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Policy logits (B, A), value logits (B, 3) and scores (B,) in points, float32."""
         x = self.stem(planes)
         for first, second, pooled in self.blocks:
             y = first(x)
             if pooled is not None:
                 y = y + F.linear(pool(y), *pooled)[:, :, None, None]
             x = second.add(y, x)
-        return self._policy(x).float(), self._value(x).float()
+        hidden = F.relu(F.linear(pool(self.value_conv(x)), *self.value_hidden))
+        value, score = F.linear(hidden, *self.value_out).float(), None
+        if self.score_out is not None:
+            score = F.linear(hidden, *self.score_out)[:, 0].float() * self.game.points**0.5
+        return self._policy(x).float(), value, score
 
     def _policy(self, x: Tensor) -> Tensor:
         p = self.policy_conv(x)
@@ -114,10 +120,6 @@ class FusedNetwork:
             return points
         weight, bias = self.pass_out
         return torch.cat([points, F.linear(pooled, weight[:1], bias[:1])], dim=1)
-
-    def _value(self, x: Tensor) -> Tensor:
-        hidden = F.relu(F.linear(pool(self.value_conv(x)), *self.value_hidden))
-        return F.linear(hidden, *self.value_out)
 
 
 def _linear(layer: nn.Linear) -> tuple[Tensor, Tensor]:

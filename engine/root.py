@@ -172,12 +172,12 @@ def _visit_shares(
 
 @kernel
 def root_value(trees: Trees, params: Params, g: int) -> float:
-    """Value of root `g` for the side to move: the mean of its visits, or exact if it is proven."""
+    """Value of root `g` for the side to move: the mean of its visits, or what is proven of it."""
     node = trees.nodes[g, ROOT]
     if params.solve:
-        for e in range(node.first_edge, node.first_edge + node.visited):
-            if proven(trees, g, ROOT, e) == 1:
-                return 1.0
+        won = _won_edge(trees, g)
+        if won != NO_EDGE:
+            return proven(trees, g, ROOT, won)
         exact = best_if_all_proven(trees, g, ROOT)
         if not np.isnan(exact):
             return exact
@@ -186,15 +186,21 @@ def root_value(trees: Trees, params: Params, g: int) -> float:
 
 @kernel
 def _won_edge(trees: Trees, g: int) -> int:
-    """A root edge that is proven won, one that ends the game before others; NO_EDGE if none is."""
+    """The best root edge that is proven won; NO_EDGE if none is.
+
+    Of equal ones the first that ends the game, else the most visited.
+    """
     node = trees.nodes[g, ROOT]
-    found = NO_EDGE
+    found, best, ends = NO_EDGE, 0.0, False
     for e in range(node.first_edge, node.first_edge + node.visited):
-        if proven(trees, g, ROOT, e) == 1:
-            if trees.nodes[g, trees.edges[g, e].child].edges == 0:
-                return e
-            if found == NO_EDGE or trees.edges[g, e].visits > trees.edges[g, found].visits:
-                found = e
+        value = proven(trees, g, ROOT, e)
+        if not (value > 0 and value >= best):  # not nan either
+            continue
+        edge = trees.edges[g, e]
+        now = trees.nodes[g, edge.child].edges == 0
+        better = value > best or (now and not ends)
+        if better or (now == ends and not now and edge.visits > trees.edges[g, found].visits):
+            found, best, ends = e, value, now
     return found
 
 
@@ -207,7 +213,10 @@ def _choose_action(
     q: NDArray[np.float32],
     prior: NDArray[np.float32],
 ) -> int:
-    """A won action if one is proven; else the best by value of the most visited ones not lost."""
+    """A won action if one is proven; else the best by value of the most visited ones not lost.
+
+    Where all are lost and points count, the one that loses fewest.
+    """
     node = trees.nodes[g, ROOT]
     edges = trees.edges[g]
     if params.solve:
@@ -219,8 +228,9 @@ def _choose_action(
         if edges[e].prior >= 0:
             most = max(most, edges[e].visits)
             all_lost = False
+    by_points = all_lost and params.score_weight > 0
     if all_lost:
-        most = _most_visits(trees, g)
+        most = 0 if by_points else _most_visits(trees, g)
     best, best_score = -1, np.float32(-np.inf)
     for e in range(node.first_edge, node.first_edge + node.edges):
         a = edges[e].action
@@ -231,6 +241,8 @@ def _choose_action(
             score = trees.noise[g, a] + trees.logits[g, a]
         if visits[a]:
             score += _sigma(params, most, q[a])
+        if by_points:
+            score = np.float32(q[a])
         if best < 0 or score > best_score:
             best, best_score = a, score
     return best

@@ -13,14 +13,22 @@ al. 2018). Below the root both select by PUCT.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.engine.cache import NOT_FOUND, Cache, find, make_cache, position_key, remember
-from ghostgo.engine.games.game import Game, States, legal_mask, outcome, write_planes
+from ghostgo.engine.cache import NOT_FOUND, Cache, answer_key, find, make_cache, remember
+from ghostgo.engine.games.game import Game, States, legal_mask, outcome, score, write_planes
 from ghostgo.engine.jit import kernel
+from ghostgo.engine.orientation import (
+    Orientation,
+    make_orientation,
+    mean_answer,
+    show_canonical,
+    show_images,
+    turn_back,
+)
 from ghostgo.engine.root import (
     NO_EDGE,
     choose_by_halving,
@@ -28,7 +36,7 @@ from ghostgo.engine.root import (
     read_root,
     root_value,
 )
-from ghostgo.engine.search_config import Params, SearchConfig, make_params
+from ghostgo.engine.search_config import Params, SearchConfig, check_search, make_params
 from ghostgo.engine.tree import (
     EXPANDED,
     ROOT,
@@ -44,10 +52,14 @@ from ghostgo.engine.tree import (
     prove,
     reset_tree,
 )
+from ghostgo.engine.utility import Scoring, utilities, utility
 
 
 class Evaluator(Protocol):
-    """Whatever judges positions in batches; the searcher writes planes and reads the answers."""
+    """Whatever judges positions in batches; the searcher writes planes and reads the answers.
+
+    Where points count (`SearchConfig.score_weight`) it must be `Scoring` too.
+    """
 
     planes: NDArray[np.uint16]
     """(batch, P, C) bfloat16 bits, rows written by the searcher."""
@@ -116,6 +128,10 @@ def _descend(trees: Trees, params: Params, g: int, b: int) -> int:
     if node.kind == UNEXPANDED and state.done:
         node.kind = TERMINAL
         node.raw_value = outcome(state)
+        if params.score_weight > 0:
+            margin = score(state) if state.to_play == 0 else -score(state)
+            weight, scale = params.score_weight, params.score_scale
+            node.raw_value = utility(weight, scale, node.raw_value, margin)
     return node.kind
 
 
@@ -136,23 +152,33 @@ def _judge(trees: Trees, params: Params, b: int, logits: NDArray[np.float32], va
 
 @kernel
 def _judged_before(
-    trees: Trees, params: Params, cache: Cache, b: int, planes: NDArray[np.uint16]
+    trees: Trees,
+    params: Params,
+    cache: Cache,
+    shown: Orientation,
+    b: int,
+    planes: NDArray[np.uint16],
 ) -> bool:
     """Judge the leaf in slot `b` by the cache, if it knows its planes (P, C)."""
     if len(cache.keys) == 0:
         return False
-    key = position_key(planes)
+    key = answer_key(planes, shown.rows[b])
     entry = find(cache, key)
     if entry == NOT_FOUND:
         cache.leaf_keys[b] = key
         return False
-    _judge(trees, params, b, cache.policy[entry], cache.value[entry])
+    _judge(trees, params, b, turn_back(shown, b, cache.policy[entry]), cache.value[entry])
     return True
 
 
 @kernel
 def select_leaves(
-    trees: Trees, params: Params, cache: Cache, games: int, planes: NDArray[np.uint16]
+    trees: Trees,
+    params: Params,
+    cache: Cache,
+    shown: Orientation,
+    games: int,
+    planes: NDArray[np.uint16],
 ) -> int:
     """Walk trees 0 .. games-1 to new leaves and write their planes; returns the rows to evaluate.
 
@@ -166,7 +192,8 @@ def select_leaves(
             at_root = trees.nodes[g, ROOT].kind == UNEXPANDED
             if in_flight if at_root else trees.started[g] >= trees.budget[g]:
                 break
-            if b == len(trees.leaf_game):
+            rows = params.symmetries if at_root else params.leaf_symmetries
+            if b + rows > len(trees.leaf_game):
                 return b
             kind = _descend(trees, params, g, b)
             node = trees.nodes[g, trees.leaf_node[b]]
@@ -184,10 +211,16 @@ def select_leaves(
                 trees.started[g] += 1
             legal_mask(trees.scratch[0], trees.leaf_mask[b])
             write_planes(trees.scratch[0], trees.leaf_mask[b], planes[b])
-            if _judged_before(trees, params, cache, b, planes[b]):
+            shown.turns[b] = 0
+            shown.rows[b] = rows
+            if trees.scratch[0].move_number < params.canonical_plies:
+                shown.turns[b] = show_canonical(shown, planes[b])
+            if _judged_before(trees, params, cache, shown, b, planes[b]):
                 continue
+            if rows > 1:
+                show_images(shown, b, planes)
             in_flight += 1
-            b += 1
+            b += rows
     return b
 
 
@@ -196,23 +229,45 @@ def apply_evaluations(
     trees: Trees,
     params: Params,
     cache: Cache,
+    shown: Orientation,
     count: int,
     policy: NDArray[np.float32],
     value: NDArray[np.float32],
 ) -> None:
-    """Expand leaves 0 .. count-1 by their logits (count, A) and back their values (count,) up."""
-    for b in range(count):
-        _judge(trees, params, b, policy[b], value[b])
+    """Expand the leaves of rows 0 .. count-1 and back their values up.
+
+    `policy` (B, A) logits and `value` (B,) are the network's; a leaf of several rows takes the mean.
+    """
+    b = 0
+    while b < count:
+        rows = shown.rows[b]
+        logits, worth = policy[b], value[b]
+        if rows > 1:
+            worth = mean_answer(shown, b, trees.leaf_mask[b], policy, value)
+            logits = shown.mean
+        _judge(trees, params, b, turn_back(shown, b, logits), worth)
         if len(cache.keys):
-            remember(cache, b, policy[b], value[b])
+            remember(cache, b, logits, worth)
+        b += rows
 
 
-def simulate(trees: Trees, params: Params, cache: Cache, games: int, evaluator: Evaluator) -> int:
+def simulate(
+    trees: Trees,
+    params: Params,
+    cache: Cache,
+    shown: Orientation,
+    games: int,
+    evaluator: Evaluator,
+) -> int:
     """One network call for trees 0 .. games-1; returns its rows, 0 when every search is done."""
-    count = select_leaves(trees, params, cache, games, evaluator.planes)
+    count = select_leaves(trees, params, cache, shown, games, evaluator.planes)
     if count:
         evaluator.evaluate(count)
-        apply_evaluations(trees, params, cache, count, evaluator.policy, evaluator.value)
+        value = evaluator.value
+        if params.score_weight:
+            weight, scale = params.score_weight, params.score_scale
+            value = utilities(weight, scale, cast(Scoring, evaluator), count)
+        apply_evaluations(trees, params, cache, shown, count, evaluator.policy, value)
     return count
 
 
@@ -242,7 +297,10 @@ class SearchResult:
     policy: NDArray[np.float32]
     """(n, A) improved policy: the training target."""
     value: NDArray[np.float32]
-    """(n,) mean value of the root's visits, for the side to move; exact if it is proven."""
+    """(n,) mean value of the root's visits, for the side to move; exact if it is proven.
+
+    Where points count, here and in `q` and `raw_value`, utilities (`ghostgo.engine.utility`).
+    """
     raw_value: NDArray[np.float32]
     """(n,) the network's own value of the root."""
     action: NDArray[np.int32]
@@ -261,21 +319,26 @@ class Searcher:
         config: SearchConfig | None = None,
         seed: int | np.random.SeedSequence = 0,
     ) -> None:
+        """Raises UserError for a config that the game cannot be searched by."""
         self.game = game
         self.evaluator = evaluator
         self.games = games
         self.visits = visits
         self.config = config or SearchConfig()
+        check_search(self.config, game)
         sequence = (
             seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
         )
         batch = len(evaluator.value)
-        if batch < 1:
-            raise ValueError("the evaluator's batch must hold at least one row")
+        if batch < max(self.config.symmetries, self.config.leaf_symmetries):
+            raise ValueError("the evaluator's batch must hold the rows of one leaf at least")
+        if self.config.score_weight and len(getattr(evaluator, "score", ())) != batch:
+            raise ValueError("points count, but the evaluator gives no scores")
         self.trees = make_trees(game, games, visits, batch, sequence)
         self.cache = make_cache(game, self.config.cache_mb << 20, batch)
         """What the evaluator has said; empty it with `forget` if its weights change."""
-        self._begun = 0, make_params(self.config, visits)
+        self.shown = make_orientation(game, batch)
+        self._begun = 0, make_params(self.config, game, visits)
 
     def begin(self, states: States, visits: int | None = None) -> None:
         """Set up a search of each of the n unfinished `states`, (n,) records, from scratch.
@@ -287,14 +350,14 @@ class Searcher:
             raise ValueError(f"{n} games, {budget} visits: room for {self.games}, {self.visits}")
         if np.any(states.done):
             raise ValueError("a finished game cannot be searched")
-        self._begun = n, make_params(self.config, budget)
+        self._begun = n, make_params(self.config, self.game, budget)
         self.trees.states[:n] = states
         start_searches(self.trees, n, budget)
 
     def step(self) -> bool:
         """One network call of the searches that were begun; False when all their visits are done."""
         n, params = self._begun
-        return simulate(self.trees, params, self.cache, n, self.evaluator) > 0
+        return simulate(self.trees, params, self.cache, self.shown, n, self.evaluator) > 0
 
     def result(self) -> SearchResult:
         """What the searches have found so far; they may go on afterwards.

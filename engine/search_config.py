@@ -9,6 +9,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game
+from ghostgo.engine.utility import MOST_SCORE_WEIGHT, SCORE_SCALE
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -42,6 +46,18 @@ class SearchConfig:
     """Megabytes in which each worker remembers what the network said of positions; 0: none. With
     one leaf a step a search finds the same with and without, as far as the network says the same
     of a position in every batch."""
+    canonical_plies: int = 0
+    """Up to this ply the network sees a position in one orientation only, whichever symmetric image
+    of it the search has met, so that all of them cost one evaluation as long as they are in the
+    cache. 0: as it lies. It pays where many games share their openings: early plies of self-play."""
+    symmetries: int = 1
+    """Images under the game's symmetries of which the root's policy and value are the mean, each
+    an evaluation. For play and rating; self-play averages by training on turned positions."""
+    leaf_symmetries: int = 1
+    """The same for every other leaf."""
+    score_weight: float = 0.0
+    """Weight of points beside winning, up to 0.5, in games that have points; see
+    `ghostgo.engine.utility`. Values are utilities then. For play and rating only."""
 
 
 class Params(NamedTuple):
@@ -57,6 +73,11 @@ class Params(NamedTuple):
     dirichlet_weight: np.float32
     solve: bool
     leaves: int
+    canonical_plies: int
+    symmetries: int
+    leaf_symmetries: int
+    score_weight: float
+    score_scale: float  # points
     considered: NDArray[np.int32]  # (max_considered + 1, simulations)
 
 
@@ -87,8 +108,27 @@ def considered_visits(max_considered: int, simulations: int) -> NDArray[np.int32
     return table
 
 
-def make_params(config: SearchConfig, visits: int) -> Params:
-    """`config` for kernels; `visits` is the longest search that the table must serve."""
+def check_search(config: SearchConfig, game: Game) -> None:
+    """Raises UserError if `config` is out of range or asks for what `game` does not have."""
+    if not 0 <= config.score_weight <= MOST_SCORE_WEIGHT:
+        raise UserError(
+            f"score_weight = {config.score_weight:g} is not between 0 and {MOST_SCORE_WEIGHT:g}"
+        )
+    if config.score_weight and not game.has_score:
+        raise UserError(f"{game.name} is not played for points: score_weight must be 0")
+    most = len(game.point_symmetries)
+    for name in ("symmetries", "leaf_symmetries"):
+        if not 1 <= getattr(config, name) <= most:
+            raise UserError(f"{name} = {getattr(config, name)}: {game.name} has 1 to {most}")
+
+
+def batch_rows(config: SearchConfig, games: int) -> int:
+    """Rows that an evaluator needs to serve `games` searches by `config` at once."""
+    return max(games * config.leaves_per_step * config.leaf_symmetries, config.symmetries)
+
+
+def make_params(config: SearchConfig, game: Game, visits: int) -> Params:
+    """`config` for kernels of `game`; `visits` is the longest search that the table must serve."""
     return Params(
         gumbel=config.root == "gumbel",
         explore=config.explore,
@@ -100,5 +140,10 @@ def make_params(config: SearchConfig, visits: int) -> Params:
         dirichlet_weight=np.float32(config.dirichlet_weight),
         solve=config.solve,
         leaves=config.leaves_per_step,
+        canonical_plies=config.canonical_plies,
+        symmetries=config.symmetries,
+        leaf_symmetries=config.leaf_symmetries,
+        score_weight=config.score_weight,
+        score_scale=SCORE_SCALE * game.points**0.5,
         considered=considered_visits(min(config.max_considered, visits), visits),
     )

@@ -11,7 +11,9 @@ root's copy plus the path replayed, which is cheaper than the memory traffic of 
 
 A node whose value is proven from the ends of the game below it becomes TERMINAL, like those ends,
 and is not searched any further (Winands, Bjornsson and Saito 2008, "Monte-Carlo tree search
-solver"). The root alone stays open.
+solver"). The root alone stays open. The value of such a node is exact: 1, 0 or -1. Where points
+count (`ghostgo.engine.utility`) its sign still is: every won end is worth more than 0, every lost
+one less. Its size comes from the line that proved it, beside which there may be better ones.
 
 Values: an edge's `value_sum` and a node's `value_sum` and `raw_value` are all from the side to move
 at that node (for an edge: at its parent), in [-1, 1] per visit.
@@ -48,7 +50,7 @@ LEAST_PRIOR = np.float32(1e-30)
 NODE = np.dtype(
     [
         ("value_sum", np.float32),
-        ("raw_value", np.float32),  # the network's value, or the exact one of a terminal node
+        ("raw_value", np.float32),  # the network's value, or the proven one of a terminal node
         ("visits", np.int32),
         ("first_edge", np.int32),
         ("edges", np.int16),
@@ -301,7 +303,7 @@ def cancel(trees: Trees, b: int) -> None:
 
 @kernel
 def proven(trees: Trees, g: int, index: int, edge_index: int) -> float:
-    """Exact value of an edge of node `index` for the side to move there; nan while unknown."""
+    """Proven value of an edge of node `index` for the side to move there; nan while unknown."""
     child = trees.edges[g, edge_index].child
     if child == NO_CHILD or trees.nodes[g, child].kind != TERMINAL:
         return np.nan
@@ -343,7 +345,7 @@ def prove(trees: Trees, b: int) -> None:
             edges[e].prior = -max(abs(edges[e].prior), LEAST_PRIOR)
         if index == ROOT:
             return
-        if value < 1:
+        if value <= 0:
             value = best_if_all_proven(trees, g, index)
             if np.isnan(value):
                 return

@@ -11,7 +11,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -27,7 +27,7 @@ from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import kernels_are_cached
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
 from ghostgo.engine.search import Searcher
-from ghostgo.engine.search_config import SearchConfig
+from ghostgo.engine.search_config import SearchConfig, batch_rows, check_search
 
 if TYPE_CHECKING:
     from ghostgo.engine.network import Network
@@ -36,6 +36,8 @@ MOST_LEAVES = 8
 """Leaves in one network call of a single game: some strength for much speed on a CPU."""
 VISITS_PER_LEAF = 32
 """Short searches take fewer leaves a call, since those are chosen without each other's values."""
+PLAY = SearchConfig(root="puct")
+"""How networks search if nothing is said."""
 DEFAULT_GAME = "go9"
 DEFAULT_VISITS = 400
 ENDLESS_VISITS = 1 << 14
@@ -202,7 +204,10 @@ def _take_one_torch_thread() -> None:
 
 
 class SearchBot:
-    """A network and PUCT search, without noise, for so many visits or seconds a move."""
+    """A network and PUCT search, without noise, for so many visits or seconds a move.
+
+    Where points count (`search.score_weight` = w) its win rates are utilities, off by w / 2 at most.
+    """
 
     def __init__(
         self,
@@ -211,21 +216,27 @@ class SearchBot:
         visits: int,
         seed: int | None,
         seconds: float | None = None,
+        search: SearchConfig = PLAY,
     ) -> None:
+        """Raises UserError for a search that the game does not know."""
         from ghostgo.engine.evaluator import make_evaluator
+
+        check_search(search, network.game)
 
         _take_one_torch_thread()
         self.name = name
         self.game = network.game
         self._network, self._visits, self._seed, self._seconds = network, visits, seed, seconds
         self._leaves = min(max(visits // VISITS_PER_LEAF, 1), MOST_LEAVES)
-        self._evaluator = make_evaluator(network, batch=self._leaves)
+        self._search_config = replace(search, leaves_per_step=self._leaves)
+        scores = search.score_weight > 0
+        rows = batch_rows(self._search_config, games=1)
+        self._evaluator = make_evaluator(network, batch=rows, score=scores)
         self._searcher = self._make_searcher(visits)
 
     def _make_searcher(self, visits: int) -> Searcher:
-        config = SearchConfig(root="puct", leaves_per_step=self._leaves)
         return Searcher(
-            self.game, self._evaluator, games=1, visits=visits, config=config,
+            self.game, self._evaluator, games=1, visits=visits, config=self._search_config,
             seed=np.random.SeedSequence(self._seed),
         )  # fmt: skip
 
@@ -274,7 +285,9 @@ class SearchBot:
         if game is self.game:
             return self
         network = _refit(self._network, game)
-        return SearchBot(self.name, network, self._visits, self._seed, self._seconds)
+        return SearchBot(
+            self.name, network, self._visits, self._seed, self._seconds, self._search_config
+        )
 
 
 def _read(searcher: Searcher) -> Analysis:
@@ -355,13 +368,17 @@ def make_bot(
     seed: int | None,
     root: Path,
     seconds: float | None = None,
+    search: SearchConfig = PLAY,
 ) -> Bot:
     """The bot called `name` (see `default_opponent` if None) for the game called `game`.
 
     Without `game`: the one it was trained on, or 9x9 Go. A network searches `visits` or `seconds` a
-    move, whichever is first; without either, DEFAULT_VISITS. Raises UserError for an unknown name
-    or a game that it cannot play.
+    move, whichever is first; without either, DEFAULT_VISITS; and chooses by `search`. Raises
+    UserError for an unknown name, a game that it cannot play or a `search` that does not fit.
     """
+    plain = name is not None and (name in ("random", "capture") or name.startswith("mcts:"))
+    if plain and search != PLAY:
+        raise UserError(f"{name} has no network: it takes no --score-weight and no --symmetries")
     if name in ("random", "capture"):
         kind = RandomBot if name == "random" else CaptureBot
         return kind(get_game(game or DEFAULT_GAME), seed)
@@ -375,5 +392,5 @@ def make_bot(
     found = find_checkpoint(name or default_opponent(game, root), root)
     shown = found.run if found.in_the_box else f"{found.run}@{found.step}"
     visits = visits or (DEFAULT_VISITS if seconds is None else ENDLESS_VISITS)
-    bot = SearchBot(shown, load_network(found.path), visits, seed, seconds)
+    bot = SearchBot(shown, load_network(found.path), visits, seed, seconds, search)
     return bot.bind(get_game(game)) if game else bot

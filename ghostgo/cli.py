@@ -32,8 +32,10 @@ from ghostgo.options import (
     preset_option,
     rating_visits_option,
     root_option,
+    score_weight_option,
     seconds_option,
     seed_option,
+    symmetries_option,
     visits_option,
 )
 
@@ -131,8 +133,9 @@ def warmstart(**options: Any) -> None:
     multiple=True,
     callback=pairs,
     metavar="NAME=SPEC",
-    help="One more player: RUN@STEP (:400 or :2e9flops behind it: its own budget a move), mcts:1000, "
-    "openspiel:mcts:1000, or gtp: and an engine's command line.",
+    help="One more player: RUN@STEP (:400 or :2e9flops behind it: its own budget a move; then "
+    ",symmetries=8 or ,score_weight=0.1), mcts:1000, openspiel:mcts:1000, or gtp: and an engine's "
+    "command line.",
 )
 @click.option("--anchor", default="random", show_default=True, help="The player whose rating is 0.")
 @click.option(
@@ -198,9 +201,9 @@ def arena(context: click.Context, /, **options: Any) -> None:
 def sprt(**options: Any) -> None:
     """Test whether A is stronger than B, with as few games as that takes.
 
-    A and B are players: RUN, RUN@STEP (:400 or :2e9flops behind it: its own budget a move),
-    mcts:1000, openspiel:mcts:1000, or gtp: and an engine's command line. The
-    sequential test on pairs of games that fishtest uses. Read no rating off it: it stops when
+    A and B are players: RUN, RUN@STEP (:400 or :2e9flops behind it: its own budget a move; then
+    ,symmetries=8 or ,score_weight=0.1), mcts:1000, openspiel:mcts:1000, or gtp: and an engine's
+    command line. The sequential test on pairs of games that fishtest uses. Read no rating off it: it stops when
     luck and strength together have gone far enough.
     """
     from ghostgo.arena.sprt import run_sprt
@@ -234,6 +237,8 @@ def replay(**options: Any) -> None:
 @color_option
 @visits_option
 @seconds_option
+@symmetries_option
+@score_weight_option
 @click.option("--komi", type=float, help="Points for White, in halves (Go only).")
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
 @click.option(
@@ -262,6 +267,8 @@ def play(**options: Any) -> None:
 @game_option
 @visits_option
 @seconds_option
+@symmetries_option
+@score_weight_option
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
 @click.option(
     "--resign",

@@ -10,11 +10,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
-from ghostgo.bot import DEFAULT_GAME, default_opponent, make_bot, warn_of_compiling
+from ghostgo.bot import DEFAULT_GAME, PLAY, default_opponent, make_bot, warn_of_compiling
 from ghostgo.gtp import Engine
 
 
@@ -70,6 +71,8 @@ def serve(
     ko: str = "positional",
     seconds: float | None = None,
     root: Path = Path("runs"),
+    score_weight: float = 0.0,
+    symmetries: int = 1,
 ) -> None:
     """Serve the bot `opponent` on the standard streams.
 
@@ -79,7 +82,8 @@ def serve(
     with contextlib.redirect_stdout(sys.stderr):
         warn_of_compiling()
         opponent = opponent or default_opponent(game or DEFAULT_GAME, root)
-        bot = make_bot(opponent, game, visits, seed, root, seconds)
+        search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
+        bot = make_bot(opponent, game, visits, seed, root, seconds, search)
         engine = Engine(bot, resign, ko)
         # Unbuffered: a thread that is killed while it reads must not hold a buffer's lock.
         with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:

@@ -88,6 +88,21 @@ seconds_option = click.option(
     type=click.FloatRange(min=0, min_open=True),
     help="Most seconds of search a move, for networks.",
 )
+score_weight_option = click.option(
+    "--score-weight",
+    type=click.FloatRange(0, 0.5),
+    default=0.0,
+    show_default=True,
+    help="Weight of points beside winning, such as 0.1: a bot that wins or loses anyway plays for "
+    "points.",
+)
+symmetries_option = click.option(
+    "--symmetries",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="The network's opinion of the position to move in is the mean over so many of its images.",
+)
 color_option = click.option(
     "--color",
     type=click.Choice(["black", "white"]),

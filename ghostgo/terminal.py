@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ghostgo.board import render
-from ghostgo.bot import Analysis, Bot, make_bot, warn_of_compiling
+from ghostgo.bot import PLAY, Analysis, Bot, make_bot, warn_of_compiling
 from ghostgo.duel import Duel, save
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import is_go
@@ -186,6 +187,8 @@ def play(
     seconds: float | None = None,
     root: Path = Path("runs"),
     plain: bool = False,
+    score_weight: float = 0.0,
+    symmetries: int = 1,
 ) -> None:
     """Play a game on the terminal against `opponent` (see `ghostgo.bot`), and save it.
 
@@ -193,7 +196,8 @@ def play(
     unknown opponent, game or komi, and for a game without a board that can be drawn.
     """
     warn_of_compiling()
-    bot = make_bot(opponent, game, visits, seed, root, seconds)
+    search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
+    bot = make_bot(opponent, game, visits, seed, root, seconds, search)
     if "own_stones" not in bot.game.plane_names:
         raise UserError(f"{bot.game.name} has no board that can be drawn here")
     session = Session(bot.game, {} if komi is None else {"komi": komi})

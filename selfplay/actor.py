@@ -16,6 +16,7 @@ from ghostgo.data.records import GameTable, concat, empty_table
 from ghostgo.engine.cache import forget, make_cache
 from ghostgo.engine.games.game import Game, ownership_of, play, rollout_action, score_of
 from ghostgo.engine.jit import kernel, random_below, random_unit
+from ghostgo.engine.orientation import make_orientation
 from ghostgo.engine.root import read_root, root_value
 from ghostgo.engine.search import Evaluator, is_done, simulate, start_searches
 from ghostgo.engine.search_config import Params, SearchConfig, make_params
@@ -124,16 +125,22 @@ class Actor:
         opening_plies: int = 0,
         seed: np.random.SeedSequence | None = None,
     ) -> None:
+        """Raises ValueError for a batch that is too small, or if points count."""
+        if len(evaluator.value) < max(search.symmetries, search.leaf_symmetries):
+            raise ValueError("the evaluator's batch must hold the rows of one leaf at least")
+        if search.score_weight:
+            raise ValueError("self-play learns to win: score_weight must be 0")
         self.game = game
         self.evaluator = evaluator
         self.visits = visits
         self.rules = {**game.rules, **(rules or {})}
         self.sampled_moves = sampled_moves
         self.opening_plies = opening_plies
-        self.params = make_params(search, visits)
+        self.params = make_params(search, game, visits)
         sequence = seed or np.random.SeedSequence(0)
         self.trees = make_trees(game, games, visits, len(evaluator.value), sequence)
         self.cache = make_cache(game, search.cache_mb << 20, len(evaluator.value))
+        self.shown = make_orientation(game, len(evaluator.value))
         t, a = game.max_moves, game.actions
         self.slots = _Slots(
             length=np.zeros(games, np.int32),
@@ -165,7 +172,7 @@ class Actor:
         """One network call, then every move that it completes."""
         trees = self.trees
         games = len(self.slots.length)
-        if simulate(trees, self.params, self.cache, games, self.evaluator):
+        if simulate(trees, self.params, self.cache, self.shown, games, self.evaluator):
             self.steps += 1
         ended = _finish_moves(trees, self.params, self.slots, self.visits, self.sampled_moves)
         for g in self.slots.finished[:ended]:

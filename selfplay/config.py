@@ -10,7 +10,7 @@ from ghostgo.data.config import from_mapping, overlay, to_mapping
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import NetworkConfig
-from ghostgo.engine.search_config import SearchConfig
+from ghostgo.engine.search_config import SearchConfig, check_search
 from ghostgo.selfplay.learner import LearnerConfig
 
 Preset = Literal["tiny", "cpu", "gpu"]
@@ -72,11 +72,15 @@ class RunConfig:
             ("learner: batch_size", self.learner.batch_size, 2),
             ("search: leaves_per_step", self.search.leaves_per_step, 1),
             ("search: cache_mb", self.search.cache_mb, 0),
+            ("search: canonical_plies", self.search.canonical_plies, 0),
             ("seed", self.seed, 0),
             ("workers", self.workers, 0),
         ):
             if value < least:
                 raise UserError(f"config: {name} = {value} is too small: at least {least}")
+        check_search(self.search, get_game(self.game))
+        if self.search.score_weight:
+            raise UserError("config: search: score_weight must be 0: self-play learns to win")
         if self.selfplay.samples_per_position < 0 or self.learner.learning_rate <= 0:
             raise UserError("config: samples_per_position and learning_rate must be positive")
         return self

@@ -25,6 +25,7 @@ from ghostgo.data.shards import DamagedFile, attributes, read_shard, write_shard
 from ghostgo.engine.evaluator import NetworkEvaluator, choose_device, make_evaluator
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, count_flops
+from ghostgo.engine.search_config import batch_rows
 from ghostgo.selfplay.actor import Actor
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import RunConfig
@@ -88,7 +89,8 @@ class Trainer:
         actors = []
         for i, seed in enumerate(seeds):
             share = len(range(i, config.selfplay.games, self.workers))
-            evaluator = make_evaluator(network, share * config.search.leaves_per_step, self.device)
+            rows = batch_rows(config.search, share)
+            evaluator = make_evaluator(network, rows, self.device)
             actors.append(
                 Actor(
                     self.game, evaluator, share, config.selfplay.visits, config.search,

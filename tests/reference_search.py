@@ -1,7 +1,7 @@
 """A naive twin of the PUCT search: node objects, one leaf at a time, float64 throughout.
 
-With `solve` it proves sub-trees as the kernels do: a node's exact value, once known, ends walks
-there; actions proven lost are not chosen any more.
+With `solve` it proves sub-trees as the kernels do: a node's proven value, once known, ends walks
+there; actions proven lost are not chosen any more. With `score_weight` points count, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.engine.games.game import Game, legal_mask_of, outcome_of, play_one, write_planes_of
+from ghostgo.engine.games.game import (
+    Game,
+    legal_mask_of,
+    outcome_of,
+    play_one,
+    score_of,
+    write_planes_of,
+)
 from ghostgo.engine.search_config import SearchConfig
 
 
@@ -24,42 +31,53 @@ class HashEvaluator:
         self.planes = np.zeros((batch, game.points, game.planes), np.uint16)
         self.policy = np.zeros((batch, game.actions), np.float32)
         self.value = np.zeros(batch, np.float32)
+        self.score = np.zeros(batch, np.float32)
         self.evaluations = 0
         self.flops_per_evaluation = 1.0
 
-    def judge(self, planes: NDArray[np.uint16]) -> tuple[NDArray[np.float32], float]:
-        """Logits (A,) and value of one position's planes (P, C)."""
+    def judge(self, planes: NDArray[np.uint16]) -> tuple[NDArray[np.float32], float, float]:
+        """Logits (A,), value and score of one position's planes (P, C)."""
         weights = np.arange(1, planes.size + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         seed = int((planes.reshape(-1).astype(np.uint64) * weights).sum() >> np.uint64(16))
         rng = np.random.default_rng(seed)
         logits = rng.normal(size=self.game.actions).astype(np.float32)
-        return logits, float(np.float32(rng.uniform(-0.9, 0.9)))
+        value, score = rng.uniform(-0.9, 0.9), rng.uniform(-20, 20)
+        return logits, float(np.float32(value)), float(np.float32(score))
 
     def evaluate(self, n: int) -> None:
         """Judge rows 0 .. n-1."""
         for i in range(n):
-            self.policy[i], self.value[i] = self.judge(self.planes[i])
+            self.policy[i], self.value[i], self.score[i] = self.judge(self.planes[i])
         self.evaluations += n
 
 
 class Node:
     """A position: its statistics from its own side to move, and its children by action."""
 
-    def __init__(self, state: Any) -> None:
+    def __init__(self, game: Game, state: Any, config: SearchConfig) -> None:
         self.state = state
         self.visits = 0
         self.total = 0.0
         self.prior: dict[int, float] = {}
         self.children: dict[int, Node] = {}
-        self.exact: float | None = outcome_of(state[0]) if state[0].done else None
+        self.exact: float | None = None
+        if state[0].done:
+            margin = score_of(state[0]) * (1 if state[0].to_play == 0 else -1)
+            self.exact = worth(game, config, outcome_of(state[0]), margin)
+
+
+def worth(game: Game, config: SearchConfig, value: float, margin: float) -> float:
+    """Winning and points together, as the search weighs them."""
+    share = math.atan(margin / (2 * math.sqrt(game.points))) / (math.pi / 2)
+    return (1 - config.score_weight) * value + config.score_weight * share
 
 
 def naive_puct(
     game: Game, state: Any, visits: int, config: SearchConfig, evaluator: HashEvaluator
 ) -> NDArray[np.int32]:
     """Visit counts (A,) of a noiseless PUCT search from `state`, a recarray of shape (1,)."""
-    root = Node(state.copy())
-    _expand(game, root, evaluator)
+    root = Node(game, state.copy(), config)
+    root.total, root.visits = _judge(game, root, config, evaluator), 1
     for _ in range(visits):
         path, actions = [root], []
         while path[-1].prior and path[-1].exact is None:
@@ -68,10 +86,10 @@ def naive_puct(
             if action not in path[-1].children:
                 after = path[-1].state.copy()
                 play_one(after[0], action)
-                path[-1].children[action] = Node(after)
+                path[-1].children[action] = Node(game, after, config)
             path.append(path[-1].children[action])
         leaf = path[-1]
-        value = _judge(game, leaf, evaluator) if leaf.exact is None else leaf.exact
+        value = _judge(game, leaf, config, evaluator) if leaf.exact is None else leaf.exact
         for node in path:
             node.visits += 1
             node.total += value * _same_side(node, leaf)
@@ -101,25 +119,20 @@ def _prove(path: list[Node]) -> None:
     for node in reversed(path[1:-1]):
         values = [_exact(node, action) for action in node.prior]
         known = [value for value in values if value is not None]
-        if 1 in known or len(known) == len(values):
+        if any(value > 0 for value in known) or len(known) == len(values):
             node.exact = max(known)
 
 
-def _judge(game: Game, node: Node, evaluator: HashEvaluator) -> float:
+def _judge(game: Game, node: Node, config: SearchConfig, evaluator: HashEvaluator) -> float:
     mask = np.zeros(game.actions, np.uint8)
     planes = np.zeros((game.points, game.planes), np.uint16)
     legal_mask_of(node.state[0], mask)
     write_planes_of(node.state[0], mask, planes)
-    logits, value = evaluator.judge(planes)
+    logits, value, score = evaluator.judge(planes)
     weights = {a: math.exp(float(logits[a])) for a in map(int, np.flatnonzero(mask))}
     total = sum(weights.values())
     node.prior = {a: w / total for a, w in weights.items()}
-    return value
-
-
-def _expand(game: Game, root: Node, evaluator: HashEvaluator) -> None:
-    root.total = _judge(game, root, evaluator)
-    root.visits = 1
+    return worth(game, config, value, score)
 
 
 def _choose(node: Node, config: SearchConfig) -> int:
@@ -135,7 +148,7 @@ def _choose(node: Node, config: SearchConfig) -> int:
             q = child.total / child.visits * _same_side(node, child)
             if config.solve and child.exact is not None:
                 q = child.exact * _same_side(node, child)
-                if q == -1:
+                if q < 0:
                     continue
         explore = config.c_puct * math.sqrt(max(1, node.visits - 1))
         score = q + explore * prior / (1 + n)

@@ -43,7 +43,7 @@ class Table:
                 assert not state[0].done
                 assert legal_mask_of(state[0], mask) == game.actions
                 write_planes_of(state[0], mask, planes)
-                logits, value = evaluator.judge(planes)
+                logits, value, _ = evaluator.judge(planes)
                 self.logits.append(logits)
                 self.values.append(value)
                 self.children.append([first_child + len(below) + a for a in range(game.actions)])
