@@ -22,6 +22,7 @@ from ghostgo.engine.search_config import SearchConfig
 
 if TYPE_CHECKING:  # torch, which takes seconds to import
     from ghostgo.engine.network import Network
+    from ghostgo.engine.quantise import Calibration
 
 RESIGN = -1
 """What `choose` gives for a player that resigns."""
@@ -141,9 +142,10 @@ class NetPlayer(BatchPlayer):
         load: Callable[[], Network],
         visits: int,
         device: str = "auto",
+        backend: tuple[str, Calibration | None] = ("auto", None),
     ) -> None:
         super().__init__(name)
-        self._load = load
+        self._load, self._backend = load, backend
         self._visits = visits
         self._batch = min(max(MOST_NODES // visits, 8), 64)
         self._device = device
@@ -154,7 +156,7 @@ class NetPlayer(BatchPlayer):
             from ghostgo.engine.evaluator import make_evaluator
 
             network = self._load()
-            evaluator = make_evaluator(network, self._batch, self._device)
+            evaluator = make_evaluator(network, self._batch, self._device, *self._backend)
             # No cache: what a move costs must not depend on the games before.
             config = SearchConfig(root="puct", cache_mb=0)
             self._searcher = Searcher(network.game, evaluator, self._batch, self._visits, config)

@@ -25,6 +25,7 @@ from ghostgo.arena.players import (
     RolloutPlayer,
 )
 from ghostgo.arena.results import PlayerInfo
+from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import Totals
 from ghostgo.data.run import CheckpointInfo, Run, find_checkpoint, load_network
 from ghostgo.engine.errors import UserError
@@ -228,8 +229,11 @@ def _net_entry(
     network = load(info.path)
     price = count_flops(network) if effort.flops else 0.0
     visits = effort.visits_at(price, name)
-    player = NetPlayer(name, lambda: network, visits, options.device)
+    backend = chosen_backend(info, options.device)
+    player = NetPlayer(name, lambda: network, visits, options.device, backend)
     settings = {"sha256": info.meta["sha256"], "visits": visits}
+    if backend.name == "int8":  # the others differ by rounding to bfloat16 alone
+        settings["backend"] = backend.name
     return Entry(PlayerInfo(name, "net", settings), player)
 
 

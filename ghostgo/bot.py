@@ -31,6 +31,7 @@ from ghostgo.engine.search_config import SearchConfig
 
 if TYPE_CHECKING:
     from ghostgo.engine.network import Network
+    from ghostgo.engine.quantise import Calibration
 
 MOST_LEAVES = 8
 """Leaves in one network call of a single game: some strength for much speed on a CPU."""
@@ -211,6 +212,7 @@ class SearchBot:
         visits: int,
         seed: int | None,
         seconds: float | None = None,
+        backend: tuple[str, Calibration | None] = ("auto", None),
     ) -> None:
         from ghostgo.engine.evaluator import make_evaluator
 
@@ -219,7 +221,7 @@ class SearchBot:
         self.game = network.game
         self._network, self._visits, self._seed, self._seconds = network, visits, seed, seconds
         self._leaves = min(max(visits // VISITS_PER_LEAF, 1), MOST_LEAVES)
-        self._evaluator = make_evaluator(network, batch=self._leaves)
+        self._evaluator = make_evaluator(network, self._leaves, "auto", *backend)
         self._searcher = self._make_searcher(visits)
 
     def _make_searcher(self, visits: int) -> Searcher:
@@ -370,10 +372,14 @@ def make_bot(
         if not (count.isascii() and count.isdigit() and int(count) > 0):
             raise UserError(f"{name!r} is no opponent: mcts:N takes a number, such as mcts:1000")
         return RolloutBot(get_game(game or DEFAULT_GAME), int(count), seed)
+    from ghostgo.data.choice import chosen_backend
     from ghostgo.data.run import find_checkpoint, load_network
 
     found = find_checkpoint(name or default_opponent(game, root), root)
     shown = found.run if found.in_the_box else f"{found.run}@{found.step}"
     visits = visits or (DEFAULT_VISITS if seconds is None else ENDLESS_VISITS)
-    bot = SearchBot(shown, load_network(found.path), visits, seed, seconds)
-    return bot.bind(get_game(game)) if game else bot
+    network = load_network(found.path)
+    if game and get_game(game) is not network.game:
+        # Backends are chosen, and int8 admitted, on the board that the run is trained on.
+        return SearchBot(shown, _refit(network, get_game(game)), visits, seed, seconds)
+    return SearchBot(shown, network, visits, seed, seconds, chosen_backend(found))
