@@ -111,18 +111,26 @@ def chosen_backend(info: CheckpointInfo, device: str = "auto", training: bool = 
     if choice.device != device.partition(":")[0]:
         _say(f"{info.run}: its backend was chosen for {choice.device}, not for {device}")
         return Backend()
-    tried = choice.int8
-    fits = tried is not None and tried.admitted and tried.sha256 == info.meta["sha256"]
-    if tried is not None and fits and not training and _works("int8", device, info.run):
-        return Backend("int8", tried.roundings())
-    return Backend(choice.backend) if _works(choice.backend, device, info.run) else Backend()
-
-
-def _works(backend: str, device: str, run: str) -> bool:
-    works, why = backend_works(backend, device)
-    if not works:
-        _say(f"{run}: its backend {backend} does not work here ({why}); using another")
-    return works
+    tried, wanted = choice.int8, [Backend(choice.backend)]
+    if (
+        tried is not None
+        and tried.admitted
+        and tried.sha256 == info.meta["sha256"]
+        and not training
+    ):
+        wanted.insert(0, Backend("int8", tried.roundings()))
+    failed, reason = [], ""
+    for backend in wanted:
+        works, why = backend_works(backend.name, device)
+        if works:
+            break
+        failed.append(backend.name)
+        reason = reason or why
+    else:
+        backend = Backend()
+    if failed:
+        _say(f"{info.run}: {' and '.join(failed)}, its choice, cannot be used here: {reason}")
+    return backend
 
 
 @cache
