@@ -22,6 +22,7 @@ from ghostgo.engine.search_config import SearchConfig, batch_rows
 
 if TYPE_CHECKING:  # torch, which takes seconds to import
     from ghostgo.engine.network import Network
+    from ghostgo.engine.quantise import Calibration
 
 RESIGN = -1
 """What `choose` gives for a player that resigns."""
@@ -144,9 +145,10 @@ class NetPlayer(BatchPlayer):
         visits: int,
         device: str = "auto",
         search: SearchConfig = RATING,
+        backend: tuple[str, Calibration | None] = ("auto", None),
     ) -> None:
         super().__init__(name)
-        self._load = load
+        self._load, self._backend = load, backend
         self._visits = visits
         self._batch = min(max(MOST_NODES // visits, 8), 64)
         self._device = device
@@ -159,7 +161,7 @@ class NetPlayer(BatchPlayer):
 
             network, config = self._load(), self._search_config
             rows, scores = batch_rows(config, self._batch), config.score_weight > 0
-            evaluator = make_evaluator(network, rows, self._device, score=scores)
+            evaluator = make_evaluator(network, rows, self._device, *self._backend, score=scores)
             self._searcher = Searcher(network.game, evaluator, self._batch, self._visits, config)
         return self._searcher
 

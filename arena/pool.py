@@ -28,6 +28,7 @@ from ghostgo.arena.players import (
     RolloutPlayer,
 )
 from ghostgo.arena.results import PlayerInfo
+from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import Totals
 from ghostgo.data.run import CheckpointInfo, Run, find_checkpoint, load_network
 from ghostgo.engine.errors import UserError
@@ -238,11 +239,14 @@ def _net_entry(
     network = load(info.path)
     price = count_flops(network) if effort.flops else 0.0
     visits = effort.visits_at(price, name, config.symmetries, config.leaf_symmetries)
-    player = NetPlayer(name, lambda: network, visits, options.device, config)
+    backend = chosen_backend(info, options.device)
+    player = NetPlayer(name, lambda: network, visits, options.device, config, backend)
     settings = {"sha256": info.meta["sha256"], "visits": visits}
     for key in SETTINGS:  # those at their defaults make no other player than before
         if getattr(config, key) != getattr(RATING, key):
             settings[key] = getattr(config, key)
+    if backend.name == "int8":  # the others differ by rounding to bfloat16 alone
+        settings["backend"] = backend.name
     return Entry(PlayerInfo(name, "net", settings), player)
 
 

@@ -52,6 +52,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise UserError(f"{where} = {value!r} is not a table")
         return dict(value)
+    if origin is list:
+        if not isinstance(value, list):
+            raise UserError(f"{where} = {value!r} is not a list")
+        return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -8,6 +8,7 @@
       checkpoints/     one folder a checkpoint: weights.safetensors, meta.json and, in the newest,
                        the trainer's state, from which the run goes on
       tensorboard/     events
+      backend.json     how the network is computed, if `ghostgo bench --run` chose (data/choice.py)
       lock             held while a process writes the run
 
 A checkpoint is written aside and renamed, and renamed before it is deleted, so it is there whole or
@@ -75,7 +76,11 @@ class CheckpointInfo:
         return self.path.resolve().parent == BOTS
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, newest: int = FORMAT) -> dict[str, Any]:
+    """The JSON object in file `path`, whose `format` is at most `newest`.
+
+    Raises UserError naming the file if it cannot be read, is damaged or newer.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -86,9 +91,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is damaged: not a JSON object")
     if not isinstance(values.get("format"), int):
         raise UserError(f"{path}: is damaged: it has no format number")
-    if values["format"] > FORMAT:
+    if values["format"] > newest:
         raise UserError(
-            f"{path}: has format {values['format']}, this ghostgo reads up to {FORMAT}; "
+            f"{path}: has format {values['format']}, this ghostgo reads up to {newest}; "
             "use a newer ghostgo"
         )
     return values
@@ -101,7 +106,7 @@ def read_checkpoint(path: Path) -> CheckpointInfo:
     """
     if not (path / META).is_file():
         raise UserError(f"{path}: is not a checkpoint: it has no {META}")
-    meta = _read_json(path / META)
+    meta = read_json(path / META)
     missing = {"game", "game_version", "network", "totals", "sha256", "step"} - set(meta)
     if missing:
         raise UserError(f"{path / META}: is damaged: it has no {min(missing)!r}")
@@ -192,7 +197,7 @@ class Run:
         """
         if not (folder / "run.json").is_file():
             raise UserError(f"{folder}: is not a run: it has no run.json")
-        return cls(folder, _read_json(folder / "run.json"))
+        return cls(folder, read_json(folder / "run.json"))
 
     def lock(self) -> filelock.BaseFileLock:
         """The held lock of this run; release it when done.

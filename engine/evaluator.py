@@ -5,16 +5,19 @@ from __future__ import annotations
 import copy
 import os
 import re
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ghostgo.engine import fused
+from ghostgo.engine import fused, openvino_backend
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.network import Network, count_flops, expected_value
+from ghostgo.engine.quantise import Calibration
 
+BACKENDS = ("fp32", "bf16", "fused", "openvino", "int8")
 ROUND_ROWS = 8
 """Batches are rounded up to a multiple of this, so that few shapes occur."""
 
@@ -57,11 +60,27 @@ def choose_backend(device: str) -> tuple[str, str]:
     return "fp32", f"float32, channels-last ({why})"
 
 
+def backend_works(backend: str, device: str) -> tuple[bool, str]:
+    """Whether `backend` (see `choose_backend`, `openvino` and `int8` besides) works here, and why.
+
+    Raises UserError for a name that is none.
+    """
+    if backend in ("fp32", "bf16"):
+        return True, "eager torch"
+    if backend not in BACKENDS:
+        raise UserError(f"backend {backend!r} is unknown; one of: {', '.join(BACKENDS)}")
+    if device != "cpu":
+        return False, f"it computes on a CPU, not on {device}"
+    return fused.available() if backend == "fused" else openvino_backend.available()
+
+
 class NetworkEvaluator:
     """Judges batches with a network; see `ghostgo.engine.search.Evaluator` for the arrays.
 
     Weights are a snapshot: call `load` after training. On a CPU it computes with the calling
-    thread's torch thread count. With `score` it gives the network's scores too.
+    thread's torch thread count, by OpenVINO with one thread. The backend `int8` needs the
+    calibration of just these weights (`ghostgo.engine.quantise.calibrate`). With `score` it gives
+    the network's scores too.
     """
 
     def __init__(
@@ -70,6 +89,7 @@ class NetworkEvaluator:
         batch: int,
         device: str = "auto",
         backend: str = "auto",
+        calibration: Calibration | None = None,
         score: bool = False,
     ) -> None:
         """Raises ValueError if scores are asked for in a game without points."""
@@ -92,23 +112,33 @@ class NetworkEvaluator:
         """(batch,) expected margin in points for the side to move; empty if not asked for."""
         self.evaluations = 0
         self.flops_per_evaluation = count_flops(network)
-        self.load(network)
+        self._compiled: Callable[[Tensor], tuple[Tensor, Tensor, Tensor | None]] | None = None
+        self.load(network, calibration)
 
-    def load(self, network: Network) -> None:
-        """Take a fresh snapshot of the network's weights."""
+    def load(self, network: Network, calibration: Calibration | None = None) -> None:
+        """Take a fresh snapshot of the network's weights; for int8 with the calibration of these.
+
+        Raises ValueError for int8 without one.
+        """
+        if self.backend == "int8" and calibration is None:
+            raise ValueError("int8 needs a calibration for these weights")
         with torch.no_grad():
-            if self.backend == "fused":
+            if self.backend in ("fused", "openvino", "int8"):
                 snapshot = copy.deepcopy(network).to("cpu").eval()
                 scores = len(self.score) > 0
-                self._fused = fused.FusedNetwork(snapshot, len(self._input), scores)
+                self._compiled = (
+                    fused.FusedNetwork(snapshot, len(self._input), scores)
+                    if self.backend == "fused"
+                    else openvino_backend.OpenVinoNetwork(snapshot, calibration, scores)
+                )
                 return
             dtype = torch.bfloat16 if self.backend == "bf16" else torch.float32
             self._eager = copy.deepcopy(network).eval().requires_grad_(False)
             self._eager.to(device=self.device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        if self.backend == "fused":
-            return self._fused(x)
+        if self._compiled is not None:
+            return self._compiled(x)
         dtype = torch.bfloat16 if self.backend == "bf16" else torch.float32
         x = x.to(device=self.device, dtype=dtype, non_blocking=True)
         trunk = self._eager.trunk(x)
@@ -137,7 +167,12 @@ class NetworkEvaluator:
 
 
 def make_evaluator(
-    network: Network, batch: int, device: str = "auto", backend: str = "auto", score: bool = False
+    network: Network,
+    batch: int,
+    device: str = "auto",
+    backend: str = "auto",
+    calibration: Calibration | None = None,
+    score: bool = False,
 ) -> NetworkEvaluator:
     """An evaluator of up to `batch` rows for `network` on the best device and backend here."""
-    return NetworkEvaluator(network, batch, device, backend, score)
+    return NetworkEvaluator(network, batch, device, backend, calibration, score)

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ghostgo.engine.network import Block, Network, pool
+from ghostgo.engine.quantise import folded
 
 _POINTWISE: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 
@@ -47,12 +47,6 @@ class FusedConv:
         )  # fmt: skip
 
 
-def _folded(pair: nn.Sequential) -> nn.Conv2d:
-    conv, norm = pair[0], pair[1]
-    assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-    return fuse_conv_bn_eval(conv.eval(), norm.eval())
-
-
 class FusedNetwork:
     """The network's policy, value and, if asked for, score on a CPU, from (B, C, H, W) bf16 planes.
 
@@ -63,10 +57,10 @@ class FusedNetwork:
         game, c = network.game, network.config.channels
         inner = (batch, c, game.rows, game.cols)
         self.game = game
-        self.stem = FusedConv(_folded(network.stem), True, (batch, game.planes, *inner[2:]))
+        self.stem = FusedConv(folded(network.stem), True, (batch, game.planes, *inner[2:]))
         self.blocks = [self._block(block, inner) for block in network.blocks]  # type: ignore[arg-type]
-        self.policy_conv = FusedConv(_folded(network.policy_conv), True, inner)
-        self.value_conv = FusedConv(_folded(network.value_conv), True, inner)
+        self.policy_conv = FusedConv(folded(network.policy_conv), True, inner)
+        self.value_conv = FusedConv(folded(network.value_conv), True, inner)
         bf16 = torch.bfloat16
         self.policy_pool = _linear(network.policy_pool)
         self.pass_out = None if network.pass_out is None else _linear(network.pass_out)
@@ -89,8 +83,8 @@ class FusedNetwork:
     ) -> tuple[FusedConv, FusedConv, tuple[Tensor, Tensor] | None]:
         pooled = None if block.pooled is None else _linear(block.pooled)
         return (
-            FusedConv(_folded(block.first), True, shape),
-            FusedConv(_folded(block.second), False, shape),
+            FusedConv(folded(block.first), True, shape),
+            FusedConv(folded(block.second), False, shape),
             pooled,
         )
 

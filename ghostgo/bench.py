@@ -15,11 +15,18 @@ import torch
 
 from ghostgo.data.shards import replace_file
 from ghostgo.engine import fused
-from ghostgo.engine.evaluator import choose_backend, choose_device, make_evaluator
+from ghostgo.engine.evaluator import (
+    BACKENDS,
+    backend_works,
+    choose_backend,
+    choose_device,
+    make_evaluator,
+)
 from ghostgo.engine.games.game import Game, random_playout
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import Rng, kernel, make_rng
 from ghostgo.engine.network import Network, NetworkConfig, count_flops
+from ghostgo.engine.quantise import calibrate
 from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig
 from ghostgo.engine.uniform import UniformEvaluator
@@ -108,10 +115,11 @@ def evaluator_works(network: Network, batch: int, device: str) -> dict[str, Call
     """One full batch by every backend that works here, each checked against float32 first."""
     works: dict[str, Callable[[], int]] = {}
     bits, wanted = _random_bits(network.game, batch), None
-    for backend in ("fp32", "bf16", "fused"):
-        if backend == "fused" and (device != "cpu" or not fused.available()[0]):
+    for backend in BACKENDS:
+        if not backend_works(backend, device)[0]:
             continue
-        evaluator = make_evaluator(network, batch, device, backend)
+        calibration = calibrate(network, bits) if backend == "int8" else None
+        evaluator = make_evaluator(network, batch, device, backend, calibration)
         evaluator.planes[:] = bits
         evaluator.evaluate(batch)
         wanted = evaluator.value.copy() if wanted is None else wanted
@@ -198,16 +206,17 @@ def measure(
         by_backend = side_by_side(works, seconds if batch == BATCH else seconds / 2)
         for name, value in by_backend.items():
             figures[f"evaluations_per_second_{name}_batch_{batch}"] = value
-    best = max(by_backend, key=lambda name: by_backend[name])
+    floats = {name: value for name, value in by_backend.items() if name != "int8"}
     both = side_by_side(selfplay_works(network, visits, device), 2 * seconds)
     figures["selfplay_simulations_per_second"] = both["selfplay"]
     figures["uncached_vs_raw"] = both["uncached"] / both["raw"]
     figures["selfplay_vs_raw"] = both["selfplay"] / both["raw"]
     plain = by_backend["eager_fp32"]
-    figures["fused_vs_eager_fp32"] = by_backend["fused"] / plain if "fused" in by_backend else None
-    figures["int8_vs_eager_fp32"] = None  # no int8 backend is built in
-    on_cpu = device == "cpu"
-    figures["fraction_of_peak"] = by_backend[best] * flops / max(peaks.values()) if on_cpu else None
+    for name in ("fused", "openvino", "int8"):
+        there = name in by_backend
+        figures[f"{name}_vs_eager_fp32"] = by_backend[name] / plain if there else None
+    on_cpu, best = device == "cpu", max(floats.values())
+    figures["fraction_of_peak"] = best * flops / max(peaks.values()) if on_cpu else None
     return figures
 
 
@@ -228,5 +237,6 @@ def bench(game: str | None, net: str, visits: int, seconds: float, json_file: Pa
         shown = "-" if value is None else f"{value:,.2f}" if value < 1000 else f"{value:,.0f}"
         click.echo(f"{name:44} {shown:>14}")
     click.echo(f"recommended, and what runs use by default: {backend}; {how}")
+    click.echo("for one run, measured on its own games: ghostgo bench --run NAME")
     if json_file:
         replace_file(json_file, (json.dumps(figures, indent=1) + "\n").encode())

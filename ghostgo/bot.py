@@ -31,6 +31,7 @@ from ghostgo.engine.search_config import SearchConfig, batch_rows, check_search
 
 if TYPE_CHECKING:
     from ghostgo.engine.network import Network
+    from ghostgo.engine.quantise import Calibration
 
 MOST_LEAVES = 8
 """Leaves in one network call of a single game: some strength for much speed on a CPU."""
@@ -217,6 +218,7 @@ class SearchBot:
         seed: int | None,
         seconds: float | None = None,
         search: SearchConfig = PLAY,
+        backend: tuple[str, Calibration | None] = ("auto", None),
     ) -> None:
         """Raises UserError for a search that the game does not know."""
         from ghostgo.engine.evaluator import make_evaluator
@@ -231,7 +233,7 @@ class SearchBot:
         self._search_config = replace(search, leaves_per_step=self._leaves)
         scores = search.score_weight > 0
         rows = batch_rows(self._search_config, games=1)
-        self._evaluator = make_evaluator(network, batch=rows, score=scores)
+        self._evaluator = make_evaluator(network, rows, "auto", *backend, score=scores)
         self._searcher = self._make_searcher(visits)
 
     def _make_searcher(self, visits: int) -> Searcher:
@@ -387,10 +389,14 @@ def make_bot(
         if not (count.isascii() and count.isdigit() and int(count) > 0):
             raise UserError(f"{name!r} is no opponent: mcts:N takes a number, such as mcts:1000")
         return RolloutBot(get_game(game or DEFAULT_GAME), int(count), seed)
+    from ghostgo.data.choice import chosen_backend
     from ghostgo.data.run import find_checkpoint, load_network
 
     found = find_checkpoint(name or default_opponent(game, root), root)
     shown = found.run if found.in_the_box else f"{found.run}@{found.step}"
     visits = visits or (DEFAULT_VISITS if seconds is None else ENDLESS_VISITS)
-    bot = SearchBot(shown, load_network(found.path), visits, seed, seconds, search)
-    return bot.bind(get_game(game)) if game else bot
+    network = load_network(found.path)
+    if game and get_game(game) is not network.game:
+        # Backends are chosen, and int8 admitted, on the board that the run is trained on.
+        return SearchBot(shown, _refit(network, get_game(game)), visits, seed, seconds, search)
+    return SearchBot(shown, network, visits, seed, seconds, search, chosen_backend(found))

@@ -305,6 +305,10 @@ def doctor(**options: Any) -> None:
 
 
 @cli.command()
+@click.option("--run", help="Choose the backend for this run, by exactness and speed, and keep it.")
+@click.option(
+    "--int8", is_flag=True, help="With --run: test an 8-bit trunk too (needs ghostgo[openvino])."
+)
 @game_option
 @click.option("--net", default="b4c32", show_default=True, help="Network, bNcM: N blocks of M.")
 @click.option(
@@ -327,14 +331,34 @@ def doctor(**options: Any) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the figures there too.",
 )
-def bench(**options: Any) -> None:
+@root_option
+@click.pass_context
+def bench(
+    context: click.Context, /, run: str | None, int8: bool, root: Path, **options: Any
+) -> None:
     """Measure what this machine can do, from matrix products to self-play.
 
     Machines differ and are noisy: compare the ratios of one report, not figures of two.
-    """
-    from ghostgo.bench import bench
 
-    bench(**options)
+    With --run, compare the ways to compute that run's newest network on 10,000 positions of its own
+    games, and write the fastest that is exact enough into the run's folder: selfplay, arena, play
+    and gtp then use it. With --int8 an 8-bit trunk takes part, which is used for just the checkpoint
+    that it was admitted for, and so never in training.
+    """
+    if run is None:
+        if int8:
+            raise click.UsageError("--int8 needs --run: it is admitted for a trained network")
+        from ghostgo.bench import bench
+
+        bench(**options)
+        return
+    for name in ("game", "net", "visits", "json_file"):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            shown = name.removesuffix("_file")
+            raise click.UsageError(f"--{shown} is not for --run: what is measured is the run's own")
+    from ghostgo.bench_run import bench_run
+
+    bench_run(run, int8, options["seconds"], root)
 
 
 @cli.command()

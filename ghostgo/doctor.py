@@ -78,10 +78,29 @@ def _disk() -> str:
     return f"{free:.1f} GB free here" + ("" if free > 1 else ": a run may need more")
 
 
+def _openvino() -> str:
+    from ghostgo.engine.openvino_backend import available
+
+    works, why = available()
+    return why if works else f"{why} (optional)"
+
+
+def _chosen(run: Path) -> str:
+    """What `ghostgo bench --run` chose for a run, in brackets; empty if it has not."""
+    from ghostgo.data.choice import read_choice
+
+    choice = read_choice(run)
+    if choice is None:
+        return ""
+    int8 = "; int8 for one checkpoint" if choice.int8 and choice.int8.admitted else ""
+    return f" ({choice.backend}{int8})"
+
+
 def _runs(root: Path) -> str:
     from ghostgo.data.run import list_runs
 
-    return ", ".join(list_runs(root)) or f"none in {root}: ghostgo selfplay makes one"
+    names = [name + _chosen(root / name) for name in list_runs(root)]
+    return ", ".join(names) or f"none in {root}: ghostgo selfplay makes one"
 
 
 def _line(label: str, question: Callable[[], str]) -> bool:
@@ -113,6 +132,7 @@ def report(clear_cache: bool = False, root: Path = Path("runs")) -> None:
         ("cpu", _cpu),
         ("device", _device),
         ("backend", _backend),
+        ("openvino", _openvino),
         ("kernels", _kernels),
         ("gnugo", _gnugo),
         ("disk", _disk),

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, read_ledger
 from ghostgo.data.records import GameTable, concat
 from ghostgo.data.replay import ReplayWindow, window_rows
@@ -71,6 +72,7 @@ class Trainer:
         self.kept_flops = max([c.totals.flops for c in found if c.step in self.kept], default=0.0)
         self.owed_samples = 0.0
         self.workers = threads
+        self.backend = chosen_backend(info, self.device, training=True).name
         newer, unlearnt = self._adopt_shards()
         self.actors = self._make_actors(network, [config.seed, self.step, newer])
         self.raw_rate = 0.0
@@ -90,7 +92,7 @@ class Trainer:
         for i, seed in enumerate(seeds):
             share = len(range(i, config.selfplay.games, self.workers))
             rows = batch_rows(config.search, share)
-            evaluator = make_evaluator(network, rows, self.device)
+            evaluator = make_evaluator(network, rows, self.device, self.backend)
             actors.append(
                 Actor(
                     self.game, evaluator, share, config.selfplay.visits, config.search,

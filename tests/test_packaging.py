@@ -83,7 +83,8 @@ def test_declared_dependencies_are_those_imported(project: dict[str, Any]) -> No
     outside = set().union(*(imported_names(path) for path in sources()))
     outside -= {*sys.stdlib_module_names, "ghostgo"}
     needed = {DISTRIBUTIONS.get(name, name) for name in outside}
-    extras = project["project"]["optional-dependencies"]["openspiel"]
+    optional = project["project"]["optional-dependencies"]
+    extras = optional["openspiel"] + optional["openvino"]
     declared = {requirement_name(text) for text in project["project"]["dependencies"] + extras}
     assert needed - declared == set(), "imported, not declared"
     assert declared - needed == set(), "declared, imported nowhere"
