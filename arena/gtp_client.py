@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import IO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ghostgo.arena.players import RESIGN, Actions, PlayerFailed
 from ghostgo.engine import coords
@@ -171,6 +172,7 @@ class GtpPlayer:
         self.name = name
         self.evaluations = 0
         self.flops = 0.0
+        self.row_cost: tuple[NDArray[np.int64], float] | None = None
         self._command = command
         self._game = game
         self._timeout = timeout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -112,7 +112,16 @@ class League:
 
     def fit(self, anchor: int) -> Ratings:
         """Rate everyone."""
-        return rate(labels(self.infos), self.rows, anchor)
+        return rate(labels(self.infos), self.ordered_rows(), anchor)
+
+    def ordered_rows(self) -> list[GameRow]:
+        """The games by the ids of their pairs: sums over them do not tell who finished first."""
+        order = sorted(enumerate(self.pairs), key=lambda numbered: numbered[1])
+        return [
+            replace(self.rows[2 * i + game], pair=rank)
+            for rank, (i, _) in enumerate(order)
+            for game in (0, 1)
+        ]
 
 
 def describe(game: str, version: int, rules: Mapping[str, Any]) -> str:

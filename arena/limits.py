@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,12 @@ class Limits:
     """Time of this start, in which at least the first games are played to their end."""
     width: float | None = None
     """Mean width of the pool's 95 % intervals, in Elo."""
+    by_players: bool = False
+    """Whether `games` is so many a player, since no limit was given."""
+
+    def for_players(self, players: int) -> Limits:
+        """The limits of a pool that has grown to so many."""
+        return replace(self, games=GAMES_PER_PLAYER * players) if self.by_players else self
 
     def seconds_left(self, games: int, rate: float, width: float, elapsed: float) -> float | None:
         """Seconds until the first limit, as far as that can be told; None if it cannot.
@@ -43,7 +49,6 @@ def make_limits(
     players: int, games: int | None, minutes: float | None, width: float | None
 ) -> Limits:
     """The limits that were asked for; without any, so many games a player."""
-    if games is None:
-        budgeted = minutes is not None or width is not None
-        games = ENDLESS if budgeted else GAMES_PER_PLAYER * players
-    return Limits(games, minutes, width)
+    if games is None and minutes is None and width is None:
+        return Limits(GAMES_PER_PLAYER * players, by_players=True)
+    return Limits(ENDLESS if games is None else games, minutes, width)

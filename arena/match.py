@@ -56,14 +56,14 @@ class _Seat:
 
 @dataclass(frozen=True)
 class _Answer:
-    """A player's moves, and what each of them cost."""
+    """A player's moves (n), and what each of them cost."""
 
     actions: list[int]
     failure: str
     """Why it forfeits; empty if it moved."""
     seconds: float
-    evaluations: float
-    flops: float
+    evaluations: list[float]
+    flops: list[float]
 
 
 class Match:
@@ -81,7 +81,7 @@ class Match:
         workers: int = 1,
     ) -> None:
         self.game = game
-        self.players = players
+        self.players = list(players)
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers, initializer=one_torch_thread)
         self._states = game.new_states(capacity, rules)
@@ -98,6 +98,11 @@ class Match:
     def in_flight(self) -> int:
         """Games begun or waiting for a place."""
         return len(self._playing) + len(self._waiting)
+
+    def admit(self, player: Player) -> None:
+        """One more player, whose number is the next."""
+        self.players.append(player)
+        self._busy.append(0)
 
     def add(self, task: PairTask) -> None:
         """Queue both games of a pair."""
@@ -121,8 +126,8 @@ class Match:
             now |= self._hurried(turns, now)
             answers = list(self._pool.map(self._ask, now, now.values()))
             for seats, answer in zip(now.values(), answers, strict=True):
-                for seat, action in zip(seats, answer.actions, strict=True):
-                    if result := self._advance(seat, action, answer):
+                for row, seat in enumerate(seats):
+                    if result := self._advance(seat, row, answer):
                         finished += self._finish(seat, result)
 
     def _hurried(
@@ -178,28 +183,31 @@ class Match:
 
     def _ask(self, number: int, seats: list[_Seat]) -> _Answer:
         """One move of a player in each of `seats`, which are not changed."""
-        player = self.players[number]
+        player, n = self.players[number], len(seats)
         rows = np.array([seat.slot for seat in seats])
         before = (time.perf_counter(), player.evaluations, player.flops)
         failure = ""
         try:
             actions = player.choose(self._states[rows], [seat.number for seat in seats]).tolist()
         except PlayerFailed as error:
-            if len(seats) > 1:
+            if n > 1:
                 raise
             actions, failure = [RESIGN], str(error)
         after = (time.perf_counter(), player.evaluations, player.flops)
-        return _Answer(
-            actions, failure, *((y - x) / len(seats) for x, y in zip(before, after, strict=True))
-        )
+        seconds, evaluations, flops = ((y - x) / n for x, y in zip(before, after, strict=True))
+        if player.row_cost is None:
+            return _Answer(actions, failure, seconds, [evaluations] * n, [flops] * n)
+        counts, price = player.row_cost
+        return _Answer(actions, failure, seconds, counts.tolist(), (counts * price).tolist())
 
-    def _advance(self, seat: _Seat, action: int, answer: _Answer) -> GameResult | None:
-        """Charge the side to move and play `action`; the result if the game is over now."""
+    def _advance(self, seat: _Seat, row: int, answer: _Answer) -> GameResult | None:
+        """Charge the side to move and play row `row`; the result if the game is over now."""
+        action = answer.actions[row]
         self.plies += 1
         side = self._side(seat)
         seat.seconds[side] += answer.seconds
-        seat.evaluations[side] += answer.evaluations
-        seat.flops[side] += answer.flops
+        seat.evaluations[side] += answer.evaluations[row]
+        seat.flops[side] += answer.flops[row]
         if action == RESIGN:
             end = "forfeit" if answer.failure else "resign"
             return _result(seat, float(side), None, end, answer.failure)

@@ -7,7 +7,7 @@ same games as one that was not. (A network's numbers can differ in the last bit 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from ghostgo.engine.games.go import is_go
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
 from ghostgo.engine.search import Searcher, SearchResult
 from ghostgo.engine.search_config import SearchConfig, batch_rows
+from ghostgo.engine.tree import FROZEN, Trees
 
 if TYPE_CHECKING:  # torch, which takes seconds to import
     from ghostgo.engine.network import Network
@@ -49,6 +50,9 @@ class Player(Protocol):
     """Network evaluations (playouts for plain MCTS) so far."""
     flops: float
     """FLOPs of its network so far."""
+    row_cost: tuple[NDArray[np.int64], float] | None
+    """Evaluations (n,) of the rows of the last `choose`, and the FLOPs of one; None if all rows
+    cost the same."""
 
     def reset(self, games: Sequence[int]) -> None:
         """New games begin: nothing of earlier ones may matter in them."""
@@ -75,6 +79,7 @@ class BatchPlayer:
         self.name = name
         self.evaluations = 0
         self.flops = 0.0
+        self.row_cost: tuple[NDArray[np.int64], float] | None = None
 
     def reset(self, games: Sequence[int]) -> None:
         """Nothing is kept from game to game."""
@@ -135,6 +140,14 @@ class RolloutPlayer(BatchPlayer):
         return self._searcher.choose(states, position_seeds(states, games))
 
 
+def judged_nodes(trees: Trees, n: int) -> NDArray[np.int64]:
+    """(n,) nodes of trees 0 .. n-1 that a network has judged: all but ends of the game."""
+    nodes = trees.nodes[:n]
+    there = np.arange(nodes.shape[1]) < trees.node_count[:n, None]
+    judged = (nodes["edges"] > 0) | (nodes["kind"] == FROZEN)
+    return np.asarray((there & judged).sum(axis=1))
+
+
 class NetPlayer(BatchPlayer):
     """A network with search, without noise. It is loaded when it is first asked for a move."""
 
@@ -165,14 +178,18 @@ class NetPlayer(BatchPlayer):
             self._searcher = Searcher(network.game, evaluator, self._batch, self._visits, config)
         return self._searcher
 
-    def _search(self, states: States, visits: int) -> list[SearchResult]:
-        """Fresh searches of `states` (n,), as many at a time as there is room for."""
+    def _search(
+        self, states: States, visits: int
+    ) -> Iterator[tuple[SearchResult, NDArray[np.int64]]]:
+        """Fresh searches of `states` (n,), as many at a time as there is room for.
+
+        With each batch the evaluations of its rows.
+        """
         searcher, step = self._ready(), self._batch
         try:
-            return [
-                searcher.run(states[start : start + step], visits)
-                for start in range(0, len(states), step)
-            ]
+            for start in range(0, len(states), step):
+                result = searcher.run(states[start : start + step], visits)
+                yield result, judged_nodes(searcher.trees, len(result.action))
         except FloatingPointError as error:
             raise UserError(f"player {self.name!r}: {error}") from None
 
@@ -181,12 +198,13 @@ class NetPlayer(BatchPlayer):
 
         Raises UserError if the network gives something that is not a number.
         """
-        evaluator = self._ready().evaluator
-        before = evaluator.evaluations
-        results = self._search(states, self._visits)
-        spent = evaluator.evaluations - before
-        self.evaluations += spent
-        self.flops += spent * evaluator.flops_per_evaluation
+        price = self._ready().evaluator.flops_per_evaluation
+        results, counts = zip(*self._search(states, self._visits), strict=True)
+        config, nodes = self._search_config, np.concatenate(counts)
+        judged = config.symmetries + (nodes - 1) * config.leaf_symmetries
+        self.evaluations += int(judged.sum())
+        self.flops += int(judged.sum()) * price
+        self.row_cost = judged, price
         return np.concatenate([result.action for result in results])
 
     def judge(self, states: States) -> NDArray[np.float32]:
@@ -194,7 +212,7 @@ class NetPlayer(BatchPlayer):
 
         They are not counted as the player's. Raises UserError as `choose` does.
         """
-        return np.concatenate([result.raw_value for result in self._search(states, 1)])
+        return np.concatenate([result.raw_value for result, _ in self._search(states, 1)])
 
     def close(self) -> None:
         """Drop the network and the trees; the next move loads them again."""

@@ -152,7 +152,7 @@ def build_pool(
         for run, infos in checkpoints.items():
             for rung in options.ladder or (None,):
                 for info in infos:
-                    _add_checkpoint(pool, run, info, rung, options, load)
+                    add_checkpoint(pool, Path(run).name, info, rung, options, load)
     except BaseException:
         pool.close()
         raise
@@ -172,11 +172,16 @@ def _one_game(checkpoints: Mapping[str, Sequence[CheckpointInfo]], game: str | N
     return next(iter(played.values()))
 
 
-def _checkpoints(run: str, root: Path) -> list[CheckpointInfo]:
+def open_run(run: str, root: Path) -> Run:
+    """The run called `run` below `root`, or in the folder `run`; raises UserError if there is none."""
     folder = root / run if (root / run).exists() else Path(run)
     if not (folder / "run.json").is_file():
         raise UserError(f"{run!r} is not a run in {root}: ghostgo selfplay --run {run} makes one")
-    found = Run.open(folder).checkpoints()
+    return Run.open(folder)
+
+
+def _checkpoints(run: str, root: Path) -> list[CheckpointInfo]:
+    found = open_run(run, root).checkpoints()
     if not found:
         raise UserError(f"run {run!r} has no checkpoint yet: train it a little longer")
     return found
@@ -200,7 +205,7 @@ def spread_out(infos: Sequence[CheckpointInfo], most: int | None) -> list[Checkp
     return [infos[i] for i in sorted(chosen)]
 
 
-def _add_checkpoint(
+def add_checkpoint(
     pool: Pool,
     run: str,
     info: CheckpointInfo,
@@ -208,8 +213,11 @@ def _add_checkpoint(
     options: PlayerOptions,
     load: Callable[[Path], Network],
 ) -> None:
-    """Add a checkpoint, loaded now; one that a training run has just dropped is left out."""
-    point = CurvePoint(Path(run).name, info.step, info.totals, 0, rung)
+    """Add a checkpoint, loaded now; one that a training run has just dropped is left out.
+
+    Raises UserError if it is damaged, or another player has its name.
+    """
+    point = CurvePoint(run, info.step, info.totals, 0, rung)
     try:
         entry = _net_entry(point.name, info, pool.game, rung or options.effort, options, load)
     except UserError:

@@ -12,7 +12,7 @@ from ghostgo.arena.cross import CrossTable, cross_csv, cross_html, make_cross
 from ghostgo.arena.effort import Effort
 from ghostgo.arena.gain import Comparison, gain_csv
 from ghostgo.arena.gallery import make_gallery
-from ghostgo.arena.ladder import ladder_csv, ladder_table, make_ladder
+from ghostgo.arena.ladder import Ladder, ladder_csv, ladder_table, make_ladder
 from ghostgo.arena.league import League
 from ghostgo.arena.pool import CurvePoint, Pool
 from ghostgo.arena.ratings import Ratings
@@ -216,8 +216,9 @@ def write_report(
     league: League,
     ratings: Ratings,
     comparisons: Sequence[Comparison] = (),
+    shown: bool = True,
 ) -> Report:
-    """Print the table and write it into `out`: CSV, PNG and `arena.html`."""
+    """Write the table into `out`: CSV, PNG and `arena.html`; print it too, if it is to be `shown`."""
     from ghostgo.arena.ladder_plots import draw_ladder, ladder_html
     from ghostgo.arena.plots import draw_png, make_html
 
@@ -239,11 +240,8 @@ def write_report(
         csv=out / "arena.csv",
         rungs=pool.rungs,
     )
-    print(table(rows))
-    if ladder:
-        print(f"\n{ladder_table(ladder)}\n")
-        print("".join(f"{trade.sentence()}\n" for trade in ladder.trades), end="")
-    print("\n".join(report.notes))
+    if shown:
+        _print(report, ladder)
     replace_file(report.csv, _csv(rows).encode())
     replace_file(out / "gain.csv", gain_csv(comparisons).encode())
     replace_file(out / "cross.csv", cross_csv(cross).encode())
@@ -254,5 +252,14 @@ def write_report(
         replace_file(out / "ladder.png", draw_ladder(ladder))
         more = ladder_html(ladder) + more
     replace_file(report.html, make_html(report, more).encode())
-    print(f"plots: {report.html} {report.png}" + (f" {out / 'ladder.png'}" if ladder else ""))
+    if shown:
+        print(f"plots: {report.html} {report.png}" + (f" {out / 'ladder.png'}" if ladder else ""))
     return report
+
+
+def _print(report: Report, ladder: Ladder | None) -> None:
+    print(table(report.rows))
+    if ladder:
+        print(f"\n{ladder_table(ladder)}\n")
+        print("".join(f"{trade.sentence()}\n" for trade in ladder.trades), end="")
+    print("\n".join(report.notes))

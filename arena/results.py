@@ -12,15 +12,18 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+import filelock
 
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 
 FORMAT = 1
+LEDGER = "results.jsonl"
 
 
 @dataclass(frozen=True)
@@ -198,3 +201,21 @@ class ResultsFile(LineFile):
     def add(self, result: PairResult) -> None:
         """Write one pair; it is on the disk when this returns."""
         self.append({"format": FORMAT, **asdict(result)})
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the arena's folder, made if need be. Raises UserError if another process does."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made: {error.strerror}") from None
+    lock = filelock.FileLock(out / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise UserError(f"{out}: another arena is at work there; wait for it or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()

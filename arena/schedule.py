@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ghostgo.arena.ratings import ELO, spread
 
-SPAN_PAIRS = 2
+SPAN_PAIRS = 1
 """Pairs that each pairing of the spanning set gets before information decides."""
 FAR = 400.0
 """Elo beyond which a pairing carries model error, not information."""
@@ -57,11 +57,13 @@ def spanning_set(members: Sequence[Member]) -> list[Pairing]:
     return list(dict.fromkeys((min(p), max(p)) for p in pairings if p[0] != p[1]))
 
 
-def game_weight(elo: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(K, K) expected p * (1 - p) of a game, the ratings' uncertainty averaged over (probit)."""
-    difference = (elo[:, None] - elo[None, :]) / ELO
-    softened = difference / np.sqrt(1 + np.pi / 8 * spread(covariance) / ELO**2)
-    p = 1 / (1 + np.exp(-softened))
+def game_weight(elo: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(K, K) p * (1 - p), the information of a game, at the ratings as they stand.
+
+    Not averaged over their errors: early ratings lie too close together as it is, since the prior
+    draws them there, and the average would send more games to pairings that are far apart.
+    """
+    p = 1 / (1 + np.exp((elo[None, :] - elo[:, None]) / ELO))
     return np.asarray(p * (1 - p))
 
 
@@ -133,7 +135,7 @@ def _narrowing(
 ) -> list[Pairing]:
     """Up to `count` pairs by gain, in blocks."""
     k = len(members)
-    weight = game_weight(elo, covariance)
+    weight = game_weight(elo)
     for a, b in zip(*np.nonzero(np.triu(flying)), strict=True):
         covariance = _after(covariance, weight, int(a), int(b), int(flying[a, b]))
     chosen: list[Pairing] = []

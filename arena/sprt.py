@@ -26,8 +26,15 @@ from ghostgo.arena.openings import Openings, Reference
 from ghostgo.arena.players import NetPlayer
 from ghostgo.arena.pool import Entry, PlayerOptions, make_entry
 from ghostgo.arena.progress import Progress
-from ghostgo.arena.results import PairResult, ResultsFile, pair_id, read_results
-from ghostgo.arena.tournament import FORFEITS_IN_A_ROW, LEDGER, locked
+from ghostgo.arena.results import (
+    LEDGER,
+    PairResult,
+    ResultsFile,
+    locked,
+    pair_id,
+    read_results,
+)
+from ghostgo.arena.tournament import FORFEITS_IN_A_ROW
 from ghostgo.data.run import find_checkpoint, list_bots
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game

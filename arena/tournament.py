@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.arena.effort import Effort, as_effort
+from ghostgo.arena.follow import REDRAW_EVERY, Follower
 from ghostgo.arena.gain import compare_arms
 from ghostgo.arena.league import ONE_SIDED, League
 from ghostgo.arena.limits import Limits, make_limits
@@ -23,12 +22,20 @@ from ghostgo.arena.match import FinishedPair, Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
 from ghostgo.arena.pace import Pace
 from ghostgo.arena.players import NetPlayer
-from ghostgo.arena.pool import PlayerOptions, Pool, build_pool
+from ghostgo.arena.pool import Entry, PlayerOptions, Pool, build_pool, open_run
 from ghostgo.arena.progress import Progress, duration
 from ghostgo.arena.ratings import Ratings
 from ghostgo.arena.report import Report, write_report
-from ghostgo.arena.results import PairResult, ResultsFile, pair_id, read_results
+from ghostgo.arena.results import (
+    LEDGER,
+    PairResult,
+    ResultsFile,
+    locked,
+    pair_id,
+    read_results,
+)
 from ghostgo.arena.schedule import Member, next_pairs
+from ghostgo.data.run import Run
 from ghostgo.engine.errors import UserError
 
 FORFEITS_IN_A_ROW = 3
@@ -36,7 +43,9 @@ FORFEITS_IN_A_ROW = 3
 OPENING_OFFSETS = 256
 MOST_PARALLEL = 256
 """Games in flight, at most, unless told otherwise."""
-LEDGER, OPENINGS = "results.jsonl", "openings.jsonl"
+OPENINGS = "openings.jsonl"
+IDLE = 0.2
+"""Seconds slept at a time while there is nothing to play."""
 
 
 def run_arena(
@@ -51,6 +60,7 @@ def run_arena(
     width: float | None = None,
     visits_ladder: Sequence[Effort] = (),
     checkpoints: int | None = None,
+    follow: bool = True,
     players: Mapping[str, str] | None = None,
     anchors: Sequence[str] | None = None,
     anchor: str = "random",
@@ -69,9 +79,11 @@ def run_arena(
     the Elo `levels` (default: three within what both cover).
 
     Games are kept in `out` (default `root/arena`), and so are the table and the plots. The same
-    call again goes on where it stopped and takes in new checkpoints. It ends at `games` in all, at
+    call again goes on where it stopped and takes in new checkpoints, as it does while it plays: a
+    run that another process trains is followed (unless told not to `follow`, or only so many
+    `checkpoints` are wanted), and the report is written anew each minute. It ends at `games` in all, at
     `minutes` of this call, or at a mean interval of `width` Elo, whichever is first; without any of
-    these, at 40 games a player. Every network searches `visits` a move, or as many as a budget such
+    these, at 40 games a player, and not before the training that it follows has ended. Every network searches `visits` a move, or as many as a budget such
     as `2e9flops` pays for; with a `visits_ladder` each checkpoint plays at all of its budgets, and
     the report says what search buys beside training. At most so many `checkpoints` of a run play,
     spread over what they cost. `players` maps names to specs, `anchors` are specs, both as in
@@ -91,31 +103,21 @@ def run_arena(
         limits = make_limits(len(pool.entries), games, minutes, width)
         # Whatever is wrong with the input comes to light before anything is written.
         tournament = Tournament(pool, out, anchor, rules or {}, seed, parallel, started)
+
+        def report(shown: bool = True) -> Report:
+            league, ratings = tournament.league, tournament.ratings
+            comparisons = compare_arms(pool, ratings, arms, levels)
+            return write_report(out, pool, league, ratings, comparisons, shown)
+
+        if follow and checkpoints is None:
+            watched = {Path(run).name: open_run(run, root) for run in runs}
+            tournament.follow(watched, options, lambda: report(shown=False))
         with locked(out):
             tournament.read()
             tournament.play(limits, workers or os.cpu_count() or 1)
-            comparisons = compare_arms(pool, tournament.ratings, arms, levels)
-            return write_report(out, pool, tournament.league, tournament.ratings, comparisons)
+            return report()
     finally:
         pool.close()
-
-
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold the arena's folder, made if need be. Raises UserError if another process does."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be made: {error.strerror}") from None
-    lock = filelock.FileLock(out / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise UserError(f"{out}: another arena is at work there; wait for it or stop it") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @dataclass
@@ -168,6 +170,13 @@ class Tournament:
         self._pair_seconds = 0.0
         self._started = started
         self._progress = Progress()
+        self._follower = Follower(pool, {}, PlayerOptions(), lambda: None, self._progress.say)
+
+    def follow(
+        self, runs: Mapping[str, Run], options: PlayerOptions, redraw: Callable[[], object]
+    ) -> None:
+        """Let new checkpoints of `runs` join; `redraw` then writes the report now and again."""
+        self._follower = Follower(self.pool, runs, options, redraw, self._progress.say)
 
     def read(self) -> None:
         """What was played before, and from which openings; raises UserError if it does not fit."""
@@ -175,10 +184,7 @@ class Tournament:
         if size == self._size_read:
             return
         self._size_read = size
-        infos = [entry.info for entry in self.pool.entries]
-        self.league = League(self.pool.game, self.rules, infos, len(infos))
-        self.league.extend(read_results(self.path))
-        self.ratings = self.league.fit(self._anchor)
+        self._rate(read_results(self.path))
         self._openings = Openings(
             self.pool.game,
             self.seed,
@@ -186,6 +192,13 @@ class Tournament:
             self._reference(),
             self.path.with_name(OPENINGS),
         )
+
+    def _rate(self, results: Iterable[PairResult]) -> None:
+        """Make the league of the present pool and `results`."""
+        infos = [entry.info for entry in self.pool.entries]
+        self.league = League(self.pool.game, self.rules, infos, len(infos))
+        self.league.extend(results)
+        self.ratings = self.league.fit(self._anchor)
 
     def _reference(self) -> Reference | None:
         """The checkpoint that has cost most, as the judge of openings."""
@@ -208,30 +221,71 @@ class Tournament:
         game, capacity = self.pool.game, self._parallel or MOST_PARALLEL
         self._match = Match(game, players, capacity, self.rules, workers)
         self._pace = Pace(capacity, game.points, limits.minutes)
-        before = self._before = len(self.league.rows)
+        self._before = len(self.league.rows)
         with ResultsFile(self.path) as ledger:
             try:
+                limits = self._take_in(limits)
                 if not self._over(limits):
-                    self._warm_up()
-                begun = self._begun = time.monotonic()
+                    self._warm_up(self.pool.entries)
+                self._begun = time.monotonic()
                 while not self._over(limits):
+                    limits = self._take_in(limits)
                     self._top_up(limits)
-                    if not self._match.in_flight:
+                    if self._match.in_flight:
+                        for finished in self._match.sweep():
+                            self._record(ledger, finished)
+                        self._refit()
+                        self._draw(REDRAW_EVERY)
+                        self._show(limits)
+                    elif self._waits(limits):
+                        self._idle()
+                    else:
                         break
-                    for finished in self._match.sweep():
-                        self._record(ledger, finished)
-                    self._refit()
-                    self._show(limits, before, begun)
             except KeyboardInterrupt:
                 self._progress.say("stopped; the same command goes on from here")
             finally:
                 self._match.close()
         self._refit(force=True)
 
-    def _warm_up(self) -> None:
+    def _take_in(self, limits: Limits) -> Limits:
+        """Admit what has joined the pool; the limits of the pool as it is then."""
+        joined = self._follower.look()
+        if not joined:
+            return limits
+        for entry in joined:
+            self._match.admit(entry.player)
+            self._members.append(Member(entry.run))
+            self._failures.append(0)
+            self._progress.say(f"{entry.info.name} joins")
+        self._warm_up(joined)
+        self._rate(list(self.league.pairs.values()))
+        self._unfitted = 0
+        return limits.for_players(len(self.pool.entries))
+
+    def _waits(self, limits: Limits) -> bool:
+        """Whether what the runs in training write next is waited for."""
+        return limits.by_players and bool(self._follower.training)
+
+    def _idle(self) -> None:
+        """Wait a little, the report drawn, all games of the present pool being played."""
+        self._refit(force=True)
+        self._draw(0.0)
+        runs = " and ".join(self._follower.training)
+        state = f"{len(self.league.rows)} games, {len(self.pool.entries)} players"
+        self._progress.show(f"arena: {state}, waiting for the next checkpoint of {runs}")
+        time.sleep(IDLE)
+        self._begun += IDLE  # what was slept tells nothing of the speed
+
+    def _draw(self, patience: float) -> None:
+        """Write the report anew if runs are followed and the last one is so many seconds old."""
+        if self._follower.wants_report(len(self.league.rows), patience):
+            self._refit(force=True)
+            self._follower.report(len(self.league.rows))
+
+    def _warm_up(self, entries: Sequence[Entry]) -> None:
         """One move by each player who keeps no game, so that compiling is not charged to any."""
         state = self.pool.game.new_states(1, self.rules)
-        for entry in self.pool.entries:
+        for entry in entries:
             if entry.player.concurrent > 1:
                 self._match.in_thread(entry.player.choose, state, [0])
 
@@ -242,7 +296,8 @@ class Tournament:
         if late and progress:
             return True
         narrow = limits.width is not None and self._mean_width() <= limits.width
-        return (narrow or len(self.league.rows) >= limits.games) and not self._match.in_flight
+        done = narrow or len(self.league.rows) >= limits.games
+        return done and not self._match.in_flight and not self._waits(limits)
 
     def _mean_width(self) -> float:
         """Mean width of the pool's intervals, infinite before all have met.
@@ -359,12 +414,16 @@ class Tournament:
             self.ratings = self.league.fit(self._anchor)
             self._unfitted = 0
 
-    def _show(self, limits: Limits, before: int, begun: float) -> None:
+    def _show(self, limits: Limits) -> None:
         games = len(self.league.rows)
-        elapsed = time.monotonic() - begun
-        rate = (games - before) / max(elapsed, 1e-9)
+        elapsed = time.monotonic() - self._begun
+        rate = (games - self._before) / max(elapsed, 1e-9)
         width = self._mean_width()
         parts = [f"{games} games, {rate:.1f}/s", f"{len(self.pool.entries)} players"]
+        if self._follower.joined:
+            parts[-1] += f", {self._follower.joined} of them since the start"
+        if self._follower.training:
+            parts.append(f"following {' and '.join(self._follower.training)}")
         parts.append(f"mean interval {width:.0f} Elo" if np.isfinite(width) else "first meetings")
         left = limits.seconds_left(games, rate, width, time.monotonic() - self._started)
         if left is not None:

@@ -1,6 +1,7 @@
 """Do the arena's intervals, its choice of pairings and its sequential test keep their word?
 
-    python benchmarks/ratings.py [--leagues 1000] [--pairs 200] [--tests 1000] [--json FILE]
+    python benchmarks/ratings.py [--leagues 1000] [--pairs 240] [--tests 1000] [--workers N]
+                                 [--json FILE]
 
 Simulated leagues of 12 players with known ratings: an anchor and two runs, games by the
 Bradley-Terry model with a first mover's advantage of 40 Elo. Printed with standard errors:
@@ -95,14 +96,15 @@ def main() -> None:
     """Simulate, print, and write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--leagues", type=int, default=1000)
-    parser.add_argument("--pairs", type=int, default=200, help="a league")
+    parser.add_argument("--pairs", type=int, default=240, help="a league: 40 games a player")
     parser.add_argument("--tests", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     seeds = range(given.seed * 1_000_000, given.seed * 1_000_000 + given.leagues)
     tests = range(given.seed * 1_000_000, given.seed * 1_000_000 + given.tests)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(given.workers) as pool:
         leagues = list(pool.map(partial(one_league, given.pairs), seeds, chunksize=4))
         accepted = list(pool.map(partial(one_test, 0.0), tests, chunksize=16))
         rejected = list(pool.map(partial(one_test, Sprt().elo1), tests, chunksize=16))

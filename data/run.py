@@ -47,6 +47,9 @@ ROOT = Path("runs")
 BOTS = Path(__file__).resolve().parent / "bots"
 """Networks that come with the program: a checkpoint folder each, its name the bot's."""
 WEIGHTS, META, STATE = "weights.safetensors", "meta.json", "state.pt"
+LOCK = "lock"
+LOCK_SECONDS = 0.5
+"""How long a lock is waited for: who only asks whether a run is in use holds it for an instant."""
 _ASIDE = ".writing-"
 
 
@@ -204,7 +207,7 @@ class Run:
 
         Raises UserError if another process holds it.
         """
-        lock = filelock.FileLock(self.folder / "lock", timeout=0)
+        lock = filelock.FileLock(self.folder / LOCK, timeout=LOCK_SECONDS)
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -213,20 +216,49 @@ class Run:
             ) from None
         return lock
 
+    def is_being_written(self) -> bool:
+        """Whether another process holds the lock; where that cannot be tried, it counts as free."""
+        if not (self.folder / LOCK).exists():
+            return False
+        lock = filelock.FileLock(self.folder / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            return True
+        except OSError:  # somebody else's folder
+            return False
+        lock.release()
+        return False
+
     def checkpoints(self) -> list[CheckpointInfo]:
         """All checkpoints, oldest first."""
+        while True:
+            names = self.checkpoint_names()
+            infos = [self.checkpoint(name) for name in names]
+            found = [info for info in infos if info]
+            # If all were pruned meanwhile, newer ones have taken their place.
+            if found or not names:
+                return sorted(found, key=lambda info: info.step)
+
+    def checkpoint_names(self) -> set[str]:
+        """Names of the folders of the checkpoints that there are now."""
         folder = self.folder / "checkpoints"
-        found = (
-            [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
-        )
-        infos = []
-        for path in found:
-            try:
-                infos.append(read_checkpoint(path))
-            except UserError:
-                if path.exists():  # else the run has just pruned it
-                    raise
-        return sorted(infos, key=lambda info: info.step)
+        if not folder.is_dir():
+            return set()
+        return {path.name for path in folder.iterdir() if path.name.isdigit()}
+
+    def checkpoint(self, name: str) -> CheckpointInfo | None:
+        """The checkpoint in the folder called `name`; None if the run has just pruned it.
+
+        Raises UserError if it is damaged.
+        """
+        path = self.folder / "checkpoints" / name
+        try:
+            return read_checkpoint(path)
+        except UserError:
+            if path.exists():
+                raise
+            return None
 
     def latest(self) -> CheckpointInfo:
         """The newest checkpoint; raises UserError if there is none yet."""

@@ -120,6 +120,13 @@ def warmstart(**options: Any) -> None:
 @rating_visits_option
 @ladder_option
 @checkpoints_option
+@click.option(
+    "--follow/--no-follow",
+    default=True,
+    show_default=True,
+    help="Take in what runs in training write meanwhile; without a limit, until they end. Not with "
+    "--checkpoints.",
+)
 @click.option("--games", type=click.IntRange(min=1), help="Stop at so many games in all.")
 @minutes_option
 @click.option(

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import click
 
-from ghostgo.arena.results import GameResult, PairResult, outcome_words, read_results
-from ghostgo.arena.tournament import LEDGER
+from ghostgo.arena.results import (
+    LEDGER,
+    GameResult,
+    PairResult,
+    outcome_words,
+    read_results,
+)
 from ghostgo.board import render
 from ghostgo.data.shards import replace_file
 from ghostgo.engine.errors import UserError

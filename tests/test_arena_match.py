@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from ghostgo.arena import gtp_client
@@ -17,12 +18,20 @@ from ghostgo.arena.gtp_client import GtpEngine, GtpPlayer, find_program
 from ghostgo.arena.match import FinishedPair, Match, PairTask
 from ghostgo.arena.openings import Openings, Reference, canonical_moves
 from ghostgo.arena.pace import Pace
-from ghostgo.arena.players import Actions, Player, PlayerFailed, RandomPlayer, RolloutPlayer
+from ghostgo.arena.players import (
+    Actions,
+    NetPlayer,
+    Player,
+    PlayerFailed,
+    RandomPlayer,
+    RolloutPlayer,
+)
 from ghostgo.arena.pool import PlayerOptions, make_entry
 from ghostgo.arena.results import PairResult, PlayerInfo, ResultsFile, pair_id, read_results
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, State, States, is_legal_one, play_one, score_of
 from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import Network, NetworkConfig
 from ghostgo.session import Session
 
 ENGINE = """
@@ -428,3 +437,24 @@ def test_identity_tells_apart_what_plays_differently() -> None:
     ids = {pair_id("go5", 1, {}, s, p, k) for s in (0, 1) for p in (("x", "y"),) for k in (0, 1)}
     assert len(ids) == 4
     assert pair_id("go5", 1, {}, 0, ("x", "y"), 0) == pair_id("go5", 1, {}, 0, ("y", "x"), 0)
+
+
+def test_what_a_move_costs_does_not_depend_on_the_games_beside_it() -> None:
+    game = get_game("tic_tac_toe")
+    torch.manual_seed(0)
+    network = Network(game, NetworkConfig(1, 8)).eval()
+    player = NetPlayer("net", lambda: network, 30, "cpu")
+    states = game.new_states(9)
+    for row in range(len(states)):  # later ones nearer to the end, where ends cost nothing
+        for action in (4, 0, 8, 2, 1, 7)[: row % 7]:
+            play_one(states[row], action)
+    player.choose(states, range(9))
+    assert player.row_cost is not None
+    counts, price = player.row_cost
+    evaluator = player._ready().evaluator
+    assert counts.sum() == evaluator.evaluations == player.evaluations
+    assert price == evaluator.flops_per_evaluation and player.flops == counts.sum() * price
+    assert len(set(counts.tolist())) > 2
+    for row in range(len(states)):
+        player.choose(states[row : row + 1], [row])
+        assert player.row_cost[0].tolist() == [counts[row]]

@@ -149,8 +149,10 @@ class Imitation:
         )
         self.step += 1
         totals = self.ledger.totals
+        milestone = done or totals.flops >= MILESTONE * self.kept_flops
         meta = {
             "stage": "imitation",
+            "milestone": milestone,
             "done": done,
             "seed": self.config.seed,
             "rules": {**get_game(self.config.game).rules, **self.config.selfplay.rules},
@@ -160,7 +162,7 @@ class Imitation:
         }
         state = None if done else {"learner": self.learner.state_dict()}
         info = self.run.save_checkpoint(self.step, self.learner.average, meta, state)
-        if done or totals.flops >= MILESTONE * self.kept_flops:
+        if milestone:
             self.kept.add(self.step)
             self.kept_flops = totals.flops
         self.run.prune(self.kept)

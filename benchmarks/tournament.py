@@ -1,0 +1,167 @@
+"""How fast the arena plays 30 checkpoints of two 7x7 runs, and how near to bare inference.
+
+    python benchmarks/tournament.py [--minutes 2] [--parallel 256] [--net b2c32] [--json FILE]
+
+Two runs with 15 untrained checkpoints each, in a temporary folder, meet by the arena's own schedule
+and match code at 64 visits, one thread. Between waves of games the same networks judge batches of
+the size that the games gave them, with no search: both rates come from the same minutes.
+
+    games_per_second        finished games over the time that the games took
+    moves_per_second        moves in all games; steady before the first games have ended
+    evaluations_per_second  what their searches had judged
+    raw_per_second          the same networks at the same mean batch, nothing else
+    share_of_raw            the first of these over the second
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ghostgo.arena.match import Match, PairTask
+from ghostgo.arena.openings import Openings
+from ghostgo.arena.players import NetPlayer
+from ghostgo.arena.pool import PlayerOptions, Pool, build_pool
+from ghostgo.arena.schedule import Member, next_pairs
+from ghostgo.data.ledger import Totals
+from ghostgo.data.run import Run
+from ghostgo.engine.evaluator import NetworkEvaluator
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import Network, NetworkConfig
+
+GAME, CHECKPOINTS, WAVE = "go7", 15, 4.0
+
+
+def make_runs(root: Path, net: str) -> Pool:
+    """Two runs of untrained checkpoints, as a pool without anchors."""
+    for number, name in enumerate(("scratch", "warm")):
+        with Run.creating(root / name, GAME, 0, "") as run:
+            for step in range(CHECKPOINTS):
+                torch.manual_seed(100 * number + step)
+                network = Network(get_game(GAME), NetworkConfig.preset(net))
+                totals = Totals(selfplay_flops=1e12 * (step + 1))
+                run.save_checkpoint(step, network, {"totals": totals.to_dict()})
+    return build_pool(["scratch", "warm"], {}, None, (), PlayerOptions(root))
+
+
+class Games:
+    """The pool at play, `parallel` games at a time, and how large its network calls were."""
+
+    def __init__(self, pool: Pool, parallel: int) -> None:
+        self.pool, self.parallel = pool, parallel
+        self.players = [e.player for e in pool.entries if isinstance(e.player, NetPlayer)]
+        self.match = Match(pool.game, self.players, parallel, workers=1)
+        self.members = [Member(entry.run) for entry in pool.entries]
+        self.openings = Openings(pool.game, 0)
+        k = len(self.members)
+        self.played, self.flying = np.zeros((2, k, k), np.int64)
+        self.begun = self.games = 0
+        self.seconds = 0.0
+
+    def top_up(self) -> None:
+        """Begin pairs as the schedule has them where all are equal."""
+        k, room = len(self.members), (self.parallel - self.match.in_flight) // 2
+        if room < self.parallel // 16:
+            return
+        # Ratings are held equal: with untrained networks they would be, and the fit is not timed.
+        covariance = np.diag(4e4 / (1.0 + self.played.sum(axis=1)))
+        pairs = next_pairs(self.members, np.zeros(k), covariance, self.played, self.flying, room)
+        for a, b in pairs:
+            self.match.add(PairTask(str(self.begun), a, b, self.openings[self.begun]))
+            self.flying[[a, b], [b, a]] += 1
+            self.begun += 1
+
+    def play(self, seconds: float) -> None:
+        """Play so long, to the end of a round of moves."""
+        start = time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            self.top_up()
+            for task, _ in self.match.sweep():
+                self.games += 2
+                for table, by in ((self.played, 1), (self.flying, -1)):
+                    table[[task.a, task.b], [task.b, task.a]] += by
+        self.seconds += time.perf_counter() - start
+
+    def evaluators(self) -> list[NetworkEvaluator]:
+        """The networks' evaluators."""
+        found = [player._ready().evaluator for player in self.players]
+        return [e for e in found if isinstance(e, NetworkEvaluator)]
+
+
+class Calls:
+    """Counts network calls, and can make such calls itself."""
+
+    def __init__(self, evaluators: list[NetworkEvaluator]) -> None:
+        self.evaluators, self.count, self.raw_rows, self.raw_seconds = evaluators, 0, 0, 0.0
+        self.rows = 0
+        for evaluator in evaluators:
+            self._count(evaluator)
+
+    def _count(self, evaluator: NetworkEvaluator) -> None:
+        plain = evaluator.evaluate
+
+        def evaluate(n: int) -> None:
+            self.count += 1
+            self.rows += n
+            plain(n)
+
+        evaluator.evaluate = evaluate  # type: ignore[method-assign]
+
+    def raw(self, seconds: float) -> None:
+        """Every network in turn judges a batch of the mean size, nothing else."""
+        batch, start = round(self.rows / self.count), time.perf_counter()
+        rows, count = self.rows, self.count
+        while time.perf_counter() - start < seconds:
+            for evaluator in self.evaluators:
+                # A visit's worth of calls in a row, as a search makes them.
+                for _ in range(64):
+                    evaluator.evaluate(batch)
+        self.raw_rows += self.rows - rows
+        self.raw_seconds += time.perf_counter() - start
+        self.rows, self.count = rows, count
+
+
+def main() -> None:
+    """Measure, print, and write JSON if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--parallel", type=int, default=256, help="games in flight")
+    parser.add_argument("--net", default="b2c32")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        games = Games(make_runs(Path(folder), given.net), given.parallel)
+    calls = Calls(games.evaluators())
+    games.play(WAVE)  # compiles, and fills the batches
+    calls.rows = calls.count = games.games = 0
+    games.seconds, warm = 0.0, games.match.plies
+    while games.seconds < 30 * given.minutes:
+        games.play(WAVE)
+        calls.raw(WAVE)
+    rate, raw = calls.rows / games.seconds, calls.raw_rows / calls.raw_seconds
+    games.match.close()
+    figures = {
+        "players": len(games.players),
+        "games": games.games,
+        "games_per_second": games.games / games.seconds,
+        "moves_per_second": (games.match.plies - warm) / games.seconds,
+        "mean_batch": calls.rows / calls.count,
+        "evaluations_per_second": rate,
+        "raw_per_second": raw,
+        "share_of_raw": rate / raw,
+    }
+    for name, value in figures.items():
+        print(f"{name:24} {value:,.2f}")
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
