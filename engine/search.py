@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.engine.cache import NOT_FOUND, Cache, answer_key, find, make_cache, remember
-from ghostgo.engine.games.game import Game, States, legal_mask, outcome, score, write_planes
+from ghostgo.engine.descent import descend
+from ghostgo.engine.games.game import Game, States, legal_mask, write_planes
 from ghostgo.engine.jit import kernel
 from ghostgo.engine.orientation import (
     Orientation,
@@ -29,13 +30,7 @@ from ghostgo.engine.orientation import (
     show_images,
     turn_back,
 )
-from ghostgo.engine.root import (
-    NO_EDGE,
-    choose_by_halving,
-    prepare_root,
-    read_root,
-    root_value,
-)
+from ghostgo.engine.root import prepare_root, read_root, root_value
 from ghostgo.engine.search_config import Params, SearchConfig, check_search, make_params
 from ghostgo.engine.tree import (
     EXPANDED,
@@ -46,13 +41,12 @@ from ghostgo.engine.tree import (
     backup,
     cancel,
     expand,
-    follow_edge,
     keep_exact,
     make_trees,
     prove,
     reset_tree,
 )
-from ghostgo.engine.utility import Scoring, utilities, utility
+from ghostgo.engine.utility import Scoring, utilities
 
 
 class Evaluator(Protocol):
@@ -73,66 +67,6 @@ class Evaluator(Protocol):
 
     def evaluate(self, n: int) -> None:
         """Judge rows 0 .. n-1."""
-
-
-@kernel
-def _choose_puct(trees: Trees, params: Params, g: int, index: int) -> int:
-    """Edge with the highest q + c_puct * prior * sqrt(visits) / (1 + its visits)."""
-    node = trees.nodes[g, index]
-    edges = trees.edges[g]
-    first = node.first_edge
-    last = first + min(node.visited + 1, node.edges)
-    in_flight = 0
-    tried = np.float32(0.0)
-    for e in range(first, first + node.visited):
-        in_flight += edges[e].virtual
-        if edges[e].visits:
-            tried += abs(edges[e].prior)
-    unseen = node.value_sum / max(node.visits, 1) - params.fpu_reduction * np.sqrt(tried)
-    explore = params.c_puct * np.sqrt(np.float32(max(1, node.visits - 1 + in_flight)))
-    best, best_score = first, np.float32(-np.inf)
-    for e in range(first, last):
-        edge = edges[e]
-        if edge.prior < 0:
-            continue  # proven lost
-        n = edge.visits + edge.virtual
-        # A visit in flight counts as a loss until its value arrives (virtual loss).
-        q = unseen if n == 0 else (edge.value_sum - edge.virtual) / np.float32(n)
-        score = q + explore * edge.prior / np.float32(1 + n)
-        if score > best_score:
-            best, best_score = e, score
-    return best
-
-
-@kernel
-def _descend(trees: Trees, params: Params, g: int, b: int) -> int:
-    """Walk tree `g` from its root to a leaf, noted in leaf slot `b`; returns the leaf's kind.
-
-    `scratch[0]` then holds the leaf's state.
-    """
-    trees.scratch[0] = trees.states[g]
-    state = trees.scratch[0]
-    trees.leaf_game[b] = g
-    index = ROOT
-    depth = 0
-    while trees.nodes[g, index].kind == EXPANDED:
-        e = choose_by_halving(trees, params, g) if index == ROOT and params.gumbel else NO_EDGE
-        if e == NO_EDGE:
-            e = _choose_puct(trees, params, g, index)
-        trees.leaf_path[b, depth] = e
-        index = follow_edge(trees, g, index, e, state)
-        depth += 1
-    trees.leaf_node[b] = index
-    trees.leaf_depth[b] = depth
-    node = trees.nodes[g, index]
-    if node.kind == UNEXPANDED and state.done:
-        node.kind = TERMINAL
-        node.raw_value = outcome(state)
-        if params.score_weight > 0:
-            margin = score(state) if state.to_play == 0 else -score(state)
-            weight, scale = params.score_weight, params.score_scale
-            node.raw_value = utility(weight, scale, node.raw_value, margin)
-    return node.kind
 
 
 @kernel
@@ -195,7 +129,7 @@ def select_leaves(
             rows = params.symmetries if at_root else params.leaf_symmetries
             if b + rows > len(trees.leaf_game):
                 return b
-            kind = _descend(trees, params, g, b)
+            kind = descend(trees, params, g, b)
             node = trees.nodes[g, trees.leaf_node[b]]
             if kind != UNEXPANDED:
                 backup(trees, b, node.raw_value)

@@ -6,6 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig
 from ghostgo.engine.uniform import UniformEvaluator
 from ghostgo.selfplay.actor import Actor
+from ghostgo.selfplay.trainer import default_workers
 
 BATCHES = (1, 8, 64, 256)
 BATCH = BATCHES[-1]
@@ -153,6 +155,31 @@ def plain_work(network: Network, batch: int, device: str) -> Callable[[], int]:
     return work
 
 
+def whole_machine(network: Network, seconds: float) -> dict[str, float]:
+    """Evaluations a second of all cores: `eager_fp32` as torch does it by default, a thread a core
+    inside each operator, and each backend as workers do it, an evaluator and a thread a core."""
+    cores = default_workers("cpu", 0, BATCH)
+    single = [evaluator_works(network, BATCH, "cpu") for _ in range(cores)]
+    plain = plain_work(network, BATCH, "cpu")
+
+    def eager() -> int:
+        torch.set_num_threads(cores)
+        done = plain()
+        torch.set_num_threads(1)
+        return done
+
+    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+
+        def together(name: str) -> int:
+            return sum(pool.map(lambda works: works[name](), single))
+
+        works: dict[str, Callable[[], int]] = {"eager_fp32": eager}
+        works |= {
+            name: partial(together, name) for name in single[0] if name not in ("fp32", "bf16")
+        }
+        return side_by_side(works, seconds)
+
+
 def selfplay_works(network: Network, visits: int, device: str) -> dict[str, Callable[[], int]]:
     """Self-play with and without its cache, and the bare evaluator of the same shape.
 
@@ -186,7 +213,7 @@ def measure(
 ) -> dict[str, float | None]:
     """All figures by name, in the order of the report; rates are per second.
 
-    Everything but evaluations on a GPU runs on one CPU thread.
+    Everything runs on one CPU thread but evaluations on a GPU and what ends in `_all_cores`.
     """
     torch.manual_seed(0)
     network = Network(game, NetworkConfig.preset(net)).eval()
@@ -216,6 +243,11 @@ def measure(
         there = name in by_backend
         figures[f"{name}_vs_eager_fp32"] = by_backend[name] / plain if there else None
     on_cpu, best = device == "cpu", max(floats.values())
+    if on_cpu:
+        machine = whole_machine(network, seconds)
+        for name, value in machine.items():
+            if name != "eager_fp32":
+                figures[f"{name}_vs_eager_fp32_all_cores"] = value / machine["eager_fp32"]
     figures["fraction_of_peak"] = best * flops / max(peaks.values()) if on_cpu else None
     return figures
 

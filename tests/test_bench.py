@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ghostgo import cli
-from ghostgo.engine import openvino_backend
+from ghostgo.engine import fused, openvino_backend
+from ghostgo.engine.evaluator import choose_device
 
 KEYS = {
     "fused_vs_eager_fp32", "int8_vs_eager_fp32", "fraction_of_peak", "selfplay_vs_raw",
@@ -29,6 +30,8 @@ def test_bench_reports_and_writes_every_figure(
     assert all(name in told for name in figures)
     for name, value in figures.items():
         assert value is None or (math.isfinite(value) and value > 0), name
+    on_cpu = choose_device()[0] == "cpu"
+    assert ("fused_vs_eager_fp32_all_cores" in figures) == (on_cpu and fused.available()[0])
     there = openvino_backend.available()[0]
     assert (figures["int8_vs_eager_fp32"] is not None) == there
 
