@@ -52,7 +52,8 @@ game_option = click.option(
 preset_option = click.option(
     "--preset",
     type=click.Choice(["tiny", "cpu", "gpu"]),
-    help="Size of network and batch in one word.",
+    help="Size of network and batch in one word. Connect Four has two settings of its own besides; "
+    "what a run uses is in its config.toml.",
 )
 root_option = click.option(
     "--root",
