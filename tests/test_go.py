@@ -378,3 +378,10 @@ def test_wrong_rules_are_refused_by_name(rules: dict[str, Any]) -> None:
 def test_rules_are_kept_in_the_state() -> None:
     state = get_game("go5").new_states(1, {"komi": -0.5, "ko": "simple", "move_limit": 7})[0]
     assert (state.komi, state.ko_rule, state.move_limit, state.suicide) == (-0.5, 2, 7, 0)
+
+
+def test_one_stone_owns_the_largest_board() -> None:
+    """Without the compiler too, where sums of bytes would overflow."""
+    state = get_game("go19").new_states(1, {"komi": 0.0})[0]
+    kernels.play_one(state, 180)
+    assert kernels.score_of(state) == 361

@@ -195,7 +195,7 @@ def _score(state: State) -> float:
     _ownership(state, owners)
     margin = 0
     for i in range(len(owners)):
-        margin += owners[i]
+        margin += int(owners[i])  # int8 would overflow where kernels are not compiled
     return margin - np.float64(state.komi)
 
 
