@@ -34,7 +34,8 @@ class Follower:
     ) -> None:
         """`runs` are those that the pool's curves are called by; none: nobody ever joins.
 
-        `redraw` writes the tournament's report. A checkpoint that cannot be read is told by `say` and left out.
+        `redraw` writes the tournament's report. A checkpoint that cannot be read is told by `say`
+        and left out.
         """
         self._pool = pool
         self._runs = runs

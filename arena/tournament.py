@@ -81,14 +81,17 @@ def run_arena(
     Games are kept in `out` (default `root/arena`), and so are the table and the plots. The same
     call again goes on where it stopped and takes in new checkpoints, as it does while it plays: a
     run that another process trains is followed (unless told not to `follow`, or only so many
-    `checkpoints` are wanted), and the report is written anew each minute. It ends at `games` in all, at
-    `minutes` of this call, or at a mean interval of `width` Elo, whichever is first; without any of
-    these, at 40 games a player, and not before the training that it follows has ended. Every network searches `visits` a move, or as many as a budget such
-    as `2e9flops` pays for; with a `visits_ladder` each checkpoint plays at all of its budgets, and
-    the report says what search buys beside training. At most so many `checkpoints` of a run play,
-    spread over what they cost. `players` maps names to specs, `anchors` are specs, both as in
-    `ghostgo.arena.pool`; `anchor` is the player whose rating is frozen at 0. At most `parallel`
-    games run at a time (as many as end within two minutes, 256 at most), in `workers` threads (one a core). Raises UserError for bad input.
+    `checkpoints` are wanted), and the report is written anew each minute. It ends at `games` in
+    all, at `minutes` of this call, or at a mean interval of `width` Elo, whichever is first;
+    without any of these, at 40 games a player, and not before the training that it follows ends.
+
+    Every network searches `visits` a move, or as many as a budget such as `2e9flops` pays for; with
+    a `visits_ladder` each checkpoint plays at all of its budgets, and the report says what search
+    buys beside training. At most so many `checkpoints` of a run play, spread over what they cost.
+    `players` maps names to specs, `anchors` are specs, both as in `ghostgo.arena.pool`; `anchor` is
+    the player whose rating is frozen at 0. At most `parallel` games run at a time (as many as end
+    within two minutes, 256 at most), in `workers` threads (one a core). Raises UserError for bad
+    input.
     """
     started = time.monotonic()
     out = out or root / "arena"

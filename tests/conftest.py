@@ -11,10 +11,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+INTERPRETED_SECONDS = float(os.environ.get("INTERPRETED_SECONDS", "20"))
+"""Seconds of one test without the compiler, where kernels are some hundred times slower."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `gpu` where torch sees no CUDA device."""
+    """Skip tests marked `compiled` without the compiler, and `gpu` where torch sees no device."""
+    for item in items:
+        if INTERPRETED and item.get_closest_marker("compiled"):
+            item.add_marker(pytest.mark.skip(reason="hours without compiled kernels"))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
@@ -23,11 +29,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
-
-
-INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
-INTERPRETED_SECONDS = float(os.environ.get("INTERPRETED_SECONDS", "20"))
-"""Seconds of one test without the compiler, where kernels are some hundred times slower."""
 
 
 def _in_time() -> Generator[None, None, None]:

@@ -25,6 +25,7 @@ from ghostgo.arena.results import read_results
 from ghostgo.arena.tournament import run_arena
 from ghostgo.data.ledger import Totals
 from ghostgo.data.run import Run
+from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
 
@@ -121,21 +122,26 @@ def test_a_newcomer_stands_at_every_rung(run: Run) -> None:
 
 
 def test_asking_whether_a_run_is_in_use_never_stops_a_trainer(run: Run) -> None:
-    stop = threading.Event()
+    stop, asked = threading.Event(), 0
+    refused: list[UserError] = []
 
     def ask() -> None:
+        nonlocal asked
         while not stop.is_set():
             run.is_being_written()
+            asked += 1
 
     asking = threading.Thread(target=ask)
     asking.start()
-    try:
-        until = time.monotonic() + 1
-        while time.monotonic() < until:
+    until = time.monotonic() + 1
+    while time.monotonic() < until and not refused:
+        try:
             run.lock().release()
-    finally:
-        stop.set()
-        asking.join()
+        except UserError as error:
+            refused.append(error)
+    stop.set()
+    asking.join()
+    assert asked > 10 and not refused
 
 
 def test_a_trainer_that_writes_and_prunes_all_the_time_does_no_harm(run: Run) -> None:

@@ -135,6 +135,7 @@ def test_leaves_beyond_the_limit_are_shown_as_they_lie(leaves: int) -> None:
     assert not same(results[0], results[40])
 
 
+@pytest.mark.compiled
 def test_self_play_asks_the_network_less(tmp_path: Path) -> None:
     spent = []
     for plies in (0, 9):

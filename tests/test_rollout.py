@@ -91,6 +91,7 @@ def test_no_rollouts_are_refused() -> None:
         RolloutSearcher(get_game("go5"), 0)
 
 
+@pytest.mark.compiled
 def test_more_rollouts_are_stronger() -> None:
     game = get_game("go5")
     searchers = {0: RolloutSearcher(game, 10), 1: RolloutSearcher(game, 200)}

@@ -49,6 +49,7 @@ def test_the_solver_knows_that_tic_tac_toe_is_a_draw() -> None:
     assert value((0, 1, 4)) == 1, "two lines are threatened"
 
 
+@pytest.mark.compiled
 def test_a_minute_of_selfplay_never_loses_to_the_solver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
