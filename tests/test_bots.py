@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ghostgo import cli
 from ghostgo.bot import make_bot
 from ghostgo.data.run import BOTS, find_checkpoint, list_bots, load_network
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.game import play_one
+from ghostgo.engine.evaluator import make_evaluator
+from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
 
 NAMES = [bot.path.name for bot in list_bots()]
@@ -67,3 +69,18 @@ def test_connect_four_takes_a_win(tmp_path: Path) -> None:
     assert bot.choose(states) == 3
     found = bot.analyse(states)
     assert found is not None and found.win_rate == 1 and found.candidates[0].action == 3
+
+
+@pytest.mark.parametrize("name", ["go9", "human9"])
+@pytest.mark.parametrize("ko", ["positional", "situational", "simple"])
+def test_the_bots_for_go_open_on_the_board_under_every_ko_rule(name: str, ko: str) -> None:
+    """A rule's plane that a network never saw must not make it pass."""
+    network = load_network(find_checkpoint(name).path)
+    game = network.game
+    evaluator = make_evaluator(network, 1, "cpu", "fp32")
+    state, mask = game.new_states(1, {"ko": ko}), np.zeros(game.actions, np.uint8)
+    legal_mask_of(state[0], mask)
+    write_planes_of(state[0], mask, evaluator.planes[0])
+    evaluator.evaluate(1)
+    policy = np.exp(evaluator.policy[0] - evaluator.policy[0].max())
+    assert policy[game.points] < 0.05 * policy.sum()

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,10 +17,11 @@ from ghostgo.data.ledger import Ledger
 from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.data.run import Run, load_network
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import legal_mask_of, write_planes_of
 from ghostgo.engine.games.registry import get_game
-from ghostgo.selfplay.loop import run_selfplay
+from ghostgo.selfplay.loop import reopen, run_selfplay
 from ghostgo.selfplay.monitor import LiveLine
-from ghostgo.warmstart.imitate import evaluate, run_warmstart
+from ghostgo.warmstart.imitate import Imitation, evaluate, run_warmstart
 from ghostgo.warmstart.select import import_records
 from ghostgo.warmstart.teacher import make_records
 
@@ -84,6 +86,27 @@ def test_a_prior_learns_its_records_and_starts_a_run(records: Path, tmp_path: Pa
     assert more.step > info.step and more.totals.imitation_flops == totals.imitation_flops
     assert more.totals.selfplay_flops > 0
     assert load_network(info.path).config.name == "b1c8", "self-play deleted its prior"
+
+
+@pytest.mark.parametrize("ko", ["positional", "situational", "simple"])
+def test_records_are_shown_under_the_rules_of_the_self_play_to_come(
+    ko: str, records: Path, tmp_path: Path
+) -> None:
+    """The rule is a plane: a prior that never saw its value there plays nonsense afterwards."""
+    given = options(tmp_path)
+    text = given["config_file"].read_text()
+    given["config_file"].write_text(text + f'[selfplay.rules]\nko = "{ko}"\n')
+    run_warmstart([records], "warm", game="go5", flops=1e7, **given)
+    run, game = Run.open(tmp_path / "runs" / "warm"), get_game("go5")
+    imitation = Imitation(run, reopen(run.folder, None, None, None)[1], given["line"])
+    fresh = np.zeros((1, game.points, game.planes), np.uint16)
+    state, mask = game.new_states(1, {"ko": ko}), np.zeros(game.actions, np.uint8)
+    legal_mask_of(state[0], mask)
+    write_planes_of(state[0], mask, fresh[0])
+    rule = [game.plane_names.index(f"{name}_rule") for name in ("simple_ko", "situational_superko")]
+    for window in (imitation.window, imitation.held_out):
+        planes = window.rows_batch(np.arange(window.rows)).planes
+        assert (planes[:, :, rule] == fresh[:, :, rule]).all()
 
 
 def test_interrupted_imitation_goes_on(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from ghostgo.data.config import dump_toml, read_toml
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger
+from ghostgo.data.records import GameTable, Rules
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import ROOT, CheckpointInfo, Run, load_network
 from ghostgo.data.shards import attributes, read_shard, write_shard
@@ -105,6 +106,20 @@ def evaluate(learner: Learner, window: ReplayWindow, games: int) -> HeldOut:
     )
 
 
+def under_ko_of(table: GameTable, rules: Rules) -> GameTable:
+    """The same games, shown under the ko rule of `rules`, that of the self-play to come.
+
+    Records are imported under simple ko, by which they were played. A plane tells the network the
+    rule, and one that has seen a single value of it plays nonsense under the other. The few moves
+    that superko would forbid are learnt all the same.
+    """
+    if "ko" not in rules:
+        return table
+    return replace(
+        table, rules_table=tuple({**given, "ko": rules["ko"]} for given in table.rules_table)
+    )
+
+
 class Imitation:
     """Supervised training of a run's network on its imported records."""
 
@@ -112,7 +127,10 @@ class Imitation:
         self.run, self.config, self.line = run, config, line
         game = get_game(config.game)
         folder = run.folder / "records"
-        train, held_out = read_shard(folder / "train.h5"), read_shard(folder / "held_out.h5")
+        rules = {**game.rules, **config.selfplay.rules}
+        train, held_out = (
+            under_ko_of(read_shard(folder / f"{name}.h5"), rules) for name in ("train", "held_out")
+        )
         self.games, self.held_out_games = len(train), len(held_out)
         self.window = ReplayWindow(game, VALUE_POSITIONS, config.seed)
         self.window.add(train)
