@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked `compiled` without the compiler, and `gpu` where torch sees no device."""
     for item in items:
         if INTERPRETED and item.get_closest_marker("compiled"):
-            item.add_marker(pytest.mark.skip(reason="hours without compiled kernels"))
+            item.add_marker(pytest.mark.skip(reason="takes too long without compiled kernels"))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
