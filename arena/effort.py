@@ -89,19 +89,28 @@ def split_effort(spec: str) -> tuple[str, Effort | None]:
     return (match[1], parse_effort(match[2])) if match else (spec, None)
 
 
+def _rank(text: str) -> int:
+    from ghostgo.engine.network import rank_code
+
+    return rank_code(text)
+
+
+RANK = "rank"
 SETTINGS: dict[str, Callable[[str], float]] = {
     "symmetries": int,
     "leaf_symmetries": int,
     "score_weight": float,
+    RANK: _rank,
 }
-"""What a network in the arena may be told of its search, and how it is read."""
+"""What a network in the arena may be told of its search, and how strong a player to judge as; and
+how that is read."""
 
 
 def split_settings(spec: str) -> tuple[str, dict[str, Any]]:
     """`RUN@STEP:400,symmetries=8` as what stands before the comma and the settings behind.
 
-    They are `SETTINGS`, several with commas between; see `SearchConfig`. Raises UserError for a
-    value that is none.
+    They are `SETTINGS`, several with commas between; see `SearchConfig` and `Network.rank`. Raises
+    UserError for a value that is none.
     """
     names = "|".join(SETTINGS)
     match = re.fullmatch(rf"(.+?)((?:,(?:{names})=[^,]*)+)", spec)
@@ -112,6 +121,8 @@ def split_settings(spec: str) -> tuple[str, dict[str, Any]]:
         name, _, value = part.partition("=")
         try:
             settings[name] = SETTINGS[name](value)
+        except UserError:
+            raise
         except ValueError:
             raise UserError(f"{spec!r}: {name} = {value!r} is no number") from None
     return match[1], settings

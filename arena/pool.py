@@ -3,7 +3,8 @@
 A player is written as `random`, `capture` (Go), `mcts:ROLLOUTS`, `openspiel:mcts:SIMULATIONS`,
 `gtp:COMMAND` (or a command line whose program is installed), or a checkpoint: `RUN`, `RUN@STEP`, a
 folder, with `:VISITS` or `:2e9flops` behind it to search with another budget than the rest, and
-`,symmetries=8`, `,leaf_symmetries=2` or `,score_weight=0.1` behind that (see `SearchConfig`).
+`,symmetries=8`, `,leaf_symmetries=2`, `,score_weight=0.1` (see `SearchConfig`) or `,rank=5k` behind
+that (networks that are told ranks).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostgo.arena.effort import SETTINGS, UNIT, Effort, split_effort, split_settings
+from ghostgo.arena.effort import RANK, SETTINGS, UNIT, Effort, split_effort, split_settings
 from ghostgo.arena.gtp_client import GtpPlayer, find_program
 from ghostgo.arena.openspiel_player import OpenSpielPlayer
 from ghostgo.arena.players import (
@@ -65,6 +66,9 @@ class CurvePoint:
     """Its number in the pool; runs that share a checkpoint share the entry."""
     rung: Effort | None = None
     """Its budget a move on a ladder; None where all networks have the same."""
+    bits: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False)
+    """What its network knew of fresh games, in bits a `game` and a `pflop`, by head; see
+    `ghostgo.selfplay.bits`. Empty where nobody measured."""
 
     @property
     def name(self) -> str:
@@ -217,7 +221,7 @@ def add_checkpoint(
 
     Raises UserError if it is damaged, or another player has its name.
     """
-    point = CurvePoint(run, info.step, info.totals, 0, rung)
+    point = CurvePoint(run, info.step, info.totals, 0, rung, info.meta.get("bits", {}))
     try:
         entry = _net_entry(point.name, info, pool.game, rung or options.effort, options, load)
     except UserError:
@@ -239,20 +243,29 @@ def _net_entry(
 ) -> Entry:
     if info.meta["game"] != game.name:
         raise UserError(f"player {name!r} plays {info.meta['game']}, this arena {game.name}")
-    config = replace(RATING, **(search or {}))
+    search = dict(search or {})
+    rank = search.pop(RANK, 0)
+    config = replace(RATING, **search)
     try:
         check_search(config, game)
     except UserError as error:
         raise UserError(f"player {name!r}: {error}") from None
     network = load(info.path)
+    if rank and network.rank is None:
+        raise UserError(f"player {name!r}: its network is not told ranks: it has none to play at")
+    network = network.at_rank(rank)
     price = count_flops(network) if effort.flops else 0.0
     visits = effort.visits_at(price, name, config.symmetries, config.leaf_symmetries)
-    backend = chosen_backend(info, options.device)
+    # int8 was admitted for the weights that are told no rank.
+    backend = chosen_backend(info, options.device, training=rank > 0)
     player = NetPlayer(name, lambda: network, visits, options.device, config, backend)
     settings = {"sha256": info.meta["sha256"], "visits": visits}
-    for key in SETTINGS:  # those at their defaults make no other player than before
+    # Settings at their defaults make no other player than before.
+    for key in SETTINGS.keys() - {RANK}:
         if getattr(config, key) != getattr(RATING, key):
             settings[key] = getattr(config, key)
+    if rank:
+        settings[RANK] = rank
     if backend.name == "int8":  # the others differ by rounding to bfloat16 alone
         settings["backend"] = backend.name
     return Entry(PlayerInfo(name, "net", settings), player)

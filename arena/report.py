@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ghostgo.arena.bits_panel import bits_csv, bits_html
 from ghostgo.arena.cross import CrossTable, cross_csv, cross_html, make_cross
 from ghostgo.arena.effort import Effort
 from ghostgo.arena.gain import Comparison, gain_csv
@@ -246,7 +247,9 @@ def write_report(
     replace_file(out / "gain.csv", gain_csv(comparisons).encode())
     replace_file(out / "cross.csv", cross_csv(cross).encode())
     replace_file(report.png, draw_png(report))
-    more = cross_html(cross) + viewer_html(make_gallery(league, ratings))
+    replace_file(out / "bits.csv", bits_csv(pool.points).encode())
+    more = bits_html(pool.points)
+    more += cross_html(cross) + viewer_html(make_gallery(league, ratings))
     if ladder:
         replace_file(out / "ladder.csv", ladder_csv(ladder).encode())
         replace_file(out / "ladder.png", draw_ladder(ladder))

@@ -67,6 +67,8 @@ def random_batch(game: Game) -> Batch:
         value=rng.choice([-1.0, 1.0], BATCH).astype(np.float32),
         score=rng.normal(0, 10, BATCH).astype(np.float32),
         ownership=rng.random((BATCH, game.points)).round().astype(np.float32),
+        rank=np.zeros(BATCH, np.int64),
+        short=np.full(BATCH, np.nan, np.float32),
     )
 
 

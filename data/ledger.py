@@ -2,8 +2,9 @@
 
 One JSON object a line: `format`, `time` (seconds since 1970), `phase`, `of` (a shard's number,
 or empty) and amounts of the fields of `Totals`. FLOPs are charged by work done: one forward pass
-times the network calls, three forward passes a training sample; cache hits are free and rating
-games are never charged.
+times the network calls, three forward passes a training sample, and what a prior is asked while a
+run holds on to it; cache hits are free. What only measures is never charged: rating games, forecasts
+of held-out games and of new ones (`ghostgo.selfplay.bits`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ Letters: G games, M moves of all games together, A actions, P points. Game g's m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,9 @@ class GameTable:
     """(M, A) search targets; None: the move itself is the target."""
     values: NDArray[np.float16] | None = None
     """(M,) root value for the side to move in [-1, 1], nan unknown; None: none is known."""
+    surprise: NDArray[np.float16] | None = None
+    """(M,) nats, the KL divergence of the search's policy from the network's prior, nan unknown;
+    None: none is known."""
     ownership: NDArray[np.int8] | None = None
     """(G, P) the points' final owners, 1 first player, -1 second, 0 neither; None: unknown."""
     setups: NDArray[np.int8] | None = None
@@ -105,6 +109,7 @@ class GameTable:
             first_to_play=self.first_to_play[chosen],
             policies=None if self.policies is None else self.policies[rows],
             values=None if self.values is None else self.values[rows],
+            surprise=None if self.surprise is None else self.surprise[rows],
             ownership=None if self.ownership is None else self.ownership[chosen],
             setups=None if self.setups is None else self.setups[chosen],
             sources=list(self.sources),
@@ -127,6 +132,7 @@ class GameTable:
         self._check("first_to_play", np.int8, (g,))
         self._check("policies", np.float16, (m, game.actions), optional=True)
         self._check("values", np.float16, (m,), optional=True)
+        self._check("surprise", np.float16, (m,), optional=True)
         self._check("ownership", np.int8, (g, game.points), optional=True)
         self._check("setups", np.int8, (g, game.points), optional=True)
         if self.offsets[0] != 0 or self.offsets[-1] != m or (np.diff(self.offsets) < 0).any():
@@ -184,7 +190,7 @@ def empty_table(game: str) -> GameTable:
 def concat(tables: Sequence[GameTable]) -> GameTable:
     """All games of the tables, in order. Tables without games are left out.
 
-    Missing set-ups become empty boards and missing values nan. Raises ValueError if there is no
+    Missing set-ups become empty boards, missing values and surprise nan. Raises ValueError if there is no
     table, if the games differ, if some but not all have policies or ownership (neither has a
     neutral filling), or if there are more than 256 different rules.
     """
@@ -208,10 +214,46 @@ def concat(tables: Sequence[GameTable]) -> GameTable:
         weights=np.concatenate([table.weights for table in parts]),
         first_to_play=np.concatenate([table.first_to_play for table in parts]),
         policies=_all_or_none("policies", [table.policies for table in parts]),
-        values=_values(parts),
+        values=_or_nan(parts, "values"),
+        surprise=_or_nan(parts, "surprise"),
         ownership=_all_or_none("ownership", [table.ownership for table in parts]),
         setups=_setups(parts),
         sources=sources,
+    )
+
+
+def distinct_sequences(table: GameTable) -> float:
+    """Distinct sequences of moves from the first one on, as a share of the table's positions."""
+    seen = {
+        table.moves[start:end].tobytes()
+        for start, last in pairwise(table.offsets.tolist())
+        for end in range(start + 1, last + 1)
+    }
+    return len(seen) / max(table.positions, 1)
+
+
+def under_kos_of(table: GameTable, rules: Sequence[Rules]) -> list[GameTable]:
+    """The same games, dealt out to the ko rules that occur in `rules`; see `under_ko_of`."""
+    kos = list(dict.fromkeys(each.get("ko") for each in rules))
+    if len(kos) < 2:
+        return [under_ko_of(table, rules[0])]
+    return [
+        under_ko_of(table.select(np.arange(first, len(table), len(kos))), {"ko": ko})
+        for first, ko in enumerate(kos)
+    ]
+
+
+def under_ko_of(table: GameTable, rules: Rules) -> GameTable:
+    """The same games, shown to a network under the ko rule of `rules`, that of its self-play.
+
+    Records are imported under simple ko, by which they were played. A plane tells the network the
+    rule, and one that has seen a single value of it plays nonsense under the other. The few moves
+    that superko would forbid are shown all the same. A game without ko is left as it is.
+    """
+    if "ko" not in rules:
+        return table
+    return replace(
+        table, rules_table=tuple({**given, "ko": rules["ko"]} for given in table.rules_table)
     )
 
 
@@ -239,13 +281,15 @@ def _all_or_none(name: str, arrays: Sequence[NDArray[Any] | None]) -> NDArray[An
     return np.concatenate(present)
 
 
-def _values(parts: Sequence[GameTable]) -> NDArray[np.float16] | None:
-    if all(table.values is None for table in parts):
+def _or_nan(parts: Sequence[GameTable], name: str) -> NDArray[np.float16] | None:
+    """The (M,) columns `name` in one, nan where a table has none; None if none has."""
+    columns = [getattr(table, name) for table in parts]
+    if all(column is None for column in columns):
         return None
     return np.concatenate(
         [
-            np.full(table.positions, np.nan, np.float16) if table.values is None else table.values
-            for table in parts
+            np.full(table.positions, np.nan, np.float16) if column is None else column
+            for table, column in zip(parts, columns, strict=True)
         ]
     )
 

@@ -20,6 +20,8 @@ from ghostgo.engine.games.go import set_up
 from ghostgo.engine.jit import kernel
 
 UNKNOWN = np.float32(np.nan)
+SHORT_HORIZON = 0.05
+"""How far `short_values` look ahead, in moves for each point of the board (KataGo's middle one: 0.048)."""
 # Numba has no float16: kernels see half floats as bits and look their value up here.
 _HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
@@ -42,6 +44,11 @@ class Batch:
     """(B,) final margin in points; nan where not to be learnt."""
     ownership: NDArray[np.float32]
     """(B, P) 1 own, 0 the opponent's, 0.5 neither; nan where not to be learnt."""
+    rank: NDArray[np.int64]
+    """(B,) rank of the side to move, by the codes of `GameTable.ranks`; 0 unknown or kept back."""
+    short: NDArray[np.float32]
+    """(B,) mean value of the search in the next moves, in [-1, 1] (see `short_values`); nan where it
+    is unknown or not wanted."""
 
     def __len__(self) -> int:
         return len(self.value)
@@ -49,6 +56,16 @@ class Batch:
     def rows(self, first: int, last: int) -> Batch:
         """Rows first .. last-1, as views."""
         return Batch(*(getattr(self, field.name)[first:last] for field in fields(self)))
+
+    def taken(self, order: NDArray[np.integer[Any]]) -> Batch:
+        """Rows `order`, in that order, as copies."""
+        return Batch(*(getattr(self, field.name)[order] for field in fields(self)))
+
+
+def join(one: Batch, other: Batch) -> Batch:
+    """The rows of both, in order."""
+    names = [field.name for field in fields(Batch)]
+    return Batch(*(np.concatenate([getattr(one, n), getattr(other, n)]) for n in names))
 
 
 class _Games(NamedTuple):
@@ -63,6 +80,8 @@ class _Games(NamedTuple):
     value_known: NDArray[np.uint8]  # (M,) 1 where value, score and ownership may be learnt
     results: NDArray[np.float32]
     scores: NDArray[np.float32]
+    ranks: NDArray[np.int8]  # (G, 2)
+    short: NDArray[np.float32]  # (M,) or (0,), for the first player
     ownership: NDArray[np.int8]  # (G, P) or (0, P)
 
 
@@ -95,7 +114,7 @@ def _fill_rows(
     out: Any,
 ) -> None:
     """Fill places[i] of the batch `out` with position rows[i] of game owners[i], turned."""
-    planes, policy, policy_weight, reply, value, score, ownership = out
+    planes, policy, policy_weight, reply, value, score, ownership, rank, short = out
     mask, plain, halves = buffers
     point_turns, action_turns = symmetries
     for i in range(len(rows)):
@@ -111,11 +130,13 @@ def _fill_rows(
             planes[b, point_turn[p]] = plain[p]
         _fill_policy(games, m, action_turn, halves, policy[b])
         policy_weight[b] = games.weights[m]
+        rank[b] = games.ranks[g, state.to_play]
         if m + 1 < games.offsets[g + 1]:
             _fill_policy(games, m + 1, action_turn, halves, reply[b])
         else:
             reply[b, :] = 0.0
         sign = np.float32(1.0) if state.to_play == 0 else np.float32(-1.0)
+        short[b] = sign * games.short[m] if len(games.short) else UNKNOWN
         value[b] = UNKNOWN
         score[b] = UNKNOWN
         ownership[b, :] = UNKNOWN
@@ -151,6 +172,52 @@ def start_states(game: Game, table: GameTable) -> tuple[States, NDArray[np.int32
     return starts, index
 
 
+@kernel
+def _short_values(
+    starts: Any,
+    start_index: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    moves: NDArray[np.int16],
+    values: NDArray[np.float32],
+    results: NDArray[np.float32],
+    decay: float,
+    scratch: Any,
+    out: NDArray[np.float32],
+) -> None:
+    """As `short_values`; `out` (M,) takes the sides to move first, then what is wanted."""
+    for g in range(len(start_index)):
+        scratch[0] = starts[start_index[g]]
+        first, last = offsets[g], offsets[g + 1]
+        for m in range(first, last):
+            out[m] = 1.0 if scratch[0].to_play == 0 else -1.0
+            play(scratch[0], moves[m])
+        mean = np.float64(results[g])
+        for m in range(last - 1, first - 1, -1):
+            now = out[m] * values[m]
+            out[m] = mean
+            mean = (1.0 - decay) * now + decay * mean
+
+
+def short_values(game: Game, table: GameTable) -> NDArray[np.float32]:
+    """What the searches of the next moves thought of each position, (M,), for the first player.
+
+    The mean of later values, each move further off counting h / (1 + h) times the one before, and at
+    the end the result; h is `SHORT_HORIZON` of the points. Less noisy than the result and less of
+    the network's own making than one search (KataGo, `docs/KataGoMethods.md`, short-term value).
+    nan where the table has no values, or the game no result.
+    """
+    out = np.full(table.positions, np.nan, np.float32)
+    if table.values is None:
+        return out
+    starts, index = start_states(game, table)
+    horizon = SHORT_HORIZON * game.points
+    _short_values(
+        starts, index, table.offsets, table.moves, table.values.astype(np.float32), table.results,
+        horizon / (1 + horizon), game.new_states(1), out,
+    )  # fmt: skip
+    return out
+
+
 def window_rows(total: int, start: int, growth: float = 0.4, power: float = 0.75) -> int:
     """Rows that the window should hold after `total` rows (KataGo 2019, appendix C).
 
@@ -170,17 +237,50 @@ def _few_positions(table: GameTable, count: int, rng: np.random.Generator) -> ND
     return known
 
 
+def by_surprise(table: GameTable, rows: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Positions `rows` (n,) of a table, each as often as its share in the surprise of its game.
+
+    Of a game's weight, as many as its rows, `share` is dealt out by the surprise of the search and
+    the rest evenly (KataGo's policy surprise weighting). What that makes of a row is rounded so that
+    the sum never strays by more than a half; rows without a known surprise get the even weight.
+    """
+    owners = table.game_of()[rows]
+    found = np.full(len(rows), np.nan) if table.surprise is None else table.surprise[rows]
+    known = np.isfinite(found)
+    surprise = np.where(known, found, 0.0).astype(np.float64)
+    total = np.bincount(owners, surprise, minlength=len(table))[owners]
+    count = np.bincount(owners, known, minlength=len(table))[owners]
+    dealt = np.divide(surprise * count, total, out=np.ones(len(rows)), where=known & (total > 0))
+    ends = np.floor(np.cumsum(1 - share + share * dealt) + 0.5).astype(np.int64)
+    return np.repeat(rows, np.diff(ends, prepend=0))
+
+
 class ReplayWindow:
     """Tables of one game, newest last, and batches drawn uniformly from their learnable positions.
 
     Positions of policy weight 0 are not drawn. `add` evicts whole tables from the old end.
     """
 
-    def __init__(self, game: Game, value_positions: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        game: Game,
+        value_positions: int | None = None,
+        seed: int = 0,
+        surprise_share: float = 0.0,
+        rank_dropout: float = 0.0,
+        short: bool = False,
+    ) -> None:
         """With `value_positions`, only that many positions a game, drawn once, teach the value,
-        score and ownership heads: whole games repeat one label (AlphaGo 2016 over-fitted so)."""
+        score and ownership heads: whole games repeat one label (AlphaGo 2016 over-fitted so).
+
+        With a `surprise_share`, positions stand in the window as `by_surprise` says. `sample` keeps
+        back the ranks of a share `rank_dropout` of its rows. With `short`, rows have that target.
+        """
         self.game = game
+        self.short = short
         self.value_positions = value_positions
+        self.surprise_share = surprise_share
+        self.rank_dropout = rank_dropout
         self.rng = np.random.default_rng([seed, 7])
         self._tables: list[_Games] = []
         self._rows: list[NDArray[np.int64]] = []  # learnable positions of each table
@@ -189,7 +289,7 @@ class ReplayWindow:
 
     @property
     def rows(self) -> int:
-        """Positions that can be drawn."""
+        """Positions that can be drawn, each as often as it stands in the window."""
         return sum(len(rows) for rows in self._rows)
 
     @property
@@ -224,10 +324,14 @@ class ReplayWindow:
                 known,
                 table.results,
                 table.scores,
+                table.ranks,
+                short_values(self.game, table) if self.short else np.zeros(0, np.float32),
                 np.zeros((0, p), np.int8) if table.ownership is None else table.ownership,
             )
         )
         learnable = np.flatnonzero(table.weights > 0)
+        if self.surprise_share:
+            learnable = by_surprise(table, learnable, self.surprise_share)
         self._rows.append(learnable)
         self._owners.append(table.game_of()[learnable].astype(np.int32))
         while at_most is not None and self.rows - len(self._rows[0]) >= at_most:
@@ -244,7 +348,10 @@ class ReplayWindow:
             raise ValueError("the replay window is empty")
         drawn = rng.integers(sizes.sum(), size=size)
         turns = rng.integers(len(self.game.point_symmetries), size=size)
-        return self.rows_batch(drawn, turns)
+        batch = self.rows_batch(drawn, turns)
+        if self.rank_dropout:
+            batch.rank[rng.random(size) < self.rank_dropout] = 0
+        return batch
 
     def rows_batch(
         self, drawn: NDArray[np.integer[Any]], turns: NDArray[np.integer[Any]] | None = None
@@ -260,10 +367,12 @@ class ReplayWindow:
             value=np.zeros(size, np.float32),
             score=np.zeros(size, np.float32),
             ownership=np.zeros((size, game.points), np.float32),
+            rank=np.zeros(size, np.int64),
+            short=np.zeros(size, np.float32),
         )
         out = (
             batch.planes, batch.policy, batch.policy_weight, batch.reply, batch.value,
-            batch.score, batch.ownership,
+            batch.score, batch.ownership, batch.rank, batch.short,
         )  # fmt: skip
         buffers = (
             np.zeros(game.actions, np.uint8),

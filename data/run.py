@@ -172,25 +172,45 @@ class Run:
     ) -> Iterator[Run]:
         """A new run under a hidden name, to be filled; it takes its place when the block ends well.
 
-        `config` is TOML text, `start` what the run starts from, as the user named it. A block that fails, or is killed, leaves no run behind. Raises
-        UserError if there is already something of that name.
+        `config` is TOML text, `start` what the run starts from, as the user named it. A block that
+        fails, or is killed, leaves no run behind. Raises UserError if there is already something of
+        that name, or another process is making it.
         """
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder}: exists already and is not empty; choose another name")
+        _refuse_taken(folder)
         aside = folder.with_name(f".creating-{folder.name}")
-        shutil.rmtree(aside, ignore_errors=True)
+        # The new run's own lock, held before it has its name.
+        lock = filelock.FileLock(aside / LOCK, timeout=LOCK_SECONDS)
         try:
+            aside.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except filelock.Timeout:
+            raise UserError(
+                f"{folder}: is being made by another process; wait for it or stop it"
+            ) from None
+        except OSError as error:
+            _refuse_taken(folder)  # the other process may just have given it its name
+            raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
+        try:
+            _refuse_taken(folder)  # it may have been made while the lock was waited for
+            for stray in aside.iterdir():  # as a kill left it
+                if stray.is_dir():
+                    shutil.rmtree(stray)
+                elif stray.name != LOCK:
+                    stray.unlink()
             for part in ("checkpoints", "shards"):
-                (aside / part).mkdir(parents=True)
+                (aside / part).mkdir()
             header = {"format": FORMAT, "game": game, "seed": seed, "from": start}
             replace_file(aside / "config.toml", config.encode())
             replace_file(aside / "run.json", json.dumps(header).encode())
             yield cls(aside, header)
             os.rename(aside, folder)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
-        finally:
+        except BaseException as error:
             shutil.rmtree(aside, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
+            raise
+        finally:
+            lock.release()
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -331,6 +351,11 @@ class Run:
                 _remove(info.path)
         for stray in (self.folder / "checkpoints").glob(f"{_ASIDE}*"):
             shutil.rmtree(stray, ignore_errors=True)
+
+
+def _refuse_taken(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists already and is not empty; choose another name")
 
 
 def _remove(checkpoint: Path) -> None:

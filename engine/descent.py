@@ -6,7 +6,7 @@ import numpy as np
 
 from ghostgo.engine.games.game import outcome, score
 from ghostgo.engine.jit import kernel
-from ghostgo.engine.root import NO_EDGE, choose_by_halving
+from ghostgo.engine.root import NO_EDGE, choose_by_halving, forced_visits, has_noise
 from ghostgo.engine.search_config import Params
 from ghostgo.engine.tree import EXPANDED, ROOT, TERMINAL, UNEXPANDED, Trees, follow_edge
 from ghostgo.engine.utility import utility
@@ -14,7 +14,10 @@ from ghostgo.engine.utility import utility
 
 @kernel
 def choose_puct(trees: Trees, params: Params, g: int, index: int) -> int:
-    """Edge with the highest q + c_puct * prior * sqrt(visits) / (1 + its visits)."""
+    """Edge with the highest q + c_puct * prior * sqrt(visits) / (1 + its visits).
+
+    At a root with noise, first any edge that was tried and lacks its forced visits.
+    """
     node = trees.nodes[g, index]
     edges = trees.edges[g]
     first = node.first_edge
@@ -27,12 +30,15 @@ def choose_puct(trees: Trees, params: Params, g: int, index: int) -> int:
             tried += abs(edges[e].prior)
     unseen = node.value_sum / max(node.visits, 1) - params.fpu_reduction * np.sqrt(tried)
     explore = params.c_puct * np.sqrt(np.float32(max(1, node.visits - 1 + in_flight)))
+    forced = index == ROOT and params.forced_k > 0 and has_noise(trees, params, g)
     best, best_score = first, np.float32(-np.inf)
     for e in range(first, last):
         edge = edges[e]
         if edge.prior < 0:
             continue  # proven lost
         n = edge.visits + edge.virtual
+        if forced and n and n < forced_visits(params, edge.prior, node.visits - 1 + in_flight):
+            return e
         # A visit in flight counts as a loss until its value arrives (virtual loss).
         q = unseen if n == 0 else (edge.value_sum - edge.virtual) / np.float32(n)
         score = q + explore * edge.prior / np.float32(1 + n)

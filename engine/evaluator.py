@@ -91,12 +91,18 @@ class NetworkEvaluator:
         backend: str = "auto",
         calibration: Calibration | None = None,
         score: bool = False,
+        rank: int = 0,
     ) -> None:
-        """Raises ValueError if scores are asked for in a game without points."""
+        """With a `rank` (codes of `GameTable.ranks`) the network judges as players of it would.
+
+        Raises ValueError if scores are asked for in a game without points, or a rank of a network
+        that is not told ranks.
+        """
         game = network.game
         if score and not game.has_score:
             raise ValueError(f"{game.name} has no points to expect")
         self.game = game
+        self.rank = rank
         self.device, _ = choose_device(device)
         self.backend = choose_backend(self.device)[0] if backend == "auto" else backend
         rows = -(-batch // ROUND_ROWS) * ROUND_ROWS
@@ -122,6 +128,7 @@ class NetworkEvaluator:
         """
         if self.backend == "int8" and calibration is None:
             raise ValueError("int8 needs a calibration for these weights")
+        network = network.at_rank(self.rank)
         with torch.no_grad():
             if self.backend in ("fused", "openvino", "int8"):
                 snapshot = copy.deepcopy(network).to("cpu").eval()
@@ -173,6 +180,7 @@ def make_evaluator(
     backend: str = "auto",
     calibration: Calibration | None = None,
     score: bool = False,
+    rank: int = 0,
 ) -> NetworkEvaluator:
     """An evaluator of up to `batch` rows for `network` on the best device and backend here."""
-    return NetworkEvaluator(network, batch, device, backend, calibration, score)
+    return NetworkEvaluator(network, batch, device, backend, calibration, score, rank)

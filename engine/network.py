@@ -8,7 +8,7 @@ the weights to its board.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ from ghostgo.engine.games.game import Game
 PRESETS = ("b2c16", "b2c32", "b3c32", "b4c64", "b6c96", "b10c128")
 WIN, DRAW, LOSS = 0, 1, 2
 """Order of the value head's classes, for the side to move."""
+RANKS = 40
+"""Rank codes: 0 not told, 1 = 30k ... 30 = 1k, 31 = 1d ... 39 = 9d."""
 POOL_EVERY = 2
 """Every second block carries global pooling (KataGo: two or three per net)."""
 
@@ -33,29 +35,38 @@ class NetworkConfig:
     """Residual blocks."""
     channels: int = 64
     """Channels of the trunk."""
+    ranks: bool = False
+    """Whether the network is told how strong the side to move plays (see `Network.rank`)."""
+    distribution: bool = False
+    """Whether it also forecasts how likely each final score is, where there are points."""
+    short: bool = False
+    """Whether it also forecasts what the searches of the next moves will think."""
 
     @classmethod
     def preset(cls, name: str) -> NetworkConfig:
-        """The config of a name such as `b4c64`.
+        """The config of a name such as `b4c64`, with letters behind it for what it has besides.
 
-        Raises UserError for any other form.
+        `r` ranks, `d` score distribution, `v` short-horizon value. Raises UserError for any other
+        form.
         """
-        match = re.fullmatch(r"b(\d{1,2})c(\d{1,3})", name)
+        match = re.fullmatch(r"b(\d{1,2})c(\d{1,3})(r?)(d?)(v?)", name)
         if not match or not int(match[1]) or int(match[2]) < 8:
             raise UserError(
                 f"network {name!r} is unknown: write bNcM for N blocks of M (8 or more) channels, "
-                f"such as {', '.join(PRESETS)}"
+                f"such as {', '.join(PRESETS)}, and behind it r for one that is told ranks, d for a "
+                "score distribution, v for a short-horizon value"
             )
-        return cls(int(match[1]), int(match[2]))
+        return cls(int(match[1]), int(match[2]), bool(match[3]), bool(match[4]), bool(match[5]))
 
     @property
     def name(self) -> str:
         """The preset name, such as `b4c64`."""
-        return f"b{self.blocks}c{self.channels}"
+        letters = "r" * self.ranks + "d" * self.distribution + "v" * self.short
+        return f"b{self.blocks}c{self.channels}{letters}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as stored in a checkpoint."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if value is not False}
 
 
 def conv_bn(inputs: int, outputs: int, size: int) -> nn.Sequential:
@@ -63,6 +74,15 @@ def conv_bn(inputs: int, outputs: int, size: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False), nn.BatchNorm2d(outputs)
     )
+
+
+def rank_code(name: str) -> int:
+    """The code of a rank such as `30k`, `1k`, `9d`. Raises UserError for any other text."""
+    match = re.fullmatch(r"([1-9]\d?)([kd])", name)
+    number = int(match[1]) if match else 0
+    if not match or number > (30 if match[2] == "k" else 9):
+        raise UserError(f"rank {name!r} is unknown: 30k to 1k, or 1d to 9d")
+    return 31 - number if match[2] == "k" else 30 + number
 
 
 def pool(x: Tensor) -> Tensor:
@@ -92,6 +112,45 @@ class Block(nn.Module):
         return F.relu(x + self.second(y))
 
 
+SCORE_ROOM = 20
+"""Points of komi beyond the board that the score distribution tells apart."""
+
+
+def score_bins(points: int) -> int:
+    """Number of the margins that a board of so many points tells apart."""
+    return 2 * (points + SCORE_ROOM) + 1
+
+
+def score_bin(score: Tensor, points: int) -> Tensor:
+    """Index of each margin of `score` (B,): whole points, rounded down; the ends take what is beyond."""
+    most = points + SCORE_ROOM
+    return score.floor().clamp(-most, most).long() + most
+
+
+class ScoreDistribution(nn.Module):
+    """How likely each final margin is, by one function of the position and the margin.
+
+    Its weights do not depend on the board's size (KataGo; Wu 2019, appendix A).
+    """
+
+    def __init__(self, inputs: int, width: int, points: int) -> None:
+        super().__init__()
+        self.points = points
+        self.position = nn.Linear(inputs, width)
+        self.margin = nn.Linear(2, width, bias=False)
+        self.out = nn.Linear(width, 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, inputs) to (B, `score_bins`) logits."""
+        most = self.points + SCORE_ROOM
+        margins = torch.arange(-most, most + 1, device=hidden.device, dtype=torch.float32)
+        # The margin in units of the board's side, and whether it is odd: komi forbids every other.
+        said = torch.stack([margins / self.points**0.5, margins % 2], dim=1)
+        both = F.relu(self.position(hidden)[:, None, :] + self.margin(said.to(hidden.dtype))[None])
+        logits: Tensor = self.out(both)[:, :, 0]
+        return logits
+
+
 class Network(nn.Module):
     """Policy, opponent's reply, value as win/draw/loss, and score and ownership where a game has
     them. Every head starts at zero: a uniform policy, an undecided value."""
@@ -103,6 +162,11 @@ class Network(nn.Module):
         c = config.channels
         h = max(16, c // 2)
         self.stem = conv_bn(game.planes, c, 3)
+        self.rank = nn.Embedding(RANKS, c) if config.ranks else None
+        """By rank of the side to move (codes of `GameTable.ranks`; 0: not told), what is added to
+        each channel behind the stem."""
+        if self.rank is not None:
+            nn.init.zeros_(self.rank.weight)
         self.blocks = nn.ModuleList(
             Block(c, pooled=i % POOL_EVERY == POOL_EVERY - 1) for i in range(config.blocks)
         )
@@ -118,16 +182,43 @@ class Network(nn.Module):
         self.value_out = nn.Linear(c, 3)
         self.score_out = nn.Linear(c, 1) if game.has_score else None
         self.ownership_out = nn.Conv2d(h, 1, 1) if game.has_ownership else None
+        has_distribution = config.distribution and game.has_score
+        self.distribution_out = ScoreDistribution(c, h, game.points) if has_distribution else None
+        self.short_out = nn.Linear(c, 1) if config.short else None
+        last = None if self.distribution_out is None else self.distribution_out.out
         for head in (
-            self.policy_out, self.pass_out, self.value_out, self.score_out, self.ownership_out
+            self.policy_out, self.pass_out, self.value_out, self.score_out, self.ownership_out,
+            last, self.short_out,
         ):  # fmt: skip
             if head is not None:
                 nn.init.zeros_(head.weight)
                 nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
-    def trunk(self, planes: Tensor) -> Tensor:
-        """(B, C, H, W) planes to (B, channels, H, W)."""
-        x = F.relu(self.stem(planes))
+    def at_rank(self, code: int = 0) -> Network:
+        """A network without ranks that judges as this one does when told rank `code`; detached.
+
+        What the rank adds is the same on the whole board, so it goes into the stem's bias. Itself
+        if it is not told ranks; then ValueError for a code other than 0.
+        """
+        if self.rank is None:
+            if code:
+                raise ValueError("this network is not told ranks")
+            return self
+        other = Network(self.game, replace(self.config, ranks=False))
+        weights = {
+            k: v.detach().clone() for k, v in self.state_dict().items() if k != "rank.weight"
+        }
+        weights["stem.1.bias"] += self.rank.weight.detach()[code]
+        other.load_state_dict(weights)
+        return other.to(self.rank.weight.device).train(self.training)
+
+    def trunk(self, planes: Tensor, rank: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) planes, and (B,) int64 ranks (None: not told), to (B, channels, H, W)."""
+        x: Tensor = self.stem(planes)
+        if self.rank is not None:
+            told = self.rank.weight[:1] if rank is None else self.rank(rank)
+            x = x + told[:, :, None, None].to(x.dtype)
+        x = F.relu(x)
         for block in self.blocks:
             x = block(x)
         return x
@@ -145,7 +236,7 @@ class Network(nn.Module):
         return torch.cat([points, self.pass_out(pooled)[:, :, None]], dim=2)
 
     def value_heads(self, x: Tensor) -> dict[str, Tensor]:
-        """Trunk output to `value` (B, 3) logits, `score` (B,) points, `ownership` (B, P) logits."""
+        """Trunk output to all heads but the policies; see `forward`."""
         v = F.relu(self.value_conv(x))
         hidden = F.relu(self.value_hidden(pool(v)))
         out = {"value": self.value_out(hidden)}
@@ -153,15 +244,21 @@ class Network(nn.Module):
             out["score"] = self.score_out(hidden)[:, 0] * float(self.game.points) ** 0.5
         if self.ownership_out is not None:
             out["ownership"] = self.ownership_out(v).flatten(1)
+        if self.distribution_out is not None:
+            out["distribution"] = self.distribution_out(hidden)
+        if self.short_out is not None:
+            out["short"] = torch.tanh(self.short_out(hidden)[:, 0])
         return out
 
-    def forward(self, planes: Tensor) -> dict[str, Tensor]:
-        """All heads for planes (B, C, H, W), each seen from the side to move.
+    def forward(self, planes: Tensor, rank: Tensor | None = None) -> dict[str, Tensor]:
+        """All heads for planes (B, C, H, W), each seen from the side to move, of `rank` (B,).
 
         `policy`, `reply` (B, A) logits; `value` (B, 3) logits in the order win, draw, loss;
-        `score` (B,) expected margin in points; `ownership` (B, P) logits of owning the point.
+        `score` (B,) expected margin in points; `ownership` (B, P) logits of owning the point;
+        `distribution` (B, S) logits of the margins `score_bin` tells apart; `short` (B,) expected
+        value of the next moves' searches, in [-1, 1].
         """
-        x = self.trunk(planes)
+        x = self.trunk(planes, rank)
         policy = self.policy_heads(x)
         return {"policy": policy[:, 0], "reply": policy[:, 1], **self.value_heads(x)}
 

@@ -113,7 +113,7 @@ def calibrate(network: Network, planes: NDArray[np.uint16]) -> Calibration:
     Memory: about eight times the trunk's output for all rows, in float32.
     """
     game, found = network.game, list[Rounding]()
-    snapshot = copy.deepcopy(network).to("cpu").eval()
+    snapshot = copy.deepcopy(network.at_rank()).to("cpu").eval()
     bits = torch.from_numpy(planes.view(np.int16)).view(torch.bfloat16)
     with torch.inference_mode():
         given = bits.view(-1, game.rows, game.cols, game.planes).permute(0, 3, 1, 2).float()

@@ -53,6 +53,19 @@ def _add_dirichlet(trees: Trees, g: int, params: Params) -> None:
 
 
 @kernel
+def has_noise(trees: Trees, params: Params, g: int) -> bool:
+    """Whether the root of tree `g` is searched with noise: cheap searches only want a good move."""
+    return params.explore and trees.budget[g] != params.cheap_visits
+
+
+@kernel
+def hold_to_anchor(trees: Trees, params: Params, g: int, logits: NDArray[np.float32]) -> None:
+    """Write the logits (A,) of root `g`, the network's mixed with the anchor's, to `trees.mixed`."""
+    for a in range(len(logits)):
+        trees.mixed[a] = logits[a] + params.anchor_share * (trees.anchor[g, a] - logits[a])
+
+
+@kernel
 def prepare_root(trees: Trees, params: Params, g: int, logits: NDArray[np.float32]) -> None:
     """Keep the root's logits, draw its noise. The root is expanded already."""
     node = trees.nodes[g, ROOT]
@@ -61,9 +74,9 @@ def prepare_root(trees: Trees, params: Params, g: int, logits: NDArray[np.float3
     for e in range(node.first_edge, node.first_edge + node.edges):
         action = trees.edges[g, e].action
         trees.logits[g, action] = logits[action]
-        if params.gumbel and params.explore:
+        if params.gumbel and has_noise(trees, params, g):
             trees.noise[g, action] = random_gumbel(trees.rng[g])
-    if params.explore and not params.gumbel:
+    if has_noise(trees, params, g) and not params.gumbel:
         _add_dirichlet(trees, g, params)
 
 
@@ -86,8 +99,11 @@ def choose_by_halving(trees: Trees, params: Params, g: int) -> int:
     """Edge of the next simulation by sequential halving; NO_EDGE if none has the visits wanted."""
     node = trees.nodes[g, ROOT]
     edges = trees.edges[g]
-    m = min(params.considered.shape[0] - 1, np.int64(node.edges))
-    wanted = params.considered[m, trees.started[g]]
+    table = params.considered
+    if trees.budget[g] == params.cheap_visits:
+        table = params.considered_cheaply
+    m = min(table.shape[0] - 1, np.int64(node.edges))
+    wanted = table[m, trees.started[g]]
     most = _most_visits(trees, g)
     best, best_score = -1, np.float32(-np.inf)
     for e in range(node.first_edge, node.first_edge + node.edges):
@@ -124,7 +140,8 @@ def read_root(
     """Write the root's statistics, each (A,), and return the action to play.
 
     `policy` is the improved policy: with `gumbel` the softmax of logits + sigma(completed q), else
-    the visit shares, none for what is proven lost. Unvisited actions are completed by the mixed value (paper, eq. 33).
+    the visit shares, none for what is proven lost and without what `forced_k` alone has spent.
+    Unvisited actions are completed by the mixed value (paper, eq. 33).
     """
     node = trees.nodes[g, ROOT]
     visits[:] = 0
@@ -148,26 +165,109 @@ def read_root(
     if params.gumbel:
         _improved_policy(trees, params, g, most, mixed, visits, q, policy)
     else:
-        _visit_shares(trees, g, prior, policy)
+        _visit_shares(trees, params, g, prior, policy)
     return _choose_action(trees, params, g, visits, q, prior)
 
 
 @kernel
+def forced_visits(params: Params, prior: float, visits: int) -> float:
+    """Simulations that a root action of this prior is owed, of `visits` below the root so far.
+
+    sqrt(k * prior * visits) (KataGo, Wu 2019, section 3.2).
+    """
+    return np.sqrt(params.forced_k * prior * visits)
+
+
+@kernel
+def _pruned_visits(trees: Trees, params: Params, g: int, best: int, e: int) -> float:
+    """Visits of root edge `e` without those that only `forced_k` made; `best` has the most.
+
+    As many are taken off, but no more than were forced, as leave the edge's PUCT score below that
+    of `best`; an edge that is left with one or less loses it too.
+    """
+    node = trees.nodes[g, ROOT]
+    edge, first = trees.edges[g, e], trees.edges[g, best]
+    if e == best or edge.visits == 0:
+        return np.float64(edge.visits)
+    explore = params.c_puct * np.sqrt(np.float64(max(1, node.visits - 1)))
+    score = first.value_sum / first.visits + explore * first.prior / (1.0 + first.visits)
+    gap = score - edge.value_sum / edge.visits
+    if gap <= 0:  # better than `best` but for its visits
+        return np.float64(edge.visits)
+    least = max(
+        explore * edge.prior / gap - 1.0,
+        edge.visits - forced_visits(params, edge.prior, node.visits - 1),
+    )
+    left = min(np.float64(edge.visits), least)
+    return left if left > 1.0 else 0.0
+
+
+@kernel
+def _most_visited(trees: Trees, g: int) -> int:
+    """The root edge of most visits, of equal ones that of most value; none that is proven lost.
+
+    NO_EDGE if all are.
+    """
+    node = trees.nodes[g, ROOT]
+    edges = trees.edges[g]
+    best = NO_EDGE
+    for e in range(node.first_edge, node.first_edge + node.edges):
+        if edges[e].prior < 0:
+            continue
+        equal = best != NO_EDGE and edges[e].visits == edges[best].visits
+        if (
+            best == NO_EDGE
+            or edges[e].visits > edges[best].visits
+            or (equal and edges[e].value_sum > edges[best].value_sum)
+        ):
+            best = e
+    return best
+
+
+@kernel
 def _visit_shares(
-    trees: Trees, g: int, prior: NDArray[np.float32], out: NDArray[np.float32]
+    trees: Trees, params: Params, g: int, prior: NDArray[np.float32], out: NDArray[np.float32]
 ) -> None:
     """Shares of the visits; actions proven lost get none, unless all are: then the prior."""
     node = trees.nodes[g, ROOT]
-    total = 0
-    for e in range(node.first_edge, node.first_edge + node.edges):
-        if trees.edges[g, e].prior >= 0:
-            total += trees.edges[g, e].visits
+    best, total = _most_visited(trees, g), 0.0
+    if best == NO_EDGE or trees.edges[g, best].visits == 0:
+        for e in range(node.first_edge, node.first_edge + node.edges):
+            out[trees.edges[g, e].action] = prior[trees.edges[g, e].action]
+        return
+    pruned = params.forced_k > 0 and has_noise(trees, params, g)
     for e in range(node.first_edge, node.first_edge + node.edges):
         edge = trees.edges[g, e]
-        if total:
-            out[edge.action] = edge.visits / total if edge.prior >= 0 else 0.0
-        else:
-            out[edge.action] = prior[edge.action]
+        if edge.prior >= 0:
+            visits = float(edge.visits)
+            if pruned:
+                visits = _pruned_visits(trees, params, g, best, e)
+            out[edge.action] = visits
+            total += visits
+    for a in range(len(out)):
+        out[a] = np.float32(out[a] / total)
+
+
+@kernel
+def surprise(trees: Trees, g: int, policy: NDArray[np.float32]) -> float:
+    """KL divergence in nats of `policy` (A,) from the prior at root `g`, noise left out.
+
+    The prior is the network's, with the anchor's share in it where there is one.
+    """
+    logits = trees.logits[g]
+    highest = np.float32(-np.inf)
+    for a in range(len(policy)):
+        highest = max(highest, logits[a])
+    total = 0.0
+    for a in range(len(policy)):
+        total += np.exp(np.float64(logits[a] - highest))
+    log_total = np.log(total)
+    divergence = 0.0
+    for a in range(len(policy)):
+        if policy[a] > 0:
+            log_prior = np.float64(logits[a] - highest) - log_total
+            divergence += policy[a] * (np.log(np.float64(policy[a])) - log_prior)
+    return max(0.0, divergence)
 
 
 @kernel

@@ -30,7 +30,7 @@ from ghostgo.engine.orientation import (
     show_images,
     turn_back,
 )
-from ghostgo.engine.root import prepare_root, read_root, root_value
+from ghostgo.engine.root import hold_to_anchor, prepare_root, read_root, root_value
 from ghostgo.engine.search_config import Params, SearchConfig, check_search, make_params
 from ghostgo.engine.tree import (
     EXPANDED,
@@ -76,9 +76,14 @@ def _judge(trees: Trees, params: Params, b: int, logits: NDArray[np.float32], va
     node = trees.nodes[g, index]
     node.pending = 0
     node.raw_value = value
-    expand(trees, g, index, trees.leaf_mask[b], logits)
-    if index == ROOT:
-        prepare_root(trees, params, g, logits)
+    if index == ROOT and params.anchor_share > 0:
+        hold_to_anchor(trees, params, g, logits)
+        expand(trees, g, index, trees.leaf_mask[b], trees.mixed)
+        prepare_root(trees, params, g, trees.mixed)
+    else:
+        expand(trees, g, index, trees.leaf_mask[b], logits)
+        if index == ROOT:
+            prepare_root(trees, params, g, logits)
     backup(trees, b, value)
     if params.solve and params.leaves > 1:
         keep_exact(trees, b)

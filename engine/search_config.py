@@ -37,6 +37,10 @@ class SearchConfig:
     """PUCT: total concentration, spread evenly over the legal actions (KataGo: 10.83)."""
     dirichlet_weight: float = 0.25
     """PUCT: share of noise in the root prior (AlphaZero: 0.25)."""
+    forced_k: float = 0.0
+    """PUCT with noise: a root action that was tried gets at least sqrt(forced_k * prior * visits)
+    simulations, and the training target gives back those that PUCT would not have spent (KataGo's
+    forced playouts and policy target pruning: 2). 0: neither."""
     solve: bool = True
     """Whether won, drawn and lost sub-trees are proven from the game's ends, and then closed."""
     leaves_per_step: int = 1
@@ -71,6 +75,7 @@ class Params(NamedTuple):
     c_scale: np.float32
     dirichlet_total: float
     dirichlet_weight: np.float32
+    forced_k: np.float32
     solve: bool
     leaves: int
     canonical_plies: int
@@ -79,6 +84,9 @@ class Params(NamedTuple):
     score_weight: float
     score_scale: float  # points
     considered: NDArray[np.int32]  # (max_considered + 1, simulations)
+    cheap_visits: int  # a tree of this budget has a root without noise; -1: there are none
+    considered_cheaply: NDArray[np.int32]  # as `considered`, for those
+    anchor_share: np.float32  # of `Trees.anchor` in the logits of a root
 
 
 @cache
@@ -127,8 +135,19 @@ def batch_rows(config: SearchConfig, games: int) -> int:
     return max(games * config.leaves_per_step * config.leaf_symmetries, config.symmetries)
 
 
-def make_params(config: SearchConfig, game: Game, visits: int) -> Params:
-    """`config` for kernels of `game`; `visits` is the longest search that the table must serve."""
+def make_params(
+    config: SearchConfig,
+    game: Game,
+    visits: int,
+    cheap_visits: int = 0,
+    anchor_share: float = 0.0,
+) -> Params:
+    """`config` for kernels of `game`; `visits` is the longest search that the table must serve.
+
+    Trees with a budget of `cheap_visits` (0: there are none) are searched without noise. With an
+    `anchor_share` of w, a root's logits are 1 - w of the network's and w of those in `Trees.anchor`,
+    which is to be filled before the root is judged.
+    """
     return Params(
         gumbel=config.root == "gumbel",
         explore=config.explore,
@@ -138,6 +157,7 @@ def make_params(config: SearchConfig, game: Game, visits: int) -> Params:
         c_scale=np.float32(config.c_scale),
         dirichlet_total=config.dirichlet_total,
         dirichlet_weight=np.float32(config.dirichlet_weight),
+        forced_k=np.float32(config.forced_k),
         solve=config.solve,
         leaves=config.leaves_per_step,
         canonical_plies=config.canonical_plies,
@@ -146,4 +166,9 @@ def make_params(config: SearchConfig, game: Game, visits: int) -> Params:
         score_weight=config.score_weight,
         score_scale=SCORE_SCALE * game.points**0.5,
         considered=considered_visits(min(config.max_considered, visits), visits),
+        cheap_visits=cheap_visits or -1,
+        considered_cheaply=considered_visits(
+            min(config.max_considered, cheap_visits), cheap_visits
+        ),
+        anchor_share=np.float32(anchor_share),
     )

@@ -85,6 +85,8 @@ class Trees(NamedTuple):
     budget: NDArray[np.int32]  # (G,) simulations wanted
     logits: NDArray[np.float32]  # (G, A) root policy logits, -inf where illegal
     noise: NDArray[np.float32]  # (G, A) Gumbel draws at the root, 0 where the search is noiseless
+    anchor: NDArray[np.float32]  # (G, A) another policy's logits at the root, for its owner to fill
+    mixed: NDArray[np.float32]  # (A,) the root's logits with a share of those
     rng: NDArray[np.uint64]  # (G, 1) one RNG state a tree
     priors: NDArray[np.float32]  # (A,) of the node that is being expanded
     leaf_game: NDArray[np.int32]  # (B,)
@@ -122,6 +124,8 @@ def make_trees(
         budget=np.zeros(games, np.int32),
         logits=np.zeros((games, a), np.float32),
         noise=np.zeros((games, a), np.float32),
+        anchor=np.zeros((games, a), np.float32),
+        mixed=np.zeros(a, np.float32),
         rng=np.stack(streams),
         priors=np.zeros(a, np.float32),
         leaf_game=np.zeros(batch, np.int32),

@@ -32,7 +32,7 @@ from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig
 from ghostgo.engine.uniform import UniformEvaluator
 from ghostgo.selfplay.actor import Actor
-from ghostgo.selfplay.trainer import default_workers
+from ghostgo.selfplay.config import default_workers
 
 BATCHES = (1, 8, 64, 256)
 BATCH = BATCHES[-1]

@@ -1,19 +1,11 @@
-"""What answers with a move, and with its reasons, in `ghostgo play` and `ghostgo gtp`.
-
-A bot is named as everywhere: a run (`scratch`), one of its checkpoints (`scratch@1000`), a folder,
-a bot in the box (`go9`), `mcts:1000` (plain search with random playouts, no network), `capture` (Go:
-takes what it can) or `random`.
-"""
+"""What answers with a move, and with its reasons, in `ghostgo play` and `ghostgo gtp`."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -21,17 +13,17 @@ from numpy.typing import NDArray
 
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.capture import capture_actions
-from ghostgo.engine.games.game import Game, States
+from ghostgo.engine.games.game import Game, States, legal_mask_of, write_planes_of
 from ghostgo.engine.games.go import is_go
-from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.jit import kernels_are_cached
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
-from ghostgo.engine.search import Searcher
+from ghostgo.engine.search import Searcher, SearchResult
 from ghostgo.engine.search_config import SearchConfig, batch_rows, check_search
 
 if TYPE_CHECKING:
     from ghostgo.engine.network import Network
     from ghostgo.engine.quantise import Calibration
+    from ghostgo.learning import Entry, Student
+    from ghostgo.session import Session
 
 MOST_LEAVES = 8
 """Leaves in one network call of a single game: some strength for much speed on a CPU."""
@@ -39,8 +31,6 @@ VISITS_PER_LEAF = 32
 """Short searches take fewer leaves a call, since those are chosen without each other's values."""
 PLAY = SearchConfig(root="puct")
 """How networks search if nothing is said."""
-DEFAULT_GAME = "go9"
-DEFAULT_VISITS = 400
 ENDLESS_VISITS = 1 << 14
 """Where a search that nobody stops ends: its trees take up to 130 MB on 19x19."""
 
@@ -98,6 +88,12 @@ class Bot(Protocol):
         No steps at all if it has no opinion.
         """
 
+    def ownership(self, states: States) -> NDArray[np.float32] | None:
+        """Whose each point will be, as the bot expects in `states` (1,); None if it has no idea.
+
+        (P,) from 1, surely the first player's, to -1, surely the second's.
+        """
+
     def bind(self, game: Game) -> Bot:
         """The same bot for another board. Raises UserError if it cannot play there."""
 
@@ -129,6 +125,10 @@ class RandomBot:
     def ponder(self, states: States, endless: bool = False) -> Opinions:
         """Nothing."""
         return iter(())
+
+    def ownership(self, states: States) -> NDArray[np.float32] | None:
+        """None."""
+        return None
 
     def bind(self, game: Game) -> RandomBot:
         """The same for another game."""
@@ -190,6 +190,10 @@ class RolloutBot:
         found = self.analyse(states)
         yield lambda: found
 
+    def ownership(self, states: States) -> NDArray[np.float32] | None:
+        """None: playouts are not kept."""
+        return None
+
     def bind(self, game: Game) -> RolloutBot:
         """The same for another game."""
         return RolloutBot(game, self._rollouts, self._seed)
@@ -219,8 +223,10 @@ class SearchBot:
         seconds: float | None = None,
         search: SearchConfig = PLAY,
         backend: tuple[str, Calibration | None] = ("auto", None),
+        student: Student | None = None,
     ) -> None:
-        """Raises UserError for a search that the game does not know."""
+        """With a `student` it learns from its games. Raises UserError for a search that the game
+        does not know."""
         from ghostgo.engine.evaluator import make_evaluator
 
         check_search(search, network.game)
@@ -228,6 +234,8 @@ class SearchBot:
         _take_one_torch_thread()
         self.name = name
         self.game = network.game
+        self.student = student
+        self._lessons = student.lessons if student else 0
         self._network, self._visits, self._seed, self._seconds = network, visits, seed, seconds
         self._leaves = min(max(visits // VISITS_PER_LEAF, 1), MOST_LEAVES)
         self._search_config = replace(search, leaves_per_step=self._leaves)
@@ -250,6 +258,7 @@ class SearchBot:
         """Search to the end of the visits or of the time, whichever is first."""
         start = time.monotonic()
         limits = [limit for limit in (seconds, self._seconds) if limit is not None]
+        self._keep_up()
         _take_one_torch_thread()
         self._searcher.begin(states)
         while self._searcher.step():
@@ -261,6 +270,10 @@ class SearchBot:
         self._search(states, seconds)
         return int(self._searcher.result().action[0])
 
+    def result(self) -> SearchResult:
+        """All that the last `choose` or `analyse` has found."""
+        return self._searcher.result()
+
     def analyse(self, states: States, seconds: float | None = None) -> Analysis:
         """Visits, win rates and the main lines of a fresh search."""
         self._search(states, seconds)
@@ -268,6 +281,7 @@ class SearchBot:
 
     def ponder(self, states: States, endless: bool = False) -> Opinions:
         """A step for every network call."""
+        self._keep_up()
         searcher = self._deep if endless else self._searcher
         limit = None if endless else self._seconds
         start = time.monotonic()
@@ -279,6 +293,41 @@ class SearchBot:
                 return
         yield lambda: _read(searcher)
 
+    def ownership(self, states: States) -> NDArray[np.float32] | None:
+        """The network's forecast, without search; None in games where points have no owners."""
+        import torch
+
+        if not self.game.has_ownership:
+            return None
+        self._keep_up()
+        mask = np.zeros(self.game.actions, np.uint8)
+        planes = np.zeros((1, self.game.points, self.game.planes), np.uint16)
+        legal_mask_of(states[0], mask)
+        write_planes_of(states[0], mask, planes[0])
+        bits = torch.from_numpy(planes.view(np.int16)).view(torch.bfloat16).float()
+        shape = (1, self.game.rows, self.game.cols, self.game.planes)
+        with torch.inference_mode():
+            logits = self._network(bits.view(shape).permute(0, 3, 1, 2))["ownership"][0]
+        mine: NDArray[np.float32] = (2 * torch.sigmoid(logits) - 1).numpy()
+        return mine if states[0].to_play == 0 else -mine
+
+    def learn(self, session: Session) -> Entry | None:
+        """Take a lesson from a finished game; what the journal says of it, None without a student.
+
+        Raises UserError, with nothing learnt, if the game cannot be learnt from.
+        """
+        return None if self.student is None else self.student.teach(session)
+
+    def _keep_up(self) -> None:
+        """Take the student's weights over if it has learnt, on whichever board, since they were."""
+        if self.student is None or self.student.lessons == self._lessons:
+            return
+        self._lessons = self.student.lessons
+        self._network = refit(self.student.network(), self.game)
+        self._evaluator.load(self._network)
+        self._searcher = self._make_searcher(self._visits)
+        self.__dict__.pop("_deep", None)
+
     def bind(self, game: Game) -> SearchBot:
         """The same network on another board of the same game.
 
@@ -286,10 +335,12 @@ class SearchBot:
         """
         if game is self.game:
             return self
-        network = _refit(self._network, game)
+        self._keep_up()
+        network = refit(self._network, game)
         return SearchBot(
-            self.name, network, self._visits, self._seed, self._seconds, self._search_config
-        )
+            self.name, network, self._visits, self._seed, self._seconds, self._search_config,
+            student=self.student,
+        )  # fmt: skip
 
 
 def _read(searcher: Searcher) -> Analysis:
@@ -311,7 +362,11 @@ def _read(searcher: Searcher) -> Analysis:
     return Analysis(action, _rate(float(result.value[0])), moves, line)
 
 
-def _refit(network: Network, game: Game) -> Network:
+def refit(network: Network, game: Game) -> Network:
+    """The same weights for another board of their game, in the same mode (training or not).
+
+    Raises UserError if they do not fit.
+    """
     from ghostgo.engine.network import Network
 
     other = Network(game, network.config)
@@ -320,83 +375,4 @@ def _refit(network: Network, game: Game) -> Network:
     if not fits or any(weights[name].shape != expected[name].shape for name in weights):
         raise UserError(f"this network was trained for {network.game.name}, not {game.name}")
     other.load_state_dict(weights)
-    return other
-
-
-def warn_of_compiling() -> None:
-    """Say on standard error why the first start takes so long."""
-    if not kernels_are_cached():
-        print("compiling kernels (once, about a minute) ...", file=sys.stderr, flush=True)
-
-
-def default_opponent(game: str | None, root: Path) -> str:
-    """Who plays `game` (None: any) if nobody is named.
-
-    That is the run below `root` with the newest checkpoint for it, else the bot that came with the
-    program. Raises UserError, saying what to do, if there is neither.
-    """
-    from ghostgo.data.run import find_checkpoint, list_bots, list_runs
-
-    wanted = get_game(game or DEFAULT_GAME)
-    found = []
-    for name in list_runs(root):
-        with contextlib.suppress(UserError):  # no checkpoint yet, or damaged
-            run = find_checkpoint(name, root)
-            plays = get_game(run.meta["game"])
-            if game is None or plays is wanted or _any_board(plays, wanted):
-                found.append((run.path.stat().st_mtime, name))
-    if found:
-        return max(found)[1]
-    bots = {bot.path.name for bot in list_bots()}
-    # A game's own bot has its name; the weights of one for Go serve every board.
-    for name in (wanted.name, *([DEFAULT_GAME] if is_go(wanted) else [])):
-        if name in bots:
-            return name
-    raise UserError(
-        f"nothing here plays {wanted.name} yet: train a run with `ghostgo selfplay --game "
-        f"{wanted.name} --minutes 10`, or name an opponent that needs none, such as mcts:1000"
-    )
-
-
-def _any_board(plays: Game, wanted: Game) -> bool:
-    """Whether both are Go on square boards, where one network serves all sizes."""
-    return all(is_go(game) and game.rows == game.cols for game in (plays, wanted))
-
-
-def make_bot(
-    name: str | None,
-    game: str | None,
-    visits: int | None,
-    seed: int | None,
-    root: Path,
-    seconds: float | None = None,
-    search: SearchConfig = PLAY,
-) -> Bot:
-    """The bot called `name` (see `default_opponent` if None) for the game called `game`.
-
-    Without `game`: the one it was trained on, or 9x9 Go. A network searches `visits` or `seconds` a
-    move, whichever is first; without either, DEFAULT_VISITS; and chooses by `search`. Raises
-    UserError for an unknown name, a game that it cannot play or a `search` that does not fit.
-    """
-    plain = name is not None and (name in ("random", "capture") or name.startswith("mcts:"))
-    if plain and search != PLAY:
-        raise UserError(f"{name} has no network: it takes no --score-weight and no --symmetries")
-    if name in ("random", "capture"):
-        kind = RandomBot if name == "random" else CaptureBot
-        return kind(get_game(game or DEFAULT_GAME), seed)
-    if name is not None and name.startswith("mcts:"):
-        count = name.removeprefix("mcts:")
-        if not (count.isascii() and count.isdigit() and int(count) > 0):
-            raise UserError(f"{name!r} is no opponent: mcts:N takes a number, such as mcts:1000")
-        return RolloutBot(get_game(game or DEFAULT_GAME), int(count), seed)
-    from ghostgo.data.choice import chosen_backend
-    from ghostgo.data.run import find_checkpoint, load_network
-
-    found = find_checkpoint(name or default_opponent(game, root), root)
-    shown = found.run if found.in_the_box else f"{found.run}@{found.step}"
-    visits = visits or (DEFAULT_VISITS if seconds is None else ENDLESS_VISITS)
-    network = load_network(found.path)
-    if game and get_game(game) is not network.game:
-        # Backends are chosen, and int8 admitted, on the board that the run is trained on.
-        return SearchBot(shown, _refit(network, get_game(game)), visits, seed, seconds, search)
-    return SearchBot(shown, network, visits, seed, seconds, search, chosen_backend(found))
+    return other.train(network.training)

@@ -17,20 +17,30 @@ from typing import Any
 import click
 
 from ghostgo import __version__
+from ghostgo.cli_learn import learn
 from ghostgo.cli_records import records
+from ghostgo.cli_warmstart import warmstart
 from ghostgo.engine.errors import UserError
 from ghostgo.options import (
+    anchor_option,
     checkpoints_option,
     color_option,
     config_option,
     flops_option,
     game_option,
+    human_option,
+    human_prior_option,
+    is_for_another,
     ladder_option,
+    learn_option,
+    load_option,
     minutes_option,
     out_option,
     pairs,
     preset_option,
+    rank_option,
     rating_visits_option,
+    resume_option,
     root_option,
     score_weight_option,
     seconds_option,
@@ -59,6 +69,7 @@ def cli() -> None:
 @game_option
 @preset_option
 @click.option("--from", "start", metavar="PRIOR|RUN", help="Start from this run's newest network.")
+@anchor_option
 @minutes_option
 @flops_option
 @click.option("--games", type=click.IntRange(min=1), help="Stop at so many finished games.")
@@ -71,39 +82,6 @@ def selfplay(**options: Any) -> None:
     from ghostgo.selfplay.loop import run_selfplay
 
     run_selfplay(**options)
-
-
-@cli.command()
-@click.option(
-    "--records",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="SGF file, folder, .zip or .sgfs, several times if need be, or one imported .h5; not when "
-    "resuming.",
-)
-@click.option("--run", default="warm", show_default=True, help="Name of the run that is started.")
-@game_option
-@preset_option
-@minutes_option
-@flops_option
-@click.option(
-    "--epochs", type=click.FloatRange(min=0, min_open=True), help="Stop after so many passes."
-)
-@click.option(
-    "--held-out",
-    type=click.FloatRange(0, 0.5, min_open=True),
-    default=0.1,
-    show_default=True,
-    help="Share of games kept back to judge the prior.",
-)
-@seed_option
-@config_option
-@root_option
-def warmstart(**options: Any) -> None:
-    """Imitate game records and start a run from the result."""
-    from ghostgo.warmstart.imitate import run_warmstart
-
-    run_warmstart(**options)
 
 
 @cli.group(invoke_without_command=True)
@@ -164,12 +142,7 @@ def arena(context: click.Context, /, **options: Any) -> None:
 
     Or one of the commands below, each with options of its own.
     """
-    if context.invoked_subcommand is not None:
-        for name in options:
-            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-                raise click.UsageError(
-                    f"options of `arena {context.invoked_subcommand}` stand behind it, not before"
-                )
+    if is_for_another(context):
         return
     from ghostgo.arena.tournament import run_arena
 
@@ -246,6 +219,10 @@ def replay(**options: Any) -> None:
 @seconds_option
 @symmetries_option
 @score_weight_option
+@human_option
+@human_prior_option
+@rank_option
+@learn_option
 @click.option("--komi", type=float, help="Points for White, in halves (Go only).")
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
 @click.option(
@@ -256,6 +233,8 @@ def replay(**options: Any) -> None:
     show_default=True,
     help="Folder where the game is saved.",
 )
+@load_option
+@resume_option
 @click.option("--plain", is_flag=True, help="Line by line, not on the full screen.")
 @root_option
 def play(**options: Any) -> None:
@@ -264,6 +243,8 @@ def play(**options: Any) -> None:
     RUN is a run's name, RUN@STEP, a bot that came with the program (`ghostgo bots`), mcts:1000
     (plain search), capture or random. If not given: the newest run, else the bot for the game.
     """
+    if options["load"] and options["resume"]:
+        raise click.UsageError("--load and --resume do not go together")
     from ghostgo.terminal import play
 
     play(**options)
@@ -276,6 +257,10 @@ def play(**options: Any) -> None:
 @seconds_option
 @symmetries_option
 @score_weight_option
+@human_option
+@human_prior_option
+@rank_option
+@learn_option
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
 @click.option(
     "--resign",
@@ -380,7 +365,9 @@ def bots() -> None:
     bots()
 
 
+cli.add_command(learn)
 cli.add_command(records)
+cli.add_command(warmstart)
 
 
 def _complain(message: str) -> None:

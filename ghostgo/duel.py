@@ -1,17 +1,21 @@
-"""A person's game against a bot: whose turn it is, what is said about it, how it ends and is saved.
+"""A person's game against a bot: whose turn it is, what is said about it, how it ends.
 
 No input and no output: the line-by-line dialogue and the full screen both stand on a `Duel`.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Callable
+
+import numpy as np
 
 from ghostgo.bot import Bot
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import is_go
 from ghostgo.session import TROMP_TAYLOR, Session
+
+SURE = 0.5
+"""How surely, from 0 to 1, the opponent must be expected to own a dead chain's points."""
 
 
 class Duel:
@@ -21,6 +25,8 @@ class Duel:
         self.session = session
         self.bot = bot
         self.human = human
+        self.keep: Callable[[], object] = lambda: None
+        """Called after every change; raises UserError if the game could not be kept."""
 
     @property
     def bot_to_move(self) -> bool:
@@ -91,49 +97,28 @@ class Duel:
         if self.session.resigned is not None or not self.session.has_score:
             return ""
         rule = f" {TROMP_TAYLOR}" if is_go(self.session.game) else ""
+        if self.session.dead:
+            count = len(self.session.dead)
+            rule = (
+                f" Area scoring; {count} stone{'s' * (count > 1)} marked dead and taken off first."
+            )
         return f"{self.count()}.{rule}"
 
-
-def record(duel: Duel, when: datetime) -> tuple[str, str]:
-    """(file ending, text) of the game: SGF for Go, a few plain lines for other games."""
-    session, day = duel.session, when.strftime("%Y-%m-%d")
-    result = session.result() if session.over else ""
-    names = ["you", "you"]
-    names[1 - duel.human] = duel.bot.name
-    actions = [action for _, action in session.moves]
-    if not is_go(session.game):
-        moves = " ".join(map(session.game.action_name, actions))
-        rows = {"game": session.game.name, "date": day, "first": names[0], "second": names[1]}
-        rows |= {"result": result or "unfinished", "moves": moves}
-        return ".txt", "".join(f"{key}: {value}\n" for key, value in rows.items())
-    from ghostgo.data.sgf import write_game
-
-    text = write_game(
-        session.game,
-        actions,
-        komi=session.rules["komi"],
-        black=names[0],
-        white=names[1],
-        result=result,
-        date=day,
-    )
-    return ".sgf", text
-
-
-def save(duel: Duel, folder: Path) -> Path | None:
-    """Write the game to a new file in `folder`; None if no move was played."""
-    if not duel.session.moves:
-        return None
-    now = datetime.now()
-    ending, text = record(duel, now)
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{now:%Y%m%d-%H%M%S}-{duel.session.game.name}"
-    for count in range(1, 1000):
-        path = folder / f"{stem}{f'-{count}' if count > 1 else ''}{ending}"
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text)
-        except FileExistsError:
-            continue
-        return path
-    raise UserError(f"{folder}: a thousand games of this second are there already")
+    def suggest_dead(self) -> frozenset[int]:
+        """The stones of a finished game of Go that the bot's network takes for dead."""
+        session, found = self.session, frozenset[int]()
+        if not session.counting:
+            return found
+        # The network knows positions in play alone.
+        expected = self.bot.ownership(session.ready(session.to_play))
+        if expected is None:
+            return found
+        stones, seen = session.stones(), set[int]()
+        for point in np.flatnonzero(stones).tolist():
+            if point in seen:
+                continue
+            chain = session.chain(point)
+            seen |= chain
+            if float(np.mean(expected[list(chain)])) * stones[point] < -SURE:
+                found |= chain
+        return found

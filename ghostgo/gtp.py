@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ghostgo import __version__
 from ghostgo.board import render
-from ghostgo.bot import Analysis, Bot, Opinions
+from ghostgo.bot import Analysis, Bot, Opinions, SearchBot
 from ghostgo.clock import Clock, moves_to_come
 from ghostgo.data import sgf
 from ghostgo.engine.errors import UserError
@@ -102,6 +102,7 @@ class Engine:
 
     def _fresh(self) -> Session:
         """A new game, its clocks set."""
+        self._answered = False
         self.clocks = (
             {} if self._time_given is None else {side: Clock(*self._time_given) for side in (0, 1)}
         )
@@ -163,6 +164,7 @@ class Engine:
         """Play the bot's move, thought about since `start`, or resign for it; what GTP calls it."""
         if player in self.clocks:
             self.clocks[player].spend(time.monotonic() - start)
+        self._answered = True
         if action is None:
             self.session.resign(player)
             return "resign"
@@ -192,6 +194,7 @@ class Engine:
     @command("quit")
     def _quit(self, arguments: list[str]) -> str:
         self.quitting = True
+        self._learn()
         return ""
 
     @command("boardsize")
@@ -199,6 +202,7 @@ class Engine:
         size = _number(arguments[0] if arguments else "")
         if not MIN_SIZE <= size <= MAX_SIZE:
             raise GtpError("unacceptable size")
+        self._learn()
         if size != self.bot.game.rows:
             try:
                 self.bot = self._trained_for.bind(get_game(f"go{size}"))
@@ -211,8 +215,21 @@ class Engine:
 
     @command("clear_board")
     def _clear_board(self, arguments: list[str]) -> str:
+        self._learn()
         self.session = self._fresh()
         return ""
+
+    def _learn(self) -> None:
+        """Let a bot that learns take its lesson from the game that it has played to the end."""
+        if self._answered and self.session.over and isinstance(self.bot, SearchBot):
+            self._answered = False
+            try:
+                entry = self.bot.learn(self.session)
+            except UserError as error:  # moves out of turn, or another process teaches it
+                print(error, file=sys.stderr, flush=True)
+            else:
+                if entry:
+                    print(entry, file=sys.stderr, flush=True)
 
     @command("komi")
     def _komi(self, arguments: list[str]) -> str:

@@ -15,8 +15,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
-from ghostgo.bot import DEFAULT_GAME, PLAY, default_opponent, make_bot, warn_of_compiling
+from ghostgo.bot import PLAY
 from ghostgo.gtp import Engine
+from ghostgo.human import dialled_bot
+from ghostgo.opponents import DEFAULT_GAME, default_opponent, warn_of_compiling
 
 
 def converse(engine: Engine, lines: Iterable[bytes], out: IO[bytes]) -> None:
@@ -73,6 +75,10 @@ def serve(
     root: Path = Path("runs"),
     score_weight: float = 0.0,
     symmetries: int = 1,
+    human: float = 0.0,
+    human_prior: str | None = None,
+    rank: str | None = None,
+    learn: bool = False,
 ) -> None:
     """Serve the bot `opponent` on the standard streams.
 
@@ -83,7 +89,9 @@ def serve(
         warn_of_compiling()
         opponent = opponent or default_opponent(game or DEFAULT_GAME, root)
         search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
-        bot = make_bot(opponent, game, visits, seed, root, seconds, search)
+        bot = dialled_bot(
+            opponent, game, visits, seed, root, seconds, search, human, human_prior, rank, learn
+        )
         engine = Engine(bot, resign, ko)
         # Unbuffered: a thread that is killed while it reads must not hold a buffer's lock.
         with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:

@@ -32,6 +32,19 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
     return pairs
 
 
+def is_for_another(context: click.Context) -> bool:
+    """Whether a verb was called for one of its own commands; its options are refused then."""
+    if context.invoked_subcommand is None:
+        return False
+    for name in context.params:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"options of `{context.info_name} {context.invoked_subcommand}` stand behind it, "
+                "not before"
+            )
+    return True
+
+
 def effort(context: click.Context, parameter: click.Parameter, value: str) -> Any:
     """Visits or FLOPs a move."""
     from ghostgo.arena.effort import parse_effort
@@ -73,6 +86,13 @@ flops_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), help="Seed of a new run.  [default: 0]"
 )
+anchor_option = click.option(
+    "--anchor",
+    type=click.Choice(["init", "kl", "fade", "mix", "root"]),
+    help="How self-play holds on to its prior: its weights alone (init), a constant or fading pull "
+    "towards its policy (kl, fade), its records in each batch, fading (mix), or random weights and "
+    "the prior at the search's root (root). Default: init.",
+)
 config_option = click.option(
     "--config",
     "config_file",
@@ -104,12 +124,42 @@ symmetries_option = click.option(
     show_default=True,
     help="The network's opinion of the position to move in is the mean over so many of its images.",
 )
+human_option = click.option(
+    "--human",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="How far to play as people do: from 0, the bot's best move, to 1, a person's.",
+)
+human_prior_option = click.option(
+    "--human-prior",
+    metavar="RUN",
+    help="The network that imitated people, for --human. Default in Go: human9, in the box.",
+)
+rank_option = click.option(
+    "--rank", help="How strong the people are, 30k to 9d, for --human; its prior must know ranks."
+)
+learn_option = click.option(
+    "--learn",
+    type=click.Choice(["on", "off"]),
+    default="off",
+    show_default=True,
+    callback=lambda context, parameter, value: value == "on",
+    help="Whether the bot takes a lesson from each finished game; `ghostgo learn` lists and undoes.",
+)
 color_option = click.option(
     "--color",
     type=click.Choice(["black", "white"]),
-    default="black",
-    show_default=True,
-    help="Your side: black moves first, in every game.",
+    help="Your side: black moves first, in every game.  [default: black, or yours in a saved game]",
+)
+load_option = click.option(
+    "--load",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Begin where this game stands: an SGF file, or one that was saved here.",
+)
+resume_option = click.option(
+    "--resume", is_flag=True, help="Go on with your newest unfinished game, of --game if given."
 )
 rating_visits_option = click.option(
     "--visits",

@@ -12,6 +12,8 @@ import signal
 from functools import partial
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -43,6 +45,9 @@ p   pass
 u   undo: take your last move back
 h   hints: the best moves, your chance to win, the lines expected
 s   score: the count and whose the empty points are, as it stands
+o   owners: whose each point will be, as the bot's network expects
+d   dead: after the end, the stones that the network takes for dead;
+    Enter or a click marks others, or takes the mark away
 t   theme: wood or dark
 r   resign
 q   save the game and leave"""
@@ -77,6 +82,8 @@ class PlayApp(App[None]):
         Binding("u", "undo", "undo"),
         Binding("h", "hints", "hints"),
         Binding("s", "score", "score"),
+        Binding("o", "forecast", show=False),  # the keys' line is full; ? lists these
+        Binding("d", "dead", show=False),
         Binding("t", "theme", "theme"),
         Binding("r", "resign", "resign"),
         Binding("q", "leave", "quit"),
@@ -100,6 +107,8 @@ class PlayApp(App[None]):
         self._thinker = Thinker(duel.bot, self._hear)
         self._asked = 0
         """The number of the question that is being thought about; 0: none is."""
+        self._expected: tuple[tuple[int, int], NDArray[np.float32] | None] = (0, -1), None
+        """A position, by its hash and number of moves, and what the network expects of its points."""
         game = duel.session.game
         self._cursor = game.rows // 2 * game.cols + game.cols // 2
 
@@ -160,12 +169,24 @@ class PlayApp(App[None]):
         points = [point_of(session, move.action) for move in hints]
         shows_owners = session.has_score and (self.notes.counted or session.over)
         self.board.view = View(
-            cursor=None if session.over else self._pointed(),
+            cursor=None if session.over and not session.counting else self._pointed(),
             hints={number: point for number, point in enumerate(points, 1) if point is not None},
             owners=session.owners() if shows_owners and session.resigned is None else None,
+            dead=session.dead,
+            forecast=self._forecast() if self.notes.forecast and not session.over else None,
         )
         self.board.refresh()
         self._panel.refresh()
+
+    def _forecast(self) -> NDArray[np.float32] | None:
+        """Whose the points will be, asked once a position."""
+        session = self.duel.session
+        position = int(session.state.hash), len(session.moves)
+        asked, found = self._expected
+        if asked != position:
+            found = self.duel.bot.ownership(session.states)
+            self._expected = position, found
+        return found
 
     def _pointed(self) -> int:
         """The point under the cursor: where stones fall, the one where it would land."""
@@ -207,6 +228,12 @@ class PlayApp(App[None]):
             self._ask(move=True)
         elif session.over:
             self._say(f"{self.duel.verdict()} q saves it and leaves, u takes back.")
+            if session.counting and session.stones().any():
+                self._say(f"{self.duel.verdict()} d or a click marks dead stones, q leaves.")
+        try:
+            self.duel.keep()
+        except UserError as error:
+            self._say(f"{error}", wrong=True)
         self._show()
 
     def on_told(self, message: Told) -> None:
@@ -273,8 +300,20 @@ class PlayApp(App[None]):
     def on_board_view_clicked(self, message: BoardView.Clicked) -> None:
         """Play where the mouse was clicked."""
         self._cursor = message.point
-        self._play(action_at(self.duel.session.game, message.point))
+        self._play_or_mark(action_at(self.duel.session.game, message.point))
         self._show()
+
+    def _play_or_mark(self, action: int) -> None:
+        """A move there, or, once a game of Go has been counted, a mark on a dead chain."""
+        if not self.duel.session.counting:
+            self._play(action)
+            return
+        try:
+            self.duel.session.mark_dead(action)
+        except UserError as error:
+            self._say(f"{error}; u takes moves back.", wrong=True)
+            return
+        self._go_on()
 
     def action_move(self, down: int, right: int) -> None:
         """Move the cursor, and not off the board."""
@@ -286,7 +325,22 @@ class PlayApp(App[None]):
 
     def action_play(self) -> None:
         """Play at the cursor."""
-        self._play(action_at(self.duel.session.game, self._cursor))
+        self._play_or_mark(action_at(self.duel.session.game, self._cursor))
+
+    def action_dead(self) -> None:
+        """Mark what the network takes for dead, or take all marks away."""
+        session = self.duel.session
+        if not session.counting:
+            self._say("dead stones are marked when a game of Go is over", wrong=True)
+            return
+        if not session.dead:
+            session.dead = self.duel.suggest_dead()
+            if not session.dead:
+                self._say(f"{self.duel.bot.name} takes no stone for dead", wrong=True)
+                return
+        else:
+            session.dead = frozenset()
+        self._go_on()
 
     def action_pass(self) -> None:
         """Pass, in games where one can."""
@@ -330,6 +384,19 @@ class PlayApp(App[None]):
         if self.notes.counted:
             dead = ", dead stones and all" if is_go(self.duel.session.game) else ""
             self._say(f"Counted as the board stands{dead}; s hides it.")
+        self._show()
+
+    def action_forecast(self) -> None:
+        """Show whose the points will be, or hide it."""
+        if self.duel.session.over:
+            self._say("the game is over", wrong=True)
+            return
+        if not self.notes.forecast and self._forecast() is None:
+            self._say(f"{self.duel.bot.name} has no idea whose the points will be", wrong=True)
+            return
+        self.notes.forecast = not self.notes.forecast
+        if self.notes.forecast:
+            self._say("Whose each point will be, as the bot's network expects; o hides it.")
         self._show()
 
     def action_theme(self) -> None:

@@ -7,7 +7,7 @@ lines a stone is one character. Nothing here knows what shows the characters.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -61,6 +61,10 @@ PALETTES = {
         names=("#c3ccd6", "#aab5c1"), cursor=("#ffd75f", "#ffd75f"), hint=("#10301b", "#8ff0a4"),
     ),
 }  # fmt: skip
+LEAST_FORECAST = 0.15
+"""Below it a point counts as nobody's."""
+MOST_TINT = 0.65
+"""Share of the owner's colour where the forecast is sure; lines must stay visible."""
 LAST = "#e0301e"
 """The last stone's mark on lines."""
 
@@ -74,6 +78,10 @@ class View:
     """Points of the moves hinted at, by the number that they bear."""
     owners: NDArray[np.int8] | None = None
     """(P,) who owns each point, 1 first player, -1 second; None: not shown."""
+    forecast: NDArray[np.float32] | None = None
+    """(P,) whose each point will be, from 1 first player to -1 second; None: not shown."""
+    dead: Collection[int] = ()
+    """Points of stones that are taken for dead."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,8 @@ def draw(session: Session, layout: Layout, palette: Palette, view: View) -> list
         _draw_lines(canvas, session, layout, palette)
     else:
         _draw_cells(canvas, layout, palette)
+    if view.forecast is not None:
+        _draw_forecast(canvas, session, layout, view.forecast)
     _draw_stones(canvas, session, layout, palette)
     canvas.flatten()
     _draw_view(canvas, session, layout, palette, view)
@@ -258,6 +268,26 @@ def _draw_cells(canvas: Canvas, layout: Layout, palette: Palette) -> None:
             canvas.shape(ROUND, layout.middle(point), _radius(layout), palette.hole)
 
 
+def _mixed(one: str, other: str, share: float) -> str:
+    """`one` with a `share` of `other` in it."""
+    parts = (round(a + share * (b - a)) for a, b in zip(_rgb(one), _rgb(other), strict=True))
+    return "#" + "".join(f"{part:02x}" for part in parts)
+
+
+def _draw_forecast(
+    canvas: Canvas, session: Session, layout: Layout, forecast: NDArray[np.float32]
+) -> None:
+    """Tint each point's ground with the colour of who is expected to own it, the surer the more."""
+    colors = stone_colors(session)
+    for point, value in enumerate(forecast.tolist()):
+        if abs(value) < LEAST_FORECAST:
+            continue
+        x, y = layout.character(point)
+        ground = canvas.cells[y][x].ground
+        tint = _mixed(ground, colors[0 if value > 0 else 1], MOST_TINT * abs(value))
+        canvas.fill(layout.frame(point), tint)
+
+
 def _radius(layout: Layout) -> float:
     """A stone's radius in rows."""
     return 0.46 * layout.scale
@@ -295,6 +325,9 @@ def _draw_view(
         for point in np.flatnonzero((stones == 0) & (view.owners != 0)).tolist():
             x, y = layout.character(point)
             canvas.write(x, y, "■", colors[0 if view.owners[point] > 0 else 1])
+    for point in view.dead:
+        x, y = layout.character(point)
+        canvas.write(x, y, "×", colors[0 if stones[point] < 0 else 1])
     for number, point in view.hints.items():
         x, y = layout.character(point)
         canvas.write(x, y, str(number), *palette.hint)

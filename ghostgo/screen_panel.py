@@ -33,6 +33,8 @@ class Notes:
     """The bot's opinion of the person's position, while it is shown."""
     counted: bool = False
     """Whether the score is shown."""
+    forecast: bool = False
+    """Whether it is shown whose the points will be."""
 
 
 def panel(duel: Duel, notes: Notes, palette: Palette, width: int, height: int) -> list[Line]:

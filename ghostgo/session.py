@@ -48,6 +48,8 @@ class Session:
         """Stones that stood there from the start, by point: 1 first player's, -1 second's."""
         self.resigned: int | None = None
         """The player who resigned."""
+        self.dead: frozenset[int] = frozenset()
+        """Stones that are taken off before a finished game is counted, by agreement; see `mark_dead`."""
         self._states: list[States] = [game.new_states(1, self.rules)]
 
     @property
@@ -69,6 +71,13 @@ class Session:
     def first_to_play(self) -> int:
         """The player who had the first move."""
         return int(self._states[0][0].to_play)
+
+    def positions(self) -> States:
+        """The position before each move, (number of moves,)."""
+        states = self.game.new_states(len(self.moves))
+        for i in range(len(self.moves)):
+            states[i] = self._states[i][0]
+        return states
 
     @property
     def over(self) -> bool:
@@ -119,7 +128,7 @@ class Session:
         play_one(after[0], action)
         self._states.append(after)
         self.moves.append((player, action))
-        self.resigned = None
+        self.resigned, self.dead = None, frozenset()
 
     def ready(self, player: int) -> States:
         """A copy of the position with `player` to move, (1,); in Go it is never finished.
@@ -151,6 +160,7 @@ class Session:
 
     def undo(self) -> bool:
         """Take the last move (or the resignation) back; False if there is none."""
+        self.dead = frozenset()
         if self.resigned is not None:
             self.resigned = None
             return True
@@ -199,6 +209,47 @@ class Session:
         self._states = [self._from_stones(board, to_play)]
         self._states[0].captures[:] = 0
         self.moves, self.setup, self.resigned = [], dict(stones), None
+        self.dead = frozenset()
+
+    @property
+    def counting(self) -> bool:
+        """Whether a game of Go has ended by its rules, so that dead stones can be marked."""
+        return is_go(self.game) and bool(self.state.done) and self.resigned is None
+
+    def chain(self, point: int) -> frozenset[int]:
+        """The points of the stones connected to that on `point`; none if it is empty."""
+        stones, cols = self.stones(), self.game.cols
+        found, left = set[int](), [point] if stones[point] else []
+        while left:
+            at = left.pop()
+            if at in found or stones[at] != stones[point]:
+                continue
+            found.add(at)
+            row, col = divmod(at, cols)
+            left += [at - cols] * (row > 0) + [at + cols] * (row + 1 < self.game.rows)
+            left += [at - 1] * (col > 0) + [at + 1] * (col + 1 < cols)
+        return frozenset(found)
+
+    def mark_dead(self, point: int) -> None:
+        """Take the chain at `point` for dead when the game is counted, or for alive again.
+
+        The rules know of no dead stones: this is what two players may agree on instead of playing
+        it out. Raises UserError before the end, in other games, and for an empty point.
+        """
+        if not self.counting:
+            raise UserError("dead stones are marked when a game of Go is over")
+        chain = self.chain(point)
+        if not chain:
+            raise UserError(f"{self.game.action_name(point)} is empty")
+        self.dead = self.dead ^ chain
+
+    def _counted(self) -> State:
+        """The position that is counted: without the stones that are agreed to be dead."""
+        if not self.dead:
+            return self.state
+        stones = self.stones()
+        stones[list(self.dead)] = 0
+        return self._from_stones(stones, self.to_play)[0]
 
     @property
     def has_score(self) -> bool:
@@ -207,12 +258,12 @@ class Session:
 
     def margin(self) -> float:
         """First player's margin in points as the board stands, komi included."""
-        return float(score_of(self.state))
+        return float(score_of(self._counted()))
 
     def owners(self) -> NDArray[np.int8]:
         """Whose each point is as the board stands, (P,): 1 first player's, -1 second's, 0 neither's."""
         owners = np.zeros(self.game.points, np.int8)
-        ownership_of(self.state, owners)
+        ownership_of(self._counted(), owners)
         return owners
 
     def area(self) -> tuple[int, int]:
@@ -224,6 +275,9 @@ class Session:
         """The winner of a finished game; None for a draw."""
         if self.resigned is not None:
             return 1 - self.resigned
+        if self.dead:
+            margin = self.margin()
+            return None if margin == 0 else int(margin < 0)
         value = outcome_of(self.state)
         if value == 0:
             return None

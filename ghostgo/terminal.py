@@ -13,10 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ghostgo.board import render
-from ghostgo.bot import PLAY, Analysis, Bot, make_bot, warn_of_compiling
-from ghostgo.duel import Duel, save
+from ghostgo.bot import PLAY, Analysis, Bot, SearchBot
+from ghostgo.duel import Duel
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import is_go
+from ghostgo.human import dialled_bot
+from ghostgo.opponents import warn_of_compiling
+from ghostgo.saved import Keeper, SavedGame, newest_unfinished, read_saved
 from ghostgo.session import TROMP_TAYLOR, Session
 
 HINTS = 5
@@ -157,12 +160,22 @@ def converse(dialogue: Dialogue, read: Callable[[str], str], write: Callable[[st
     """Play to the end, or until the person quits, ends the input (EOFError) or presses Ctrl-C."""
     try:
         write(dialogue.greeting())
+        _keep(dialogue, write)
         while not dialogue.over:
             text = dialogue.answer(read(dialogue.prompt))
             if text:
                 write(text)
+            _keep(dialogue, write)
     except (EOFError, KeyboardInterrupt):
         write("")
+
+
+def _keep(dialogue: Dialogue, write: Callable[[str], None]) -> None:
+    """Keep the game; it goes on if that fails."""
+    try:
+        dialogue.keep()
+    except UserError as error:
+        write(str(error))
 
 
 def _read(prompt: str) -> str:
@@ -179,7 +192,7 @@ def has_screen() -> bool:
 def play(
     opponent: str | None = None,
     game: str | None = None,
-    color: str = "black",
+    color: str | None = None,
     visits: int | None = None,
     komi: float | None = None,
     seed: int | None = None,
@@ -189,19 +202,38 @@ def play(
     plain: bool = False,
     score_weight: float = 0.0,
     symmetries: int = 1,
+    human: float = 0.0,
+    human_prior: str | None = None,
+    rank: str | None = None,
+    load: Path | None = None,
+    resume: bool = False,
+    learn: bool = False,
 ) -> None:
-    """Play a game on the terminal against `opponent` (see `ghostgo.bot`), and save it.
+    """Play a game on the terminal against `opponent` (see `ghostgo.opponents`); it is saved as it goes.
 
-    On the full screen, or line by line with `plain` or without a terminal. Raises UserError for an
-    unknown opponent, game or komi, and for a game without a board that can be drawn.
+    On the full screen, or line by line with `plain` or without a terminal. It begins where the game
+    in the file `load` stands, whose file is left alone, or with `resume` goes on with the newest
+    unfinished one in `folder`. With `learn` the bot takes a lesson from a game that was finished (see
+    `ghostgo.learning`). Raises UserError for an unknown opponent, game or komi, a file that
+    cannot be played on, and for a game without a board that can be drawn.
     """
+    path = newest_unfinished(folder, game) if resume else load
+    saved = begun(path, game, komi) if path else None
     warn_of_compiling()
     search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
-    bot = make_bot(opponent, game, visits, seed, root, seconds, search)
+    name = saved.game if saved else game
+    bot = dialled_bot(
+        opponent, name, visits, seed, root, seconds, search, human, human_prior, rank, learn
+    )
     if "own_stones" not in bot.game.plane_names:
         raise UserError(f"{bot.game.name} has no board that can be drawn here")
     session = Session(bot.game, {} if komi is None else {"komi": komi})
-    dialogue = Dialogue(session, bot, 0 if color == "black" else 1)
+    if saved:
+        session = _again(saved, path, bot)
+    side = {"black": 0, "white": 1, None: (saved.human if saved else None) or 0}[color]
+    dialogue = Dialogue(session, bot, side)
+    keeper = Keeper(dialogue, folder, path if resume else None)
+    dialogue.keep = keeper.write
     ended = True
     try:
         if plain or not has_screen():
@@ -211,8 +243,37 @@ def play(
 
             ended = show(dialogue)
     finally:
-        path = save(dialogue, folder)
-        if path:
-            print(f"saved: {path}", flush=True)
+        kept = keeper.write()
+        if kept:
+            print(f"saved: {kept}", flush=True)
+    if kept and isinstance(bot, SearchBot) and session.over and ended:
+        _learn(bot, session)
     if not ended:  # the interpreter would wait for the search, or break down under it
         os._exit(0)
+
+
+def _learn(bot: SearchBot, session: Session) -> None:
+    """Let the bot take its lesson, and say what came of it."""
+    if bot.student is None:
+        return
+    print(f"{bot.name} learns from the game ...", flush=True)
+    entry = bot.learn(session)
+    print(entry, flush=True)
+
+
+def begun(path: Path, game: str | None, komi: float | None) -> SavedGame:
+    """The game in a file that is to be played on. Raises UserError if `game` or `komi` are not its."""
+    saved = read_saved(path)
+    if game is not None and game != saved.game:
+        raise UserError(f"{path}: is a game of {saved.game}, not {game}")
+    if komi is not None:
+        raise UserError(f"--komi goes with a new game; {path} has its own")
+    return saved
+
+
+def _again(saved: SavedGame, path: Path | None, bot: Bot) -> Session:
+    """The saved game as the bot takes it up."""
+    try:
+        return saved.session(bot.game)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

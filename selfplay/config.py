@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, Literal, get_args
 
 from ghostgo.data.config import from_mapping, overlay, to_mapping
+from ghostgo.data.records import MAX_RULES, Rules
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import NetworkConfig
 from ghostgo.engine.search_config import SearchConfig, check_search
+from ghostgo.selfplay.anchor import AnchorConfig, check_anchor
 from ghostgo.selfplay.learner import LearnerConfig
 
 Preset = Literal["tiny", "cpu", "gpu"]
@@ -25,17 +31,36 @@ class SelfplayConfig:
     share."""
     visits: int = 32
     """Simulations a move (pgx: 32; Gumbel search learns from as few as 2)."""
+    cheap_visits: int = 0
+    """Playout caps (KataGo: 100 of 600): moves searched with so few simulations and without noise,
+    which are not learnt from, but as the reply to the move before, so that games end sooner. 0:
+    every move is searched fully."""
+    full_share: float = 0.25
+    """With `cheap_visits`: the share of moves searched with `visits` and learnt (KataGo: 0.25)."""
     sampled_moves: int = 0
     """With a `puct` root: the first so many moves are drawn by visits. Gumbel roots need none."""
     opening_plies: int = 4
     """Each game begins with 0 to so many random moves, which are not learnt from, so that games
     differ and the network knows more than its own openings."""
     positions_per_iteration: int = 0
-    """New positions between two trainings; 0: 100 for each point of the board, at least 1024."""
+    """New positions between two trainings, those searched cheaply not counted; 0: 100 for each
+    point of the board, at least 1024."""
     samples_per_position: float = 4.0
     """Training samples a new position (AlphaZero about 1, KataGo up to 4)."""
+    surprise_share: float = 0.0
+    """Share of a game's weight in training that goes to its positions by how much the search
+    changed the network's mind there (KataGo's policy surprise weighting: 0.5)."""
+    decay_flops: float = 0.0
+    """FLOPs of the run, imitation included, over which the learning rate falls along a cosine to
+    `final_rate`; there it stays. 0: it does not fall."""
+    final_rate: float = 0.05
+    """Learning rate after `decay_flops`, as a share of the peak."""
     window_start: int = 100_000
     """Rows of the replay window before it grows by KataGo's law."""
+    vary: dict[str, list[Any]] = field(default_factory=dict)
+    """Rules that differ from game to game: of each list, such as `komi = [5.5, 6.5, 7.5]`, a value is
+    drawn for each game, over the value in `rules`. What a plane says of a rule means nothing to a
+    network that has seen one value of it. Records are shown under each `ko` in turn."""
     rules: dict[str, Any] = field(default_factory=dict)
     """Rule options that differ from the game's defaults, such as komi."""
 
@@ -59,10 +84,13 @@ class RunConfig:
     search: SearchConfig = field(default_factory=lambda: SearchConfig(explore=True))
     selfplay: SelfplayConfig = field(default_factory=SelfplayConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    anchor: AnchorConfig = field(default_factory=AnchorConfig)
 
     def validated(self) -> RunConfig:
         """This config, once its values are seen to make sense; raises UserError naming the key."""
-        get_game(self.game).new_states(1, self.selfplay.rules)
+        game = get_game(self.game)
+        for rules in rule_sets(self.selfplay, game):
+            game.new_states(1, rules)
         NetworkConfig.preset(self.network)
         for name, value, least in (
             ("selfplay: games", self.selfplay.games, 1),
@@ -78,12 +106,68 @@ class RunConfig:
         ):
             if value < least:
                 raise UserError(f"config: {name} = {value} is too small: at least {least}")
-        check_search(self.search, get_game(self.game))
+        for name, share in (
+            ("full_share", self.selfplay.full_share),
+            ("surprise_share", self.selfplay.surprise_share),
+            ("final_rate", self.selfplay.final_rate),
+        ):
+            if not 0 <= share <= 1:
+                raise UserError(f"config: selfplay: {name} = {share:g} is not between 0 and 1")
+        if not 0 <= self.selfplay.cheap_visits < self.selfplay.visits:
+            raise UserError(
+                f"config: selfplay: cheap_visits = {self.selfplay.cheap_visits}: from 0 to fewer "
+                f"than visits, {self.selfplay.visits}"
+            )
+        if self.selfplay.cheap_visits and not self.selfplay.full_share:
+            raise UserError("config: selfplay: full_share = 0: no position would be learnt")
+        if not 0 <= self.selfplay.decay_flops < math.inf:
+            raise UserError("config: selfplay: decay_flops must be a number, 0 or above")
+        if not 0 <= self.search.forced_k < math.inf:
+            raise UserError("config: search: forced_k must be a number, 0 or above")
+        if self.search.forced_k and not (self.search.root == "puct" and self.search.explore):
+            raise UserError('config: search: forced_k goes with root = "puct" and explore = true')
+        check_anchor(self.anchor)
+        check_search(self.search, game)
         if self.search.score_weight:
             raise UserError("config: search: score_weight must be 0: self-play learns to win")
         if self.selfplay.samples_per_position < 0 or self.learner.learning_rate <= 0:
             raise UserError("config: samples_per_position and learning_rate must be positive")
         return self
+
+
+def rule_sets(config: SelfplayConfig, game: Game) -> list[Rules]:
+    """Every combination of the values in `vary`, over `rules`, in order; one set if none varies.
+
+    The first is what the run's networks are judged by.
+
+    Raises UserError for values that are not lists, or make too many sets.
+    """
+    for name, values in config.vary.items():
+        if not isinstance(values, list) or not values:
+            raise UserError(f"config: selfplay: vary: {name} = {values!r} is not a list of values")
+    if (count := math.prod(map(len, config.vary.values()))) > MAX_RULES:
+        raise UserError(f"config: selfplay: vary makes {count} sets of rules, at most {MAX_RULES}")
+    return [
+        {**game.rules, **config.rules, **dict(zip(config.vary, drawn, strict=True))}
+        for drawn in product(*config.vary.values())
+    ]
+
+
+def default_workers(device: str, wanted: int, games: int) -> int:
+    """Worker threads: as asked, else one a core on a CPU and one on a GPU."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    count = wanted or (cores if device == "cpu" else 1)
+    return max(1, min(count, games))
+
+
+def rate_share(config: SelfplayConfig, flops: float) -> float:
+    """Learning rate once the run has spent `flops`, as a share of the peak: half a cosine."""
+    if not config.decay_flops:
+        return 1.0
+    done = min(1.0, flops / config.decay_flops)
+    return config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 DEFAULT_PRESET = "cpu"

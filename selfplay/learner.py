@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ghostgo.data.replay import Batch
 from ghostgo.engine import fused
 from ghostgo.engine.games.game import Game
-from ghostgo.engine.network import DRAW, LOSS, WIN, Network
+from ghostgo.engine.network import DRAW, LOSS, WIN, Network, score_bin
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class LearnerConfig:
     """Weight of the score's Huber loss, in units of the board's side (KataGo: 0.02 a term)."""
     ownership_weight: float = 1.5
     """Weight of the mean ownership cross-entropy over points (KataGo: 1.5 / area, summed)."""
+    distribution_weight: float = 0.02
+    """Weight of the score distribution's cross-entropy, for networks that have it (KataGo: 0.02)."""
+    short_weight: float = 0.5
+    """Weight of the short-horizon value's squared error, for networks that have it."""
 
 
 MIN_SLICE = 32
@@ -66,7 +70,7 @@ def planes_tensor(planes: np.ndarray[Any, Any], game: Game, device: str = "cpu")
     return x.to(device).float()
 
 
-def _value_classes(value: Tensor) -> Tensor:
+def value_classes(value: Tensor) -> Tensor:
     """Results 1, 0, -1 as class indices."""
     classes = torch.full_like(value, LOSS, dtype=torch.long)
     classes[value > 0] = WIN
@@ -80,7 +84,7 @@ def _mean_known(losses: Tensor, known: Tensor) -> Tensor:
 
 
 def head_losses(out: dict[str, Tensor], batch: Batch, game: Game) -> dict[str, Tensor]:
-    """Mean loss of each head over the rows that teach it: nats, except `score` (Huber).
+    """Mean loss of each head over the rows that teach it: nats, but `score` (Huber), `short` (square).
 
     `score` is in units of the board's side, sqrt(P) points.
     """
@@ -94,7 +98,7 @@ def head_losses(out: dict[str, Tensor], batch: Batch, game: Game) -> dict[str, T
     cross = -(reply * F.log_softmax(out["reply"].float(), dim=1)).sum(dim=1)
     losses["reply"] = _mean_known(cross, reply.sum(dim=1) > 0)
     known = torch.isfinite(value)
-    each = F.cross_entropy(out["value"].float(), _value_classes(value), reduction="none")
+    each = F.cross_entropy(out["value"].float(), value_classes(value), reduction="none")
     losses["value"] = _mean_known(each, known)
     if "score" in out:
         score = torch.from_numpy(batch.score).to(device)
@@ -111,6 +115,17 @@ def head_losses(out: dict[str, Tensor], batch: Batch, game: Game) -> dict[str, T
             out["ownership"].float(), target, reduction="none"
         ).mean(dim=1)
         losses["ownership"] = _mean_known(each, known)
+    if "distribution" in out:
+        score = torch.from_numpy(batch.score).to(device)
+        known = torch.isfinite(score)
+        target = score_bin(torch.nan_to_num(score), game.points)
+        each = F.cross_entropy(out["distribution"].float(), target, reduction="none")
+        losses["distribution"] = _mean_known(each, known)
+    if "short" in out:
+        short = torch.from_numpy(batch.short).to(device)
+        known = torch.isfinite(short)
+        each = (out["short"].float() - torch.nan_to_num(short)) ** 2
+        losses["short"] = _mean_known(each, known)
     return losses
 
 
@@ -139,17 +154,42 @@ class Learner:
             "reply": config.reply_weight,
             "score": config.score_weight,
             "ownership": config.ownership_weight,
+            "distribution": config.distribution_weight,
+            "short": config.short_weight,
+            "prior": 0.0,
         }
         slices = max(1, min(threads, config.batch_size // MIN_SLICE)) if device == "cpu" else 1
         self.average = copy.deepcopy(self.network) if config.average else self.network
+        self.prior: Network | None = None
+        """A network to whose policy the trained one is held by `step`'s `hold`."""
         self.copies = [network, *(copy.deepcopy(network) for _ in range(slices - 1))]
         self.pool = ThreadPoolExecutor(slices) if slices > 1 else None
 
-    def _forward(self, network: Network, x: Tensor) -> dict[str, Tensor]:
+    def _forward(
+        self, network: Network, x: Tensor, rank: Tensor | None = None
+    ) -> dict[str, Tensor]:
         bf16 = self.device != "cpu" or fused.has_bfloat16()
         kind = torch.device(self.device).type
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
-            return network(x)  # type: ignore[no-any-return]
+            return network(x, rank)  # type: ignore[no-any-return]
+
+    def _ranks(self, batch: Batch) -> Tensor | None:
+        """The rows' ranks; None for a network that is not told any."""
+        if self.network.rank is None:
+            return None
+        return torch.from_numpy(batch.rank).to(self.device)
+
+    def hold_to(self, prior: Network) -> None:
+        """Have `prior` at hand for `step`; it is not trained."""
+        self.prior = prior.to(device=self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def _divergence(self, x: Tensor, policy: Tensor) -> Tensor:
+        """Mean KL(prior || policy) over the rows of planes `x`, in nats."""
+        assert self.prior is not None
+        with torch.no_grad():
+            theirs = F.log_softmax(self._forward(self.prior, x)["policy"].float(), dim=1)
+        mine = F.log_softmax(policy.float(), dim=1)
+        return F.kl_div(mine, theirs, log_target=True, reduction="batchmean")
 
     def _backward(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """Losses by head and `total` of one slice; its gradients are left in `network`."""
@@ -157,8 +197,11 @@ class Learner:
             torch.set_num_threads(1)
         network.train()
         network.zero_grad(set_to_none=True)
-        out = self._forward(network, planes_tensor(batch.planes, network.game, self.device))
+        x = planes_tensor(batch.planes, network.game, self.device)
+        out = self._forward(network, x, self._ranks(batch))
         losses = head_losses(out, batch, network.game)
+        if self.weights["prior"]:
+            losses["prior"] = self._divergence(x, out["policy"])
         losses["total"] = sum(self.weights[head] * loss for head, loss in losses.items())  # type: ignore[assignment]
         losses["total"].backward()  # type: ignore[no-untyped-call]
         return {head: loss.detach() for head, loss in losses.items()}
@@ -188,15 +231,17 @@ class Learner:
             for head in parts[0]
         }
 
-    def step(self, batch: Batch, rate: float = 1.0) -> dict[str, float]:
+    def step(self, batch: Batch, rate: float = 1.0, hold: float = 0.0) -> dict[str, float]:
         """Train on `batch` at `rate` times the peak learning rate; losses by head and `total`.
 
+        With `hold`, so many times the divergence from the policy of `prior` is part of the loss.
         Raises NotANumber before the weights are touched if the loss or gradient is not finite.
         """
         config = self.config
         warm = min(1.0, (self.steps + 1) / max(1, config.warmup_steps))
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * warm * rate
+        self.weights["prior"] = hold
         losses = self._gradients(batch)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
         if not (torch.isfinite(losses["total"]) and torch.isfinite(norm)):
@@ -228,10 +273,11 @@ class Learner:
 
     @torch.no_grad()
     def judge(self, batch: Batch) -> dict[str, Tensor]:
-        """All heads' outputs for a batch by the averaged weights, in eval mode."""
+        """All heads' outputs for a batch, told its ranks, by the averaged weights, in eval mode."""
         self.average.eval()
         x = planes_tensor(batch.planes, self.network.game, self.device)
-        return {name: value.float().cpu() for name, value in self._forward(self.average, x).items()}
+        out = self._forward(self.average, x, self._ranks(batch))
+        return {name: value.float().cpu() for name, value in out.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Optimiser, counters, and the weights in training (the average is saved apart)."""

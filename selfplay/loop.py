@@ -15,14 +15,19 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import kernels_are_cached
 from ghostgo.engine.network import Network, NetworkConfig
+from ghostgo.selfplay.anchor import keep_prior
 from ghostgo.selfplay.budget import Stop
-from ghostgo.selfplay.config import RunConfig, make_config
+from ghostgo.selfplay.config import RunConfig, make_config, rule_sets
 from ghostgo.selfplay.monitor import LiveLine, si
 from ghostgo.selfplay.trainer import Trainer
 
 
 def reopen(
-    folder: Path, game: str | None, preset: str | None, seed: int | None
+    folder: Path,
+    game: str | None,
+    preset: str | None,
+    seed: int | None,
+    anchor: str | None = None,
 ) -> tuple[Run, RunConfig]:
     """The run in `folder` and its config; options that contradict it are refused by name."""
     run, name = Run.open(folder), folder.name
@@ -32,6 +37,7 @@ def reopen(
         ("--game", game, config.game),
         ("--preset", preset, config.preset),
         ("--seed", seed, config.seed),
+        ("--anchor", anchor, config.anchor.kind),
     ):
         if asked is not None and asked != has:
             raise UserError(f"run {name} has {option} {has}, not {asked}; use another --run")
@@ -74,6 +80,7 @@ def open_run(
     seed: int | None,
     config_file: Path | None,
     workers: int | None,
+    anchor: str | None = None,
 ) -> tuple[Run, RunConfig, bool]:
     """The run `name` below `root`, made if it is not there, and whether it is new.
 
@@ -82,37 +89,45 @@ def open_run(
     folder = root / name
     values = read_toml(config_file) if config_file else None
     if (folder / "run.json").is_file():
-        run, config = reopen(folder, game, preset, seed)
+        run, config = reopen(folder, game, preset, seed, anchor)
         refuse_other_start(run, config, values, start)
         if workers is not None:
             config = from_mapping(RunConfig, {**to_mapping(config), "workers": workers})
         return run, config, False
     source = find_checkpoint(start, root) if start else None
     given: dict[str, Any] = {"game": game, "preset": preset, "seed": seed, "workers": workers}
+    if anchor is not None:
+        given["anchor"] = {"kind": anchor}
     if source is not None:
-        network = NetworkConfig(**source.meta["network"]).name
         if game is not None and game != source.meta["game"]:
             raise UserError(f"--from {start} plays {source.meta['game']}, not {game}")
-        given |= {"game": source.meta["game"], "network": network}
+        given["game"] = source.meta["game"]
+        if make_config(values, **given).anchor.kind != "root":
+            given["network"] = NetworkConfig(**source.meta["network"]).name
     config = make_config(values, **given)
+    if source is None and config.anchor.kind != "init":
+        raise UserError(f"--anchor {config.anchor.kind} needs a prior: name it with --from")
     with Run.creating(folder, config.game, config.seed, dump_toml(config), start) as fresh:
         first_checkpoint(fresh, config, source)
+        if source is not None:
+            keep_prior(fresh, source, config.anchor, str(start))
     return Run.open(folder), config, True
 
 
 def first_checkpoint(run: Run, config: RunConfig, source: CheckpointInfo | None) -> None:
-    """Write checkpoint 0: random weights from the seed, or those of `source`.
+    """Write checkpoint 0: random weights from the seed, or those of `source`, but as a root's anchor.
 
     What the source had spent is charged to this run.
     """
     ledger = Ledger(run.folder / "ledger.jsonl")
     game = get_game(config.game)
-    if source is None:
+    if source is None or config.anchor.kind == "root":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             network = Network(game, NetworkConfig.preset(config.network))
     else:
         network = load_network(source.path)
+    if source is not None:
         # Its games are not among this run's.
         spent = source.totals.to_dict() | {"games": 0, "positions": 0}
         spent.pop("flops")
@@ -120,7 +135,7 @@ def first_checkpoint(run: Run, config: RunConfig, source: CheckpointInfo | None)
     meta = {
         "stage": "start",
         "seed": config.seed,
-        "rules": {**game.rules, **config.selfplay.rules},
+        "rules": rule_sets(config.selfplay, game)[0],
         "totals": ledger.totals.to_dict(),
         "from": source.meta["sha256"] if source else None,
     }
@@ -139,19 +154,21 @@ def run_selfplay(
     seed: int | None = None,
     config_file: Path | None = None,
     workers: int | None = None,
+    anchor: str | None = None,
     root: Path = ROOT,
     line: LiveLine | None = None,
 ) -> CheckpointInfo:
     """Train the run `run` by self-play, making or resuming it; returns its newest checkpoint.
 
     `minutes` is for this call, `flops` and `games` are totals of the run; without any of them it
-    goes on until interrupted. `start` is a checkpoint (see `find_checkpoint`) to begin from.
+    goes on until interrupted. `start` is a checkpoint (see `find_checkpoint`) to begin from, held
+    on to as `anchor` says (see `ghostgo.selfplay.anchor`).
     Raises UserError for bad input, and whatever a worker raised.
     """
     line = line or LiveLine()
     opened, config, new = open_run(
         run, root, game=game, preset=preset, start=start, seed=seed, config_file=config_file,
-        workers=workers,
+        workers=workers, anchor=anchor,
     )  # fmt: skip
     with opened.lock(), closing(line):
         stage = opened.latest().meta

@@ -8,7 +8,6 @@ on which worker was faster: each worker plays its own share of the positions.
 
 from __future__ import annotations
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -19,7 +18,7 @@ import torch
 
 from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, read_ledger
-from ghostgo.data.records import GameTable, concat
+from ghostgo.data.records import GameTable, concat, distinct_sequences
 from ghostgo.data.replay import ReplayWindow, window_rows
 from ghostgo.data.run import CheckpointInfo, Run, load_network
 from ghostgo.data.shards import DamagedFile, attributes, read_shard, write_shard
@@ -28,22 +27,15 @@ from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, count_flops
 from ghostgo.engine.search_config import batch_rows
 from ghostgo.selfplay.actor import Actor
+from ghostgo.selfplay.anchor import Anchor
+from ghostgo.selfplay.bits import Marginals, bits_a_game
 from ghostgo.selfplay.budget import Stop
-from ghostgo.selfplay.config import RunConfig
+from ghostgo.selfplay.config import RunConfig, default_workers, rate_share, rule_sets
 from ghostgo.selfplay.learner import Learner
 from ghostgo.selfplay.monitor import Events, LiveLine, si
 
 MILESTONE = 1.6
 """Checkpoints are kept for good when the run's FLOPs have grown by this factor since the last."""
-
-
-def default_workers(device: str, wanted: int, games: int) -> int:
-    """Worker threads: as asked, else one a core on a CPU and one on a GPU."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    count = wanted or (cores if device == "cpu" else 1)
-    return max(1, min(count, games))
 
 
 class Trainer:
@@ -61,7 +53,18 @@ class Trainer:
         self.flops = count_flops(network)
         threads = default_workers(self.device, config.workers, config.selfplay.games)
         self.learner = Learner(network, config.learner, self.device, threads)
-        self.window = ReplayWindow(self.game, seed=config.seed)
+        self.window = ReplayWindow(
+            self.game,
+            seed=config.seed,
+            surprise_share=config.selfplay.surprise_share,
+            short=network.config.short,
+        )
+        self.marginals = Marginals(self.game)
+        kept = info.meta.get("bits", {})
+        self.bits: dict[str, float] = kept.get("game", {})
+        """Bits of the newest games that the network knew, a game and head; see `bits_a_game`."""
+        self.bits_a_pflop: dict[str, float] = kept.get("pflop", {})
+        """The same for each PFLOP spent on those games and the training after them."""
         found = run.checkpoints()
         # What self-play starts from, such as a prior, is kept as well.
         self.kept = {
@@ -73,6 +76,14 @@ class Trainer:
         self.owed_samples = 0.0
         self.workers = threads
         self.backend = chosen_backend(info, self.device, training=True).name
+        self.anchor: Anchor | None = None
+        if config.anchor.kind != "init":
+            self.anchor = Anchor(
+                run, config.anchor, rule_sets(config.selfplay, self.game), config.seed
+            )
+            if config.anchor.kind in ("kl", "fade"):
+                self.learner.hold_to(self.anchor.network)
+            self.prior_flops = count_flops(self.anchor.network)
         newer, unlearnt = self._adopt_shards()
         self.actors = self._make_actors(network, [config.seed, self.step, newer])
         self.raw_rate = 0.0
@@ -93,11 +104,15 @@ class Trainer:
             share = len(range(i, config.selfplay.games, self.workers))
             rows = batch_rows(config.search, share)
             evaluator = make_evaluator(network, rows, self.device, self.backend)
+            prior = None
+            if self.anchor and config.anchor.kind == "root":
+                prior = make_evaluator(self.anchor.network, share, self.device)
             actors.append(
                 Actor(
                     self.game, evaluator, share, config.selfplay.visits, config.search,
-                    config.selfplay.rules, config.selfplay.sampled_moves,
-                    config.selfplay.opening_plies, seed,
+                    rule_sets(config.selfplay, self.game), config.selfplay.sampled_moves,
+                    config.selfplay.opening_plies, seed, config.selfplay.cheap_visits,
+                    config.selfplay.full_share, prior, config.anchor.weight if prior else 0.0,
                 )
             )  # fmt: skip
         return actors
@@ -114,6 +129,7 @@ class Trainer:
             "learner": self.learner.state_dict(),
             "actors": actors,
             "owed_samples": self.owed_samples,
+            "marginals": self.marginals.state_dict(),
         }
 
     def _adopt_shards(self) -> tuple[int, int]:
@@ -140,6 +156,8 @@ class Trainer:
     def _load_state(self, state: dict[str, Any], with_games: bool = True) -> None:
         self.learner.load_state_dict(state["learner"])
         self.owed_samples = float(state["owed_samples"])
+        if "marginals" in state:  # older states have none
+            self.marginals.load_state_dict(state["marginals"])
         if not with_games:
             return
         saved = state["actors"]
@@ -177,8 +195,9 @@ class Trainer:
             "stage": stage,
             "milestone": milestone,
             "seed": self.config.seed,
-            "rules": {**self.game.rules, **self.config.selfplay.rules},
+            "rules": rule_sets(self.config.selfplay, self.game)[0],
             "totals": totals.to_dict(),
+            "bits": {"game": self.bits, "pflop": self.bits_a_pflop},
         }
         info = self.run.save_checkpoint(self.step, self.learner.average, meta, self.state_dict())
         if milestone:
@@ -230,14 +249,15 @@ class Trainer:
                 self._show_play(before, cached, steps, start, stop)
             for future in futures:
                 future.result()
+        positions = sum(actor.positions for actor in self.actors)
         table = concat([actor.take() for actor in self.actors])
         evaluations = self._evaluations() - before
         seconds = time.perf_counter() - start
         amounts = {
-            "selfplay_flops": evaluations * self.flops,
+            "selfplay_flops": evaluations * self.flops + self._anchor_flops(),
             "evaluations": evaluations,
             "cached": self._cached() - cached,
-            "positions": table.positions,
+            "positions": positions,
             "games": len(table),
             "seconds": round(seconds, 3),
         }
@@ -253,6 +273,15 @@ class Trainer:
 
     def _evaluations(self) -> int:
         return sum(actor.evaluator.evaluations for actor in self.actors)
+
+    def _anchor_flops(self) -> float:
+        """What the anchor's judgements have cost since the last call."""
+        spent = 0.0
+        for actor in self.actors:
+            if actor.anchor is not None:
+                spent += actor.anchor.evaluations * self.prior_flops
+                actor.anchor.evaluations = 0
+        return spent
 
     def _cached(self) -> int:
         return sum(int(actor.cache.counts[1]) for actor in self.actors)
@@ -275,19 +304,28 @@ class Trainer:
         size = config.learner.batch_size
         sums: dict[str, float] = {}
         wanted = int(self.owed_samples // size) if self.window.rows else 0
+        spent = self.ledger.totals.flops
+        rate = rate_share(config.selfplay, spent)
+        hold = self.anchor.loss_weight(spent) if self.anchor else 0.0
+        sample_flops = TRAIN_FORWARDS * self.flops + (self.prior_flops if hold else 0.0)
         count = 0
         start = time.perf_counter()
         while count < wanted and not stop.now():
             self._show_train(count, wanted)
             # A generator a step: what is drawn depends on the step alone, so a resumed run agrees.
             rng = np.random.default_rng([config.seed, 11, learner.steps])
-            losses = learner.step(self.window.sample(size, rng))
+            batch = (
+                self.anchor.mixed(self.window, size, spent, rng)
+                if self.anchor
+                else self.window.sample(size, rng)
+            )
+            losses = learner.step(batch, rate, hold)
             sums = {head: sums.get(head, 0.0) + loss for head, loss in losses.items()}
             count += 1
         self.owed_samples -= count * size
         self.ledger.append(
             "training",
-            training_flops=TRAIN_FORWARDS * self.flops * count * size,
+            training_flops=sample_flops * count * size,
             samples=count * size,
             seconds=round(time.perf_counter() - start, 3),
         )
@@ -326,7 +364,9 @@ class Trainer:
 
     def _losses(self) -> str:
         heads = {head: loss for head, loss in self.losses.items() if head != "gradient_norm"}
-        return "loss " + " ".join(f"{h} {v:.3f}" for h, v in heads.items()) if heads else "loss -"
+        losses = " ".join(f"{h} {v:.3f}" for h, v in heads.items()) if heads else "-"
+        bits = " ".join(f"{h} {v:.3g}" for h, v in self.bits.items())
+        return f"loss {losses}" + (f" | bits a game: {bits}" if bits else "")
 
     def report(self, table: GameTable) -> None:
         """Scalars of this iteration for TensorBoard."""
@@ -337,6 +377,9 @@ class Trainer:
             values["games/first player wins"] = float((table.results > 0).mean())
             distinct = len({table.moves_of(i).tobytes() for i in range(len(table))})
             values["games/distinct share"] = distinct / len(table)
+            values["games/distinct move sequences share"] = distinct_sequences(table)
+            values |= {f"bits a game/{head}": bits for head, bits in self.bits.items()}
+            values |= {f"bits a PFLOP/{head}": bits for head, bits in self.bits_a_pflop.items()}
         values["search/share cached"] = totals.cached / max(1, totals.cached + totals.evaluations)
         values["compute/flops"] = totals.flops
         values["compute/seconds"] = totals.seconds
@@ -345,11 +388,18 @@ class Trainer:
 
     def iterate(self, stop: Stop) -> None:
         """Play, store, train, save."""
+        before = self.ledger.totals
         table = self.play(stop)
-        wanted = window_rows(self.ledger.totals.positions, self.config.selfplay.window_start)
+        played = self.ledger.totals
+        wanted = window_rows(played.positions, self.config.selfplay.window_start)
         if len(table):
+            seed = [self.config.seed, 13, self.step]
+            self.bits = bits_a_game(self.learner, table, self.marginals, seed) or self.bits
             self.window.add(table, wanted)
-        self.losses = self.train(table.positions, stop) or self.losses
+        self.losses = self.train(played.positions - before.positions, stop) or self.losses
         self.step += 1
+        if len(table):
+            games_a_pflop = len(table) * 1e15 / (self.ledger.totals.flops - before.flops)
+            self.bits_a_pflop = {head: bits * games_a_pflop for head, bits in self.bits.items()}
         self.report(table)
         self.save()

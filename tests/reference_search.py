@@ -75,13 +75,17 @@ def worth(game: Game, config: SearchConfig, value: float, margin: float) -> floa
 def naive_puct(
     game: Game, state: Any, visits: int, config: SearchConfig, evaluator: HashEvaluator
 ) -> NDArray[np.int32]:
-    """Visit counts (A,) of a noiseless PUCT search from `state`, a recarray of shape (1,)."""
+    """Visit counts (A,) of a PUCT search from `state`, a recarray of shape (1,), without noise.
+
+    With `explore` its root has forced visits by `forced_k` all the same.
+    """
     root = Node(game, state.copy(), config)
     root.total, root.visits = _judge(game, root, config, evaluator), 1
     for _ in range(visits):
         path, actions = [root], []
         while path[-1].prior and path[-1].exact is None:
-            action = _choose(path[-1], config)
+            forced = config.forced_k if config.explore and len(path) == 1 else 0.0
+            action = _choose(path[-1], config, forced)
             actions.append(action)
             if action not in path[-1].children:
                 after = path[-1].state.copy()
@@ -135,7 +139,7 @@ def _judge(game: Game, node: Node, config: SearchConfig, evaluator: HashEvaluato
     return worth(game, config, value, score)
 
 
-def _choose(node: Node, config: SearchConfig) -> int:
+def _choose(node: Node, config: SearchConfig, forced: float = 0.0) -> int:
     tried = sum(node.prior[a] for a in node.children)
     unseen = node.total / node.visits - config.fpu_reduction * math.sqrt(tried)
     ordered = sorted(node.prior.items(), key=lambda item: -item[1])
@@ -150,6 +154,8 @@ def _choose(node: Node, config: SearchConfig) -> int:
                 q = child.exact * _same_side(node, child)
                 if q < 0:
                     continue
+        if 0 < n < math.sqrt(forced * prior * (node.visits - 1)):
+            return action
         explore = config.c_puct * math.sqrt(max(1, node.visits - 1))
         score = q + explore * prior / (1 + n)
         if score > best_score:

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 
+import numpy as np
+from numpy.typing import NDArray
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -33,6 +35,7 @@ class FirstLegal:
         self.moves = [game.parse_action(move) for move in moves.split()]
         self.human = human
         self.opinion = True
+        self.expected: NDArray[np.float32] | None = None
         self.asked = threading.Event()
         self.go: threading.Event | None = None
         self.error: Exception | None = None
@@ -57,6 +60,10 @@ class FirstLegal:
         found = self.analyse(states)
         if found and states[0].to_play == self.human:
             yield lambda: found
+
+    def ownership(self, states: States) -> NDArray[np.float32] | None:
+        assert not states[0].done, "networks know positions in play alone"
+        return self.expected
 
     def bind(self, game: Game) -> Bot:
         return FirstLegal(game)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ghostgo import cli
-from ghostgo.bot import make_bot
 from ghostgo.data.run import BOTS, find_checkpoint, list_bots, load_network
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import make_evaluator
 from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
+from ghostgo.opponents import make_bot
 
 NAMES = [bot.path.name for bot in list_bots()]
 

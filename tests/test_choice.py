@@ -17,7 +17,7 @@ from test_replay import random_table
 from ghostgo import bench_run, cli
 from ghostgo.arena.players import NetPlayer
 from ghostgo.arena.pool import PlayerOptions, make_entry
-from ghostgo.bot import SearchBot, make_bot
+from ghostgo.bot import SearchBot
 from ghostgo.data import choice as choices
 from ghostgo.data.choice import (
     FILE,
@@ -36,6 +36,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.quantise import Rounding, calibrate
+from ghostgo.opponents import make_bot
 from ghostgo.selfplay.budget import Stop
 
 FP32 = Choice("cpu", "fp32", "because", 100, 8, {})

@@ -10,12 +10,13 @@ import pytest
 from referee import GNUGO, Foul, GtpProcess, play_game
 
 from ghostgo.arena.gtp_client import find_program
-from ghostgo.bot import Analysis, Bot, Opinions, RandomBot, make_bot
+from ghostgo.bot import Analysis, Bot, Opinions, RandomBot
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
 from ghostgo.gtp import COMMANDS, Engine, clean
 from ghostgo.gtp_server import converse
+from ghostgo.opponents import make_bot
 
 
 @pytest.fixture
@@ -52,6 +53,9 @@ class Fixed:
 
     def ponder(self, states: States, endless: bool = False) -> Opinions:
         yield lambda: self.analyse(states)
+
+    def ownership(self, states: States) -> None:
+        return None
 
     def bind(self, game: Game) -> Bot:
         return Fixed(game, self.action, self.win_rate)

@@ -14,12 +14,13 @@ from queue import SimpleQueue
 import pytest
 from test_gtp import Fixed, ask
 
-from ghostgo.bot import Opinions, RandomBot, make_bot
+from ghostgo.bot import Opinions, RandomBot
 from ghostgo.engine.games.game import States
 from ghostgo.engine.games.registry import get_game
 from ghostgo.gtp import Engine
 from ghostgo.gtp_analysis import Request, parse_request
 from ghostgo.gtp_server import converse
+from ghostgo.opponents import make_bot
 
 
 class Slow:

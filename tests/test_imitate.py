@@ -21,7 +21,8 @@ from ghostgo.engine.games.game import legal_mask_of, write_planes_of
 from ghostgo.engine.games.registry import get_game
 from ghostgo.selfplay.loop import reopen, run_selfplay
 from ghostgo.selfplay.monitor import LiveLine
-from ghostgo.warmstart.imitate import Imitation, evaluate, run_warmstart
+from ghostgo.warmstart.evaluate import evaluate
+from ghostgo.warmstart.imitate import Imitation, run_warmstart
 from ghostgo.warmstart.select import import_records
 from ghostgo.warmstart.teacher import make_records
 

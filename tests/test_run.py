@@ -275,3 +275,34 @@ def test_full_disk_leaves_older_checkpoints(
         "00000000",
         "00000001",
     ]
+
+
+def test_two_that_make_one_run_do_not_meet(tmp_path: Path) -> None:
+    """Who comes second is told so, and what the first has made stays as it is."""
+    with Run.creating(tmp_path / "r", "go5", 1, "") as first:
+        (first.folder / "mine").write_text("1")
+        with (
+            pytest.raises(UserError, match="is being made by another process"),
+            Run.creating(tmp_path / "r", "go5", 2, ""),
+        ):
+            raise AssertionError("both make it")
+        assert (first.folder / "mine").read_text() == "1"
+    run = Run.open(tmp_path / "r")
+    assert run.header["seed"] == 1 and (run.folder / "mine").exists()
+    run.lock().release()
+    with (
+        pytest.raises(UserError, match="exists already"),
+        Run.creating(tmp_path / "r", "go5", 2, ""),
+    ):
+        raise AssertionError("made twice")
+
+
+def test_what_a_kill_left_of_a_new_run_is_swept(tmp_path: Path) -> None:
+    left = tmp_path / ".creating-r"
+    (left / "checkpoints" / "00000000").mkdir(parents=True)
+    (left / "records").mkdir()
+    (left / "stray").write_text("x")
+    with Run.creating(tmp_path / "r", "go5", 1, "") as fresh:
+        assert not (fresh.folder / "records").exists() and not (fresh.folder / "stray").exists()
+        assert not any((fresh.folder / "checkpoints").iterdir())
+    assert not left.exists()

@@ -12,11 +12,12 @@ import pytest
 from sgfmill import sgf
 
 from ghostgo.board import hoshi, render
-from ghostgo.bot import Analysis, Bot, Candidate, Opinions, make_bot
-from ghostgo.duel import record, save
+from ghostgo.bot import Analysis, Bot, Candidate, Opinions
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
+from ghostgo.opponents import make_bot
+from ghostgo.saved import Keeper, record
 from ghostgo.session import Session, fixed_handicap
 from ghostgo.terminal import Dialogue, converse
 
@@ -39,6 +40,9 @@ class Scripted:
 
     def ponder(self, states: States, endless: bool = False) -> Opinions:
         yield lambda: self.analyse(states)
+
+    def ownership(self, states: States) -> None:
+        return None
 
     def bind(self, game: Game) -> Bot:
         return Scripted(game)
@@ -158,9 +162,10 @@ def test_the_record_is_sgf_that_sgfmill_reads() -> None:
 
 def test_games_are_saved_under_new_names_and_empty_ones_are_not(tmp_path: Path) -> None:
     talk = dialogue("C3")
-    assert save(talk, tmp_path / "games") is None
+    keepers = [Keeper(talk, tmp_path / "games") for _ in range(3)]
+    assert keepers[0].write() is None and not (tmp_path / "games").exists()
     typed(talk, ["E5"])
-    paths = {save(talk, tmp_path / "games") for _ in range(3)}
+    paths = {keeper.write() for keeper in keepers for _ in range(2)}
     assert len(paths) == 3 and len(list((tmp_path / "games").iterdir())) == 3
 
 

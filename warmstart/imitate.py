@@ -12,112 +12,52 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from ghostgo.data.config import dump_toml, read_toml
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger
-from ghostgo.data.records import GameTable, Rules
+from ghostgo.data.records import under_ko_of, under_kos_of
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import ROOT, CheckpointInfo, Run, load_network
 from ghostgo.data.shards import attributes, read_shard, write_shard
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import count_flops, expected_value
+from ghostgo.engine.network import count_flops
+from ghostgo.selfplay.anchor import VALUE_POSITIONS
 from ghostgo.selfplay.budget import Stop
-from ghostgo.selfplay.config import RunConfig, make_config
+from ghostgo.selfplay.config import RunConfig, default_workers, make_config, rule_sets
 from ghostgo.selfplay.learner import Learner
 from ghostgo.selfplay.loop import first_checkpoint, refuse_other_start, reopen
 from ghostgo.selfplay.monitor import Events, LiveLine, clock, si
-from ghostgo.selfplay.trainer import MILESTONE, default_workers
+from ghostgo.selfplay.trainer import MILESTONE
+from ghostgo.warmstart.control import permute_moves, take_subset
+from ghostgo.warmstart.evaluate import HeldOut, evaluate
 from ghostgo.warmstart.select import split_by_hash
 from ghostgo.warmstart.store import load_records
 
-VALUE_POSITIONS = 10
-"""Positions a game that teach value, score and ownership."""
+RANK_DROPOUT = 0.2
+"""Share of positions whose rank a network that is told ranks does not hear, so that it can also play
+without being told one, as self-play does."""
 DEFAULT_EPOCHS = 3.0
 """Passes over the records where no budget is given."""
 SAVE_SECONDS = 30.0
 """Seconds of imitation that a kill can cost."""
-HELD_OUT_ROWS = 20_000
-"""Most held-out positions that one evaluation looks at (its standard error is then 0.35 %)."""
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """How well a network predicts games it has not seen."""
+class Records(NamedTuple):
+    """What is made of the records."""
 
-    top1: float
-    """Share of positions whose recorded board move is the policy's first choice; no passes."""
-    top5: float
-    log_loss: float
-    """Mean -log probability of the recorded move, in nats, passes included."""
-    value_mse: float
-    """Mean squared error of the value in [-1, 1] against decided results; nan if none is known."""
-    positions: int
-    """Positions looked at."""
-    games: int
-    """Games held out."""
-
-
-def _top(policy: torch.Tensor, moves: torch.Tensor, k: int) -> float:
-    """How many of `moves` (B,) are among the k first choices of `policy` (B, A)."""
-    best = policy.topk(min(k, policy.shape[1]), dim=1).indices
-    return float((best == moves[:, None]).any(dim=1).sum())
-
-
-def evaluate(learner: Learner, window: ReplayWindow, games: int) -> HeldOut:
-    """Judge the learner's network on a fixed sample of the window's positions."""
-    rows = np.arange(window.rows)
-    if len(rows) > HELD_OUT_ROWS:
-        rows = np.random.default_rng(0).choice(rows, HELD_OUT_ROWS, replace=False)
-    game = learner.network.game
-    top1 = top5 = loss = error = 0.0
-    boards = known = 0
-    for part in np.array_split(rows, -(-len(rows) // 512)):
-        batch = window.rows_batch(part)
-        out = learner.judge(batch)
-        move = torch.from_numpy(batch.policy.argmax(axis=1))
-        # Where there is a pass, it is neither counted nor a candidate.
-        candidates = game.points if game.policy_head == "points_and_pass" else game.actions
-        on_board = move < candidates
-        boards += int(on_board.sum())
-        choices = out["policy"][on_board, :candidates]
-        top1 += _top(choices, move[on_board], 1)
-        top5 += _top(choices, move[on_board], 5)
-        loss += float(F.cross_entropy(out["policy"], move, reduction="sum"))
-        decided = np.isfinite(batch.value)
-        guess = expected_value(out["value"]).numpy()
-        error += float(((guess - batch.value)[decided] ** 2).sum())
-        known += int(decided.sum())
-    return HeldOut(
-        top1=top1 / max(boards, 1),
-        top5=top5 / max(boards, 1),
-        log_loss=loss / len(rows),
-        value_mse=error / known if known else float("nan"),
-        positions=len(rows),
-        games=games,
-    )
-
-
-def under_ko_of(table: GameTable, rules: Rules) -> GameTable:
-    """The same games, shown under the ko rule of `rules`, that of the self-play to come.
-
-    Records are imported under simple ko, by which they were played. A plane tells the network the
-    rule, and one that has seen a single value of it plays nonsense under the other. The few moves
-    that superko would forbid are learnt all the same.
-    """
-    if "ko" not in rules:
-        return table
-    return replace(
-        table, rules_table=tuple({**given, "ko": rules["ko"]} for given in table.rules_table)
-    )
+    held_out: float
+    """Share of games kept back."""
+    subset: int | None
+    """So many of the others are learnt; None: all."""
+    permute: bool
+    """Whether a legal move at random is learnt in place of each one played."""
 
 
 class Imitation:
@@ -127,15 +67,14 @@ class Imitation:
         self.run, self.config, self.line = run, config, line
         game = get_game(config.game)
         folder = run.folder / "records"
-        rules = {**game.rules, **config.selfplay.rules}
-        train, held_out = (
-            under_ko_of(read_shard(folder / f"{name}.h5"), rules) for name in ("train", "held_out")
-        )
+        rules = rule_sets(config.selfplay, game)
+        train, held_out = (read_shard(folder / f"{name}.h5") for name in ("train", "held_out"))
         self.games, self.held_out_games = len(train), len(held_out)
-        self.window = ReplayWindow(game, VALUE_POSITIONS, config.seed)
-        self.window.add(train)
+        self.window = ReplayWindow(game, VALUE_POSITIONS, config.seed, rank_dropout=RANK_DROPOUT)
+        for part in under_kos_of(train, rules):
+            self.window.add(part)
         self.held_out = ReplayWindow(game, seed=config.seed)
-        self.held_out.add(held_out)
+        self.held_out.add(under_ko_of(held_out, rules[0]))
         self.ledger = Ledger(run.folder / "ledger.jsonl")
         self.events = Events(run.folder / "tensorboard")
         info = run.latest()
@@ -173,7 +112,7 @@ class Imitation:
             "milestone": milestone,
             "done": done,
             "seed": self.config.seed,
-            "rules": {**get_game(self.config.game).rules, **self.config.selfplay.rules},
+            "rules": rule_sets(self.config.selfplay, get_game(self.config.game))[0],
             "totals": totals.to_dict(),
             "games_imitated": self.games,
             **extra,
@@ -239,8 +178,11 @@ class Imitation:
         )
 
 
-def _import(run: Run, records: Sequence[Path], game: str, held_out: float, line: LiveLine) -> None:
+def _import(
+    run: Run, records: Sequence[Path], config: RunConfig, given: Records, line: LiveLine
+) -> None:
     """Read the records into the run's folder, split by game."""
+    game = config.game
 
     def progress(games: int, share: float) -> None:
         line.show(f"importing: {games} games, {share:.0%}")
@@ -248,44 +190,72 @@ def _import(run: Run, records: Sequence[Path], game: str, held_out: float, line:
     table, report = load_records(list(records), game, progress)
     for text in report.lines():
         line.say(text)
-    train, kept_back = split_by_hash(table, held_out)
+    train, kept_back = split_by_hash(table, given.held_out)
     if not len(train) or not len(kept_back):
         raise UserError(
             f"too few games of {game} in the records: {len(train)} to learn, "
             f"{len(kept_back)} to hold out"
         )
-    attributes = {"records": [path.name for path in records], "report": report.as_dict()}
+    to_learn = table.select(train)
+    if given.subset is not None:
+        to_learn = take_subset(to_learn, given.subset)
+    if given.permute:
+        to_learn = permute_moves(to_learn, config.seed)
+    attributes = {
+        "records": [path.name for path in records],
+        "report": report.as_dict(),
+        "subset": given.subset,
+        "permuted": given.permute,
+    }
     folder = run.folder / "records"
     folder.mkdir()
     write_shard(folder / "held_out.h5", table.select(kept_back), attributes)
-    write_shard(folder / "train.h5", table.select(train), attributes)
+    write_shard(folder / "train.h5", to_learn, attributes)
 
 
 def _open(
     folder: Path,
     records: Sequence[Path],
-    options: tuple[str | None, str | None, int | None],
+    options: tuple[str | None, str | None, int | None, str | None],
     config_file: Path | None,
-    held_out: float,
+    given: Records,
     line: LiveLine,
 ) -> tuple[Run, RunConfig]:
-    """The run in `folder`, made from `records` if it is not there; `options`: game, preset, seed."""
+    """The run in `folder`, made from `records` if it is not there.
+
+    `options` are game, preset, seed and anchor.
+    """
     if (folder / "run.json").is_file():
         run, config = reopen(folder, *options)
         if not (folder / "records").is_dir():
             raise UserError(f"run {folder.name} is a self-play run; use another --run for a prior")
         refuse_other_start(run, config, read_toml(config_file) if config_file else None)
-        learnt = attributes(folder / "records" / "train.h5")["records"]
-        if records and [path.name for path in records] != learnt:
-            raise UserError(f"run {folder.name} imitates {', '.join(learnt)}; use another --run")
+        made = attributes(folder / "records" / "train.h5")
+        if records and [path.name for path in records] != made["records"]:
+            raise UserError(
+                f"run {folder.name} imitates {', '.join(made['records'])}; use another --run"
+            )
+        # Runs made before there were controls have neither.
+        if given.subset not in (None, made.get("subset")):
+            raise UserError(
+                f"run {folder.name} has --subset {made.get('subset')}; use another --run"
+            )
+        if given.permute and not made.get("permuted"):
+            raise UserError(f"run {folder.name} imitates moves as played; use another --run")
         return run, config
     if not records:
         raise UserError("no records given: --records PATH, a file, folder or archive of SGF")
-    game, preset, seed = options
+    game, preset, seed, anchor = options
     values = read_toml(config_file) if config_file else None
-    config = make_config(values, game=game, preset=preset, seed=seed)
+    held = {"kind": anchor} if anchor else None
+    config = make_config(values, game=game, preset=preset, seed=seed, anchor=held)
+    if config.anchor.kind == "root":
+        raise UserError(
+            "--anchor root starts from random weights: make the prior, then "
+            "ghostgo selfplay --from PRIOR --anchor root"
+        )
     with Run.creating(folder, config.game, config.seed, dump_toml(config)) as fresh:
-        _import(fresh, records, config.game, held_out, line)
+        _import(fresh, records, config, given, line)
         first_checkpoint(fresh, config, None)
     return Run.open(folder), config
 
@@ -302,17 +272,26 @@ def run_warmstart(
     seed: int | None = None,
     config_file: Path | None = None,
     held_out: float = 0.1,
+    subset: int | None = None,
+    permute: bool = False,
+    anchor: str | None = None,
     root: Path = ROOT,
     line: LiveLine | None = None,
 ) -> CheckpointInfo:
     """Imitate the games in `records` and leave the prior as the start of run `run`.
 
+    `records` may also be one run's folder: the games that it played are imitated then. As controls,
+    only `subset` games are learnt, or with `permute` any legal move in place of each one played.
+
     The budget is the nearest of `minutes` (of training in this call), `flops` and `epochs`;
-    `held_out` is the share of games kept back to judge it. An interrupted imitation goes on when called again.
+    `held_out` is the share of games kept back to judge it; self-play will hold on to the prior as
+    `anchor` says. An interrupted imitation goes on when called again.
     Raises UserError for bad input.
     """
     line = line or LiveLine()
-    opened, config = _open(root / run, records, (game, preset, seed), config_file, held_out, line)
+    options = (game, preset, seed, anchor)
+    given = Records(held_out, subset, permute)
+    opened, config = _open(root / run, records, options, config_file, given, line)
     stop = Stop(minutes, flops)  # the import does not count
     with opened.lock(), closing(line):
         info = opened.latest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ghostgo.data.records import GameTable
+from ghostgo.data.sgf import Result
 from ghostgo.data.shards import attributes, read_shard, write_shard
 from ghostgo.engine.errors import UserError
+from ghostgo.warmstart.control import games_of_run
 from ghostgo.warmstart.report import ImportReport, rank_name
 from ghostgo.warmstart.select import import_records
 
@@ -42,18 +45,22 @@ def import_to_file(
 def load_records(
     paths: Sequence[Path], game: str, progress: Callable[[int, float], None] | None = None
 ) -> tuple[GameTable, ImportReport]:
-    """Games of `game` and their report, from SGF records or from one imported file.
+    """Games of `game` and their report, from SGF records, one imported file or one run's self-play.
 
-    Raises UserError if there are none, for an imported file of another game, and if one is given
-    together with others, whose games it might hold as well.
+    Raises UserError if there are none, for an imported file or run of another game, and if one is
+    given together with others, whose games it might hold as well.
     """
-    files = [path for path in paths if path.suffix == SUFFIX]
+    files = [path for path in paths if path.suffix == SUFFIX or (path / "run.json").is_file()]
     if not files:
         return import_records(list(paths), game, progress=progress)
     if len(paths) > 1:
         raise UserError(
-            f"{files[0]}: an imported file is given alone; import all records into one instead"
+            f"{files[0]}: an imported file or a run is given alone; import all records into one "
+            "instead"
         )
+    if files[0].suffix != SUFFIX:
+        table = games_of_run(files[0], game)
+        return table, report_of_table(table)
     table, report = read_imported(files[0])
     if table.game != game:
         raise UserError(f"{files[0]}: holds games of {table.game}, not {game}")
@@ -69,6 +76,17 @@ def read_imported(path: str | os.PathLike[str]) -> tuple[GameTable, ImportReport
     if REPORT not in given:
         raise UserError(f"{path}: holds games, but not imported records")
     return table, _report(given[REPORT])
+
+
+def report_of_table(table: GameTable) -> ImportReport:
+    """The report on games that a program played, none of them dropped."""
+    report = ImportReport(table.game)
+    for i in range(len(table)):
+        result = Result(float(table.results[i]), float(table.scores[i]), "score")
+        komi = float(table.rules_of(i).get("komi", math.nan))
+        report.keep(table.game, result, (0, 0), komi, "", setup=False)
+    report.set_lengths(table.lengths)
+    return report
 
 
 def _report(stored: dict[str, Any]) -> ImportReport:

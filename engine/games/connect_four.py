@@ -50,6 +50,8 @@ DTYPE = record_dtype(
     ],
 )
 
+_ONE = np.int64(BF16_ONE)
+
 # Zobrist words: stones by player, [2, 0] the second player to move.
 _ZOBRIST = np.random.default_rng(20251003).integers(
     -(2**63), 2**63 - 1, size=(3, MAX_BITS), dtype=np.int64
@@ -93,17 +95,18 @@ def _is_legal(state: State, action: Int) -> bool:
 def _write_planes(state: State, mask: Mask, out: Planes) -> None:
     own, opponent = state.stones[state.to_play], state.stones[1 - state.to_play]
     rows, cols = np.int64(state.rows), np.int64(state.cols)
-    zero = np.uint16(0)
-    for row in range(rows):
-        height = rows - 1 - row
-        for col in range(cols):
-            cell = np.int64(col * (rows + 1) + height)
-            lands = mask[col] and state.heights[col] == height
-            cells = out[row * cols + col]
-            cells[0] = BF16_ONE
-            cells[1] = BF16_ONE if (own >> cell) & 1 else zero
-            cells[2] = BF16_ONE if (opponent >> cell) & 1 else zero
-            cells[3] = BF16_ONE if lands else zero
+    words = out.view(np.int64)  # a point's four planes at once, the first one lowest
+    for col in range(cols):
+        lands = np.int64(state.heights[col]) if mask[col] else rows
+        own_column = own >> np.int64(col * (rows + 1))
+        opponent_column = opponent >> np.int64(col * (rows + 1))
+        point = (rows - 1) * cols + col
+        for height in range(rows):
+            stones = (own_column & 1) << 16 | (opponent_column & 1) << 32
+            words[point, 0] = _ONE * (1 | stones | np.int64(height == lands) << 48)
+            own_column >>= np.int64(1)
+            opponent_column >>= np.int64(1)
+            point -= cols
 
 
 @kernel

@@ -1,0 +1,94 @@
+"""What the networks of the runs knew of fresh games, in bits, against the compute they had spent."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ghostgo.arena.pool import CurvePoint
+
+ORDER = ("outcome", "score", "ownership", "policy", "reply", "search")
+ABOUT = (
+    "Bits of each new game that the network knew before it trained on it: by how much its forecast "
+    "of the target beats the target\u2019s frequencies. The outcome is worth at most about one bit a "
+    "game, ownership one a point. \u201cSearch\u201d is what the search added to the "
+    "network\u2019s own policy."
+)
+
+
+def _measured(points: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """The points that have bits, each checkpoint of a run once, oldest first."""
+    found = {(point.run, point.step): point for point in points if point.bits.get("game")}
+    return [found[key] for key in sorted(found)]
+
+
+def bits_csv(points: Sequence[CurvePoint]) -> str:
+    """A line for each checkpoint and head: run, step, flops, head, bits a game, bits a PFLOP."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "step", "flops", "head", "bits_per_game", "bits_per_pflop"])
+    for point in _measured(points):
+        for head in ORDER:
+            if head in point.bits["game"]:
+                both = (point.bits["game"][head], point.bits.get("pflop", {}).get(head, 0.0))
+                spent = f"{point.totals.flops:.6g}"
+                writer.writerow([point.run, point.step, spent, head, *(f"{b:.6g}" for b in both)])
+    return text.getvalue()
+
+
+def _chart(points: Sequence[CurvePoint]) -> Any:
+    """Small charts side by side, one a head, a line a run."""
+    import altair as alt
+
+    from ghostgo.arena.plots import COLOURS, X_TITLE, themed
+
+    runs = sorted({point.run for point in points})
+    values = [
+        {
+            "run": point.run, "step": point.step, "flops": point.totals.flops, "head": head,
+            "bits": round(bits, 4), "pflop": point.bits.get("pflop", {}).get(head),
+        }
+        for point in points
+        for head, bits in point.bits["game"].items()
+    ]  # fmt: skip
+    heads = [head for head in ORDER if any(value["head"] == head for value in values)]
+    scale = alt.Scale(domain=runs, range=[COLOURS[i % len(COLOURS)] for i in range(len(runs))])
+    charts = [
+        alt.Chart(
+            alt.InlineData(values=[value for value in values if value["head"] == head]),
+            title=alt.TitleParams(head, color="#888", fontSize=12),
+        )
+        .mark_line(point=True)
+        .encode(
+            x=alt.X(
+                "flops:Q", title=X_TITLE, scale=alt.Scale(type="log", nice=False, padding=8),
+                axis=alt.Axis(format="~e", labelOverlap="greedy"),
+            ),
+            y=alt.Y("bits:Q", title="bits a game"),
+            color=alt.Color("run:N", scale=scale, legend=alt.Legend(title=None, orient="top")),
+            tooltip=[
+                alt.Tooltip("run:N"), alt.Tooltip("step:Q"),
+                alt.Tooltip("bits:Q", format=".3~g", title="bits a game"),
+                alt.Tooltip("pflop:Q", format=".3~s", title="bits a PFLOP"),
+            ],
+        )
+        .properties(width=260, height=160)
+        for head in heads
+    ]  # fmt: skip
+    return themed(alt.concat(*charts, columns=3))
+
+
+def bits_html(points: Sequence[CurvePoint]) -> str:
+    """A heading, what is shown, and the charts; nothing where nobody measured."""
+    measured = _measured(points)
+    if not measured:
+        return ""
+    spec = json.dumps(_chart(measured).to_dict()).replace("<", "\\u003c")
+    return (
+        f"<h2>Bits</h2><p>{ABOUT}</p>"
+        '<div class="scroll"><div id="bits" class="chart"></div></div>'
+        f"<script>vegaEmbed('#bits', {spec}, {{actions: false}}).catch(console.error);</script>"
+    )

@@ -1,0 +1,108 @@
+"""The verbs of `ghostgo warmstart`; what they need is imported when they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ghostgo.options import (
+    anchor_option,
+    config_option,
+    flops_option,
+    game_option,
+    is_for_another,
+    minutes_option,
+    preset_option,
+    root_option,
+    seed_option,
+)
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--records",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="SGF file, folder, .zip or .sgfs, several times if need be, or one imported .h5, or the "
+    "folder of a run, whose own games are imitated then; not when resuming.",
+)
+@click.option("--run", default="warm", show_default=True, help="Name of the run that is started.")
+@game_option
+@preset_option
+@minutes_option
+@flops_option
+@click.option(
+    "--epochs", type=click.FloatRange(min=0, min_open=True), help="Stop after so many passes."
+)
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0, 0.5, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of games kept back to judge the prior.",
+)
+@click.option(
+    "--subset",
+    type=click.IntRange(min=1),
+    help="Learn only so many games, smaller subsets within larger ones.",
+)
+@click.option(
+    "--permute",
+    is_flag=True,
+    help="Learn a legal move at random in place of each one played: a control.",
+)
+@anchor_option
+@seed_option
+@config_option
+@root_option
+@click.pass_context
+def warmstart(context: click.Context, /, **options: Any) -> None:
+    """Imitate game records and start a run from the result.
+
+    Or the command below, with options of its own.
+    """
+    if is_for_another(context):
+        return
+    from ghostgo.warmstart.imitate import run_warmstart
+
+    run_warmstart(**options)
+
+
+@warmstart.command()
+@click.argument("prior")
+@click.option(
+    "--records",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="SGF file, folder, .zip or .sgfs, several times if need be, or one imported .h5.",
+)
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Only the games that a warm start with this share holds back. Default: all.",
+)
+@click.option(
+    "--positions",
+    type=click.IntRange(min=0),
+    default=20_000,
+    show_default=True,
+    help="Most positions, drawn by a fixed seed; 0: all.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all figures to this file.",
+)
+@root_option
+def evaluate(**options: Any) -> None:
+    """Judge a network on recorded games: move match, log loss, value, by rank and move number.
+
+    PRIOR is a run, RUN@STEP, or a bot in the box.
+    """
+    from ghostgo.warmstart.evaluate import run_evaluate
+
+    run_evaluate(**options)

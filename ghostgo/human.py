@@ -1,0 +1,182 @@
+"""A dial from the bot's move to the move that a person would play.
+
+At `dial` h the move is drawn with weights t(a) * exp(q(a) * (1 - h) / (h * VALUE_SCALE)): t is a
+policy imitated from people, q(a) the search's value of the move. That is the policy of most value
+for its distance from t (piKL; Jacob et al. 2022, "Modeling strong and human-like gameplay with
+KL-regularized search"): at 1 people's own policy, towards 0 the search's best move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostgo.bot import PLAY, Analysis, Bot, Opinions, SearchBot, refit
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game, States, legal_mask_of, write_planes_of
+from ghostgo.engine.games.go import is_go
+from ghostgo.engine.search_config import SearchConfig
+from ghostgo.opponents import make_bot
+
+if TYPE_CHECKING:
+    from ghostgo.engine.network import Network
+    from ghostgo.engine.search import SearchResult
+
+HUMAN = "human9"
+"""The bot in the box that imitated people."""
+VALUE_SCALE = 0.1
+"""Value, in [-1, 1], that at a dial of one half weighs as much as a factor of e in t."""
+
+
+def human_weights(
+    log_policy: NDArray[np.float64], q: NDArray[np.float64], dial: float
+) -> NDArray[np.float64]:
+    """Chances of the actions (A,), from people's log policy (-inf where illegal) and values.
+
+    `dial` is above 0.
+    """
+    weights = log_policy + q * (1 - dial) / (dial * VALUE_SCALE)
+    weights = np.exp(weights - weights.max())
+    chances: NDArray[np.float64] = weights / weights.sum()
+    return chances
+
+
+def search_values(found: SearchResult) -> NDArray[np.float64]:
+    """What a search thinks of each action (A,) of its first position, for the side to move.
+
+    The network's value of the position counts as one visit more, so that a first lucky one does not
+    outweigh many. What was not tried counts as the worst that was, but for what is proven lost.
+    """
+    visits, q = found.visits[0], np.nan_to_num(found.q[0].astype(np.float64))
+    tried = visits > 0
+    values: NDArray[np.float64] = (visits * q + found.raw_value[0]) / (visits + 1)
+    lost = tried & (found.policy[0] == 0)
+    if (tried & ~lost).any():
+        values[~tried] = values[tried & ~lost].min()
+        values[lost] = -1.0
+    if found.value[0] == 1:  # proven, whatever the mean says
+        values[found.action[0]] = 1.0
+    return values
+
+
+class HumanBot:
+    """A searching bot that plays as people do, to the degree of its dial.
+
+    What it draws depends on its seed and the position alone, so it answers a question twice alike
+    as long as its search does.
+    """
+
+    def __init__(
+        self, bot: SearchBot, prior: Network, dial: float, seed: int | None, rank: int = 0
+    ) -> None:
+        """People of `rank`, if one is given (codes of `GameTable.ranks`).
+
+        Raises UserError if the prior plays another game, or is not told ranks.
+        """
+        from ghostgo.engine.evaluator import make_evaluator
+
+        if rank and prior.rank is None:
+            raise UserError("--rank needs a prior that is told ranks, of a network such as b4c64r")
+        if prior.game is not bot.game:
+            prior = refit(prior, bot.game)
+        self.name = f"{bot.name}, {dial:.0%} human"
+        self.game = bot.game
+        self._bot, self._prior, self._dial = bot, prior, dial
+        self._rank = rank
+        self._seed = (
+            int(np.random.SeedSequence(seed).generate_state(1)[0]) if seed is None else seed
+        )
+        self._evaluator = make_evaluator(prior, 1, rank=rank)
+        self._mask = np.zeros(bot.game.actions, np.uint8)
+
+    def _pick(self, states: States, found: SearchResult) -> int:
+        state = states[0]
+        legal_mask_of(state, self._mask)
+        write_planes_of(state, self._mask, self._evaluator.planes[0])
+        self._evaluator.evaluate(1)
+        logits = np.where(self._mask == 1, self._evaluator.policy[0].astype(np.float64), -np.inf)
+        chances = human_weights(logits, search_values(found), self._dial)
+        position = int(state.hash) & (1 << 64) - 1, int(state.move_number)
+        rng = np.random.default_rng([self._seed, *position])
+        return int(rng.choice(len(chances), p=chances))
+
+    def choose(self, states: States, seconds: float | None = None) -> int:
+        """A move drawn by the dial after a search."""
+        self._bot.choose(states, seconds)
+        return self._pick(states, self._bot.result())
+
+    def analyse(self, states: States, seconds: float | None = None) -> Analysis:
+        """The bot's own opinion, with the move that the dial draws."""
+        found = self._bot.analyse(states, seconds)
+        return replace(found, action=self._pick(states, self._bot.result()))
+
+    def ponder(self, states: States, endless: bool = False) -> Opinions:
+        """The bot's own opinion, step by step, with the move that the dial draws at that point."""
+        for read in self._bot.ponder(states, endless):
+            yield read if endless else partial(self._drawn, states, read)
+
+    def _drawn(self, states: States, read: Callable[[], Analysis]) -> Analysis:
+        return replace(read(), action=self._pick(states, self._bot.result()))
+
+    def ownership(self, states: States) -> NDArray[np.float32] | None:
+        """The bot's own forecast."""
+        return self._bot.ownership(states)
+
+    def bind(self, game: Game) -> HumanBot:
+        """The same on another board; raises UserError if one of the networks does not fit there."""
+        return HumanBot(self._bot.bind(game), self._prior, self._dial, self._seed, self._rank)
+
+
+def humanised(
+    bot: Bot, prior: Network | None, dial: float, seed: int | None, rank: int
+) -> HumanBot:
+    """`bot` with a dial; raises UserError if it does not search with a network."""
+    if not isinstance(bot, SearchBot):
+        raise UserError("--human goes with a bot that has a network: a run, or one in the box")
+    if prior is None:
+        raise UserError(
+            f"there is no human prior for {bot.game.name} here; name a run that imitated people "
+            "with --human-prior"
+        )
+    return HumanBot(bot, prior, dial, seed, rank)
+
+
+def dialled_bot(
+    name: str | None,
+    game: str | None,
+    visits: int | None,
+    seed: int | None,
+    root: Path,
+    seconds: float | None = None,
+    search: SearchConfig = PLAY,
+    human: float = 0.0,
+    prior: str | None = None,
+    rank: str | None = None,
+    learn: bool = False,
+) -> Bot:
+    """As `make_bot`; with `human` above 0, moved so far towards what people play.
+
+    `prior` is the checkpoint that imitated people: if None, the bot in the box for the game;
+    `rank` how strong they are, if that is to be told.
+    """
+    if learn and human:
+        raise UserError("--learn goes with --human 0: the dial's moves are not the network's")
+    bot = make_bot(name, game, visits, seed, root, seconds, search, learn)
+    if human == 0:
+        if prior is not None or rank is not None:
+            raise UserError("--human-prior and --rank go with --human above 0")
+        return bot
+    from ghostgo.data.run import find_checkpoint, list_bots, load_network
+    from ghostgo.engine.network import rank_code
+
+    found = {info.path.name: info for info in list_bots()}.get(HUMAN) if is_go(bot.game) else None
+    if prior is not None:
+        found = find_checkpoint(prior, root)
+    network, code = load_network(found.path) if found else None, rank_code(rank) if rank else 0
+    return humanised(bot, network, human, seed, code)

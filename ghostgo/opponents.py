@@ -1,0 +1,123 @@
+"""Bots by name, in `ghostgo play` and `ghostgo gtp`.
+
+A bot is named as everywhere: a run (`scratch`), one of its checkpoints (`scratch@1000`), a folder,
+a bot in the box (`go9`), `mcts:1000` (plain search with random playouts, no network), `capture` (Go:
+takes what it can) or `random`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+from ghostgo.bot import (
+    ENDLESS_VISITS,
+    PLAY,
+    Bot,
+    CaptureBot,
+    RandomBot,
+    RolloutBot,
+    SearchBot,
+    refit,
+)
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game
+from ghostgo.engine.games.go import is_go
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.jit import kernels_are_cached
+from ghostgo.engine.search_config import SearchConfig
+
+DEFAULT_GAME = "go9"
+DEFAULT_VISITS = 400
+
+
+def warn_of_compiling() -> None:
+    """Say on standard error why the first start takes so long."""
+    if not kernels_are_cached():
+        print("compiling kernels (once, about a minute) ...", file=sys.stderr, flush=True)
+
+
+def default_opponent(game: str | None, root: Path) -> str:
+    """Who plays `game` (None: any) if nobody is named.
+
+    That is the run below `root` with the newest checkpoint for it, else the bot that came with the
+    program. Raises UserError, saying what to do, if there is neither.
+    """
+    from ghostgo.data.run import find_checkpoint, list_bots, list_runs
+
+    wanted = get_game(game or DEFAULT_GAME)
+    found = []
+    for name in list_runs(root):
+        with contextlib.suppress(UserError):  # no checkpoint yet, or damaged
+            run = find_checkpoint(name, root)
+            plays = get_game(run.meta["game"])
+            if game is None or plays is wanted or _any_board(plays, wanted):
+                found.append((run.path.stat().st_mtime, name))
+    if found:
+        return max(found)[1]
+    bots = {bot.path.name for bot in list_bots()}
+    # A game's own bot has its name; the weights of one for Go serve every board.
+    for name in (wanted.name, *([DEFAULT_GAME] if is_go(wanted) else [])):
+        if name in bots:
+            return name
+    raise UserError(
+        f"nothing here plays {wanted.name} yet: train a run with `ghostgo selfplay --game "
+        f"{wanted.name} --minutes 10`, or name an opponent that needs none, such as mcts:1000"
+    )
+
+
+def _any_board(plays: Game, wanted: Game) -> bool:
+    """Whether both are Go on square boards, where one network serves all sizes."""
+    return all(is_go(game) and game.rows == game.cols for game in (plays, wanted))
+
+
+def make_bot(
+    name: str | None,
+    game: str | None,
+    visits: int | None,
+    seed: int | None,
+    root: Path,
+    seconds: float | None = None,
+    search: SearchConfig = PLAY,
+    learn: bool = False,
+) -> Bot:
+    """The bot called `name` (see `default_opponent` if None) for the game called `game`.
+
+    Without `game`: the one it was trained on, or 9x9 Go. A network searches `visits` or `seconds` a
+    move, whichever is first; without either, DEFAULT_VISITS; and chooses by `search`. With `learn`
+    it begins with what it has learnt from its games before, and can learn more. Raises UserError for
+    an unknown name, a game that it cannot play or a `search` that does not fit.
+    """
+    plain = name is not None and (name in ("random", "capture") or name.startswith("mcts:"))
+    if plain and search != PLAY:
+        raise UserError(f"{name} has no network: it takes no --score-weight and no --symmetries")
+    if plain and learn:
+        raise UserError(f"{name} has no network: it cannot --learn")
+    if name in ("random", "capture"):
+        kind = RandomBot if name == "random" else CaptureBot
+        return kind(get_game(game or DEFAULT_GAME), seed)
+    if name is not None and name.startswith("mcts:"):
+        count = name.removeprefix("mcts:")
+        if not (count.isascii() and count.isdigit() and int(count) > 0):
+            raise UserError(f"{name!r} is no opponent: mcts:N takes a number, such as mcts:1000")
+        return RolloutBot(get_game(game or DEFAULT_GAME), int(count), seed)
+    from ghostgo.data.choice import chosen_backend
+    from ghostgo.data.run import find_checkpoint, load_network
+
+    found = find_checkpoint(name or default_opponent(game, root), root)
+    shown = found.run if found.in_the_box else f"{found.run}@{found.step}"
+    visits = visits or (DEFAULT_VISITS if seconds is None else ENDLESS_VISITS)
+    network, student = load_network(found.path), None
+    if learn:
+        from ghostgo.learning import Student
+
+        student = Student(found, root)
+        network = student.network()
+    if game and get_game(game) is not network.game:
+        # Backends are chosen, and int8 admitted, on the board that the run is trained on.
+        network = refit(network, get_game(game))
+        return SearchBot(shown, network, visits, seed, seconds, search, student=student)
+    # int8 was admitted for the weights as they were trained.
+    backend = chosen_backend(found, training=learn)
+    return SearchBot(shown, network, visits, seed, seconds, search, backend, student)

@@ -1,0 +1,149 @@
+"""Controls for imitation: fewer games, moves without sense, games of a program."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_replay import random_table
+
+from ghostgo import cli
+from ghostgo.data.replay import ReplayWindow
+from ghostgo.data.run import find_checkpoint
+from ghostgo.data.shards import attributes, read_shard
+from ghostgo.data.split import game_hashes
+from ghostgo.engine.games.game import play_one
+from ghostgo.engine.games.registry import get_game
+from ghostgo.selfplay.loop import run_selfplay
+from ghostgo.selfplay.monitor import LiveLine
+from ghostgo.warmstart.control import permute_moves, take_subset
+from ghostgo.warmstart.teacher import make_records
+
+GAME = get_game("go5")
+CONFIG = """
+network = "b1c8"
+workers = 1
+[selfplay]
+games = 16
+visits = 4
+positions_per_iteration = 300
+[learner]
+batch_size = 32
+"""
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with records and the self-play run `animal`."""
+    folder = tmp_path_factory.mktemp("control")
+    (folder / "c.toml").write_text(CONFIG)
+    make_records(folder / "teacher.sgfs", "go5", games=60, rollouts=5, seed=1)
+    run_selfplay(
+        "animal", game="go5", games=60, config_file=folder / "c.toml", root=folder,
+        line=LiveLine(io.StringIO()),
+    )  # fmt: skip
+    return folder
+
+
+def warmstart(folder: Path, run: str, *options: str, records: str = "teacher.sgfs") -> int:
+    where = ["--root", str(folder), "--run", run, "--config", str(folder / "c.toml")]
+    given = ["--records", str(folder / records), "--game", "go5", "--epochs", "1"]
+    return cli.run(["warmstart", *where, *given, *options])
+
+
+def test_smaller_subsets_lie_within_larger_ones() -> None:
+    table = random_table("go5", 30)
+    parts = {n: take_subset(table, n) for n in (3, 10, 30, 100)}
+    hashes = {n: set(game_hashes(part).tolist()) for n, part in parts.items()}
+    assert [len(part) for part in parts.values()] == [3, 10, 30, 30]
+    assert hashes[3] < hashes[10] < hashes[30] == hashes[100]
+    # In the order of the table, and the same whatever that order is.
+    shuffled = table.select(np.random.default_rng(1).permutation(30))
+    assert set(game_hashes(take_subset(shuffled, 10)).tolist()) == hashes[10]
+
+
+def test_permuted_moves_are_legal_even_and_seeded() -> None:
+    table = random_table("go5", 40, searched=False)
+    found = permute_moves(table, 1)
+    assert found.policies is not None
+    targets = found.policies.argmax(axis=1)
+    assert (found.policies.sum(axis=1) == 1).all()
+    np.testing.assert_array_equal(found.moves, table.moves)
+    first: list[int] = []
+    for g in range(len(table)):
+        state = GAME.new_states(1)
+        for m in range(table.offsets[g], table.offsets[g + 1]):
+            legal = GAME.legal_actions(state[0])
+            assert targets[m] in legal
+            first += [int(np.flatnonzero(legal == targets[m])[0])] if len(legal) == 20 else []
+            play_one(state[0], int(table.moves[m]))
+    # Any of twenty, as likely as the others.
+    assert len(first) > 20 and 6 < np.mean(first) < 13
+    again, other = permute_moves(table, 1), permute_moves(table, 2)
+    assert again.policies is not None and other.policies is not None
+    np.testing.assert_array_equal(again.policies, found.policies)
+    assert (other.policies != found.policies).any()
+    # Most moves are not those that were played.
+    assert (targets == table.moves).mean() < 0.3
+
+
+def test_a_permuted_prior_learns_no_moves(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert warmstart(here, "noise", "--permute") == 0
+    made = attributes(here / "noise" / "records" / "train.h5")
+    assert made["permuted"] is True and made["subset"] is None
+    train, held_out = (
+        read_shard(here / "noise" / "records" / f"{name}.h5") for name in ("train", "held_out")
+    )
+    assert train.policies is not None and held_out.policies is None, "it is judged on real moves"
+    window = ReplayWindow(GAME)
+    window.add(train)
+    assert (window.rows_batch(np.arange(50)).policy.max(axis=1) == 1).all()
+    capsys.readouterr()
+    assert warmstart(here, "noise", "--permute") == 0, "the same command again is no contradiction"
+    assert "has its prior already" in capsys.readouterr().err
+
+
+def test_a_subset_of_the_games_is_learnt(here: Path) -> None:
+    assert warmstart(here, "few", "--subset", "10") == 0
+    info = find_checkpoint("few", here)
+    assert info.meta["games_imitated"] == 10
+    assert info.meta["held_out"]["games"] >= 3
+
+
+def test_a_runs_games_are_records(here: Path) -> None:
+    assert warmstart(here, "elf", records="animal") == 0
+    played = [read_shard(path) for path in (here / "animal" / "shards").glob("*.h5")]
+    train, held_out = (
+        read_shard(here / "elf" / "records" / f"{name}.h5") for name in ("train", "held_out")
+    )
+    assert len(train) + len(held_out) == sum(len(table) for table in played)
+    assert train.policies is None, "its moves are imitated, not its searches"
+    assert (train.weights == 0).any(), "random openings are not learnt"
+    assert find_checkpoint("elf", here).meta["done"]
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "records", "message"),
+    [
+        ("plain", ["--subset", "5"], "teacher.sgfs", "has --subset None"),
+        ("plain", ["--permute"], "teacher.sgfs", "imitates moves as played"),
+        ("new", [], "empty", "has no finished game yet"),
+        ("new", ["--game", "go9"], "animal", "holds games of go5, not go9"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    run: str, options: list[str], records: str, message: str, here: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    if not (here / "plain").exists():
+        assert warmstart(here, "plain") == 0
+        where = ["--root", str(here), "--run", "empty", "--config", str(here / "c.toml")]
+        assert cli.run(["selfplay", *where, "--game", "go5", "--games", "1"]) == 0
+        for shard in (here / "empty" / "shards").iterdir():
+            shard.unlink()
+    capsys.readouterr()
+    assert warmstart(here, run, *options, records=records) == 2
+    assert message in capsys.readouterr().err
+    assert not (here / "new").exists()

@@ -1,0 +1,184 @@
+"""Heads that only help to learn: the score distribution and the short-horizon value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_replay import random_table
+
+from ghostgo import cli
+from ghostgo.bot import refit
+from ghostgo.data.records import GameTable
+from ghostgo.data.replay import SHORT_HORIZON, ReplayWindow, short_values
+from ghostgo.data.run import find_checkpoint, load_network
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.evaluator import make_evaluator
+from ghostgo.engine.games.game import play_one
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import (
+    SCORE_ROOM,
+    Network,
+    NetworkConfig,
+    count_flops,
+    score_bin,
+    score_bins,
+)
+from ghostgo.selfplay.learner import Learner, LearnerConfig, head_losses
+
+GAME = get_game("go5")
+
+
+def searched_table(name: str = "go5", games: int = 4) -> GameTable:
+    table = random_table(name, games)
+    table.values = np.random.default_rng(5).uniform(-1, 1, table.positions).astype(np.float16)
+    return table
+
+
+def naive_short(table: GameTable, g: int) -> list[float]:
+    """For each ply, the weighted sum written out."""
+    game = get_game(table.game)
+    state, sides = game.new_states(1), []
+    for action in table.moves_of(g):
+        sides.append(1 if state[0].to_play == 0 else -1)
+        play_one(state[0], int(action))
+    h = SHORT_HORIZON * game.points
+    decay, n = h / (1 + h), len(sides)
+    assert table.values is not None
+    values = table.values[table.offsets[g] :].astype(np.float32)
+    out = []
+    for ply in range(n):
+        later = range(ply + 1, n)
+        mean = sum((1 - decay) * decay ** (k - ply - 1) * sides[k] * values[k] for k in later)
+        out.append(mean + decay ** (n - ply - 1) * table.results[g])
+    return out
+
+
+@pytest.mark.parametrize("name", ["go5", "othello", "connect_four"])
+def test_the_short_value_is_the_mean_of_later_searches(name: str) -> None:
+    table = searched_table(name)
+    found = short_values(get_game(name), table)
+    wanted = np.concatenate([naive_short(table, g) for g in range(len(table))])
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert np.abs(found).max() <= 1
+
+
+def test_rows_have_it_from_their_own_side_if_it_is_wanted() -> None:
+    table = searched_table()
+    plain, window = ReplayWindow(GAME), ReplayWindow(GAME, short=True)
+    for each in (plain, window):
+        each.add(table)
+    rows = np.arange(window.rows)
+    assert np.isnan(plain.rows_batch(rows).short).all()
+    batch = window.rows_batch(rows)
+    first = np.concatenate([np.arange(n) % 2 == 0 for n in table.lengths])
+    np.testing.assert_allclose(
+        batch.short, np.where(first, 1, -1) * short_values(GAME, table), atol=1e-6
+    )
+    assert window.bytes > plain.bytes
+
+
+@pytest.mark.parametrize("what", ["values", "results"])
+def test_what_is_unknown_is_not_taught(what: str) -> None:
+    table = searched_table()
+    if what == "values":
+        table.values = None
+    else:
+        table.results[:] = np.nan
+    assert np.isnan(short_values(GAME, table)).all()
+
+
+def test_margins_fall_into_their_bins() -> None:
+    score = torch.tensor([0.5, -0.5, 0.0, 3.0, -24.5, 1000.0, -1000.0])
+    most = 25 + SCORE_ROOM
+    wanted = [most, most - 1, most, most + 3, most - 25, 2 * most, 0]
+    assert score_bin(score, 25).tolist() == wanted
+    assert score_bins(25) == 2 * most + 1
+
+
+def test_the_heads_are_where_they_are_asked_for() -> None:
+    planes = torch.zeros(3, GAME.planes, 5, 5)
+    assert (
+        set(Network(GAME, NetworkConfig.preset("b1c8"))(planes)) & {"distribution", "short"}
+        == set()
+    )
+    out = Network(GAME, NetworkConfig.preset("b1c8dv"))(planes)
+    assert out["distribution"].shape == (3, score_bins(25)) and out["short"].shape == (3,)
+    assert (out["distribution"] == 0).all() and (out["short"] == 0).all(), "they start even"
+    game = get_game("connect_four")
+    out = Network(game, NetworkConfig.preset("b1c8dv"))(torch.zeros(1, game.planes, 6, 7))
+    assert "distribution" not in out and "short" in out
+
+
+@pytest.mark.parametrize("name", ["b1c8", "b2c16r", "b2c16d", "b2c16v", "b4c64rdv"])
+def test_names_go_round(name: str) -> None:
+    config = NetworkConfig.preset(name)
+    assert config.name == name and NetworkConfig(**config.to_dict()) == config
+
+
+@pytest.mark.parametrize("name", ["b2c16vd", "b2c16x", "b2c16rr"])
+def test_other_letters_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match="short-horizon value"):
+        NetworkConfig.preset(name)
+
+
+def test_they_learn() -> None:
+    table = searched_table(games=3)
+    side = np.concatenate([1 - 2 * (np.arange(n) % 2) for n in table.lengths])
+    table.values = (0.8 * side * table.results[table.game_of()]).astype(np.float16)
+    window = ReplayWindow(GAME, short=True)
+    window.add(table)
+    torch.manual_seed(1)
+    network = Network(GAME, NetworkConfig.preset("b1c16dv"))
+    config = LearnerConfig(
+        batch_size=64, warmup_steps=5, learning_rate=0.02, average=0.9, distribution_weight=1.0
+    )
+    learner = Learner(network, config, threads=2)
+    first = learner.step(window.sample(64, np.random.default_rng(0)))
+    assert first["distribution"] == pytest.approx(np.log(score_bins(25)), abs=0.01)
+    for step in range(1, 300):
+        last = learner.step(window.sample(64, np.random.default_rng(step)))
+    assert last["distribution"] < 1.5 and last["short"] < 0.3 * first["short"]
+    batch = window.rows_batch(np.arange(window.rows))
+    out = learner.judge(batch)
+    likeliest = out["distribution"].argmax(dim=1)
+    assert (likeliest == score_bin(torch.from_numpy(batch.score), 25)).float().mean() > 0.7
+
+
+def test_a_weight_of_nothing_leaves_the_others_alone() -> None:
+    window = ReplayWindow(GAME, short=True)
+    window.add(searched_table())
+    batch = window.sample(32, np.random.default_rng(0))
+    torch.manual_seed(1)
+    network = Network(GAME, NetworkConfig.preset("b1c8dv"))
+    off = LearnerConfig(distribution_weight=0.0, short_weight=0.0)
+    losses = Learner(network, off).step(batch)
+    kept = {head: losses[head] for head in ("policy", "value", "score", "ownership", "reply")}
+    weights = {"reply": 0.15, "score": 0.02, "ownership": 1.5}
+    total = sum(weights.get(head, 1.0) * loss for head, loss in kept.items())
+    assert losses["total"] == pytest.approx(total, rel=1e-4)
+    assert set(head_losses(network(torch.zeros(32, GAME.planes, 5, 5)), batch, GAME)) > set(kept)
+
+
+def test_they_fit_every_board() -> None:
+    small = Network(GAME, NetworkConfig.preset("b1c8dv"))
+    large = refit(small, get_game("go9"))
+    out = large(torch.zeros(2, GAME.planes, 9, 9))
+    assert out["distribution"].shape == (2, score_bins(81))
+    assert count_flops(small) > count_flops(Network(GAME, NetworkConfig.preset("b1c8")))
+
+
+def test_a_run_with_them_from_end_to_end(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(
+        'network = "b1c8dv"\nworkers = 1\n[selfplay]\ngames = 8\nvisits = 4\n'
+        "positions_per_iteration = 100\n[learner]\nbatch_size = 32\n"
+    )
+    arguments = ["selfplay", "--run", "r", "--game", "go5", "--root", str(tmp_path)]
+    assert cli.run([*arguments, "--config", str(tmp_path / "c.toml"), "--games", "30"]) == 0
+    assert cli.run([*arguments, "--games", "60"]) == 0
+    network = load_network(find_checkpoint("r", tmp_path).path)
+    assert network.config.name == "b1c8dv"
+    assert float(network.short_out.weight.detach().abs().sum()) > 0  # type: ignore[union-attr]
+    make_evaluator(network, 8).evaluate(8)

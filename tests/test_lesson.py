@@ -1,0 +1,181 @@
+"""A lesson from one game: what is learnt, and how near the network stays to what it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.evaluator import NetworkEvaluator
+from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import Network, NetworkConfig
+from ghostgo.lesson import LessonConfig, game_table, own_positions, search_all, take_lesson
+from ghostgo.selfplay.learner import planes_tensor
+from ghostgo.session import Session
+
+GAME = get_game("go5")
+SMALL = LessonConfig(visits=16, steps=8, rows=16, rehearsal=128, learning_rate=2e-3)
+
+
+def network(name: str = "go5", seed: int = 1) -> Network:
+    """Random weights whose heads say something."""
+    torch.manual_seed(seed)
+    found = Network(get_game(name), NetworkConfig.preset("b1c16")).eval()
+    with torch.no_grad():
+        for parameter in found.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.1)
+    return found
+
+
+def finished(name: str = "go5", seed: int = 3, plies: int = 30) -> Session:
+    """A game of random moves, passes only where there is no other, resigned by who is to move."""
+    game, rng = get_game(name), np.random.default_rng(seed)
+    session = Session(game)
+    while len(session.moves) < plies and not session.over:
+        legal = game.legal_actions(session.state)
+        board = legal[legal < game.points] if game.policy_head == "points_and_pass" else legal
+        session.play(int(rng.choice(board if len(board) else legal)))
+    if not session.over:
+        session.resign(session.to_play)
+    return session
+
+
+def test_the_table_is_the_game_as_it_was_played() -> None:
+    session, found = finished(), network()
+    table = game_table(session, found, SMALL, 1)
+    table.validate()
+    assert table.moves.tolist() == [action for _, action in session.moves]
+    assert table.results[0] == (1 if session.winner() == 0 else -1)
+    assert np.isnan(table.scores[0]) and table.ownership is None, "it was not played out"
+    policies, values = search_all(found, session.positions(), SMALL.visits, 1)
+    assert table.policies is not None and table.values is not None
+    np.testing.assert_allclose(table.policies, policies, atol=1e-3)
+    np.testing.assert_allclose(table.values, values, atol=1e-3)
+    np.testing.assert_allclose(policies.sum(axis=1), 1, atol=1e-4)
+
+
+def test_positions_are_searched_in_chunks_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, found = finished(), network()
+
+    def exact(network: Network, batch: int) -> NetworkEvaluator:
+        return NetworkEvaluator(network, batch, "cpu", "fp32")
+
+    monkeypatch.setattr("ghostgo.lesson.make_evaluator", exact)
+    together = search_all(found, session.positions(), 8, 1)
+    monkeypatch.setattr("ghostgo.lesson.CHUNK", 7)
+    apart = search_all(found, session.positions(), 8, 1)
+    np.testing.assert_allclose(together[0], apart[0], atol=0.02)
+
+
+def test_a_counted_game_teaches_points_and_owners() -> None:
+    session = Session(GAME)
+    for move in ("C3", "pass", "pass"):
+        session.play(GAME.parse_action(move))
+    table = game_table(session, network(), SMALL, 1)
+    assert table.scores[0] == session.margin() == 25 - GAME.rules["komi"]
+    assert table.ownership is not None and (table.ownership == 1).all()
+
+
+def test_handicap_is_kept() -> None:
+    session = Session(GAME)
+    session.place_handicap([6, 18])
+    session.play(12)
+    session.resign(0)
+    table = game_table(session, network(), SMALL, 1)
+    assert table.setups is not None and np.flatnonzero(table.setups[0]).tolist() == [6, 18]
+    assert table.first_to_play[0] == 1
+
+
+def test_play_that_went_on_after_the_end_is_not_learnt() -> None:
+    session = Session(GAME)
+    for move in ("C3", "pass", "pass", "D4", "pass", "pass"):
+        session.play(GAME.parse_action(move))
+    with pytest.raises(UserError, match="went on after its end"):
+        game_table(session, network(), SMALL, 1)
+
+
+@pytest.mark.parametrize("what", ["unfinished", "empty", "out of turn"])
+def test_what_cannot_be_learnt_from_is_refused(what: str) -> None:
+    session = Session(GAME)
+    if what != "empty":
+        session.play(12, 0)
+    if what == "out of turn":
+        session.play(13, 0)
+    if what != "unfinished":
+        session.resign(0)
+    with pytest.raises(UserError, match="out of turn" if what == "out of turn" else "finished"):
+        game_table(session, network(), SMALL, 1)
+
+
+def test_rehearsal_is_what_the_policy_plays() -> None:
+    found = network()
+    planes = own_positions(found, {"komi": 3.5}, 200, 1)
+    assert planes.shape == (200, GAME.points, GAME.planes)
+    assert (own_positions(found, {"komi": 3.5}, 200, 1) == planes).all()
+    assert len(np.unique(planes.reshape(200, -1), axis=0)) > 100
+    state, mask = GAME.new_states(1, {"komi": 3.5}), np.zeros(GAME.actions, np.uint8)
+    play_one(state[0], 12)
+    fresh = np.zeros((GAME.points, GAME.planes), np.uint16)
+    legal_mask_of(state[0], mask)
+    write_planes_of(state[0], mask, fresh)
+    komi = [i for i, name in enumerate(GAME.plane_names) if "komi" in name]
+    assert komi
+    values = {tuple(row) for row in planes[:, 0][:, komi].tolist()}
+    assert tuple(fresh[0, komi].tolist()) in values
+
+
+def test_a_lesson_is_learnt_and_the_teacher_stays() -> None:
+    found = network()
+    before = {name: value.clone() for name, value in found.state_dict().items()}
+    table = game_table(finished(), found, SMALL, 1)
+    taken, lesson = take_lesson(found, table, SMALL, 1)
+    assert lesson.after < lesson.before and lesson.share > 0
+    assert 0 < lesson.drift <= SMALL.most_drift
+    assert all(torch.equal(before[n], v) for n, v in found.state_dict().items())
+    norms = [name for name in before if "running" in name]
+    assert norms and all(torch.equal(before[n], taken.state_dict()[n]) for n in norms)
+    again, same = take_lesson(found, table, SMALL, 1)
+    assert same == lesson
+    assert all(torch.equal(again.state_dict()[n], v) for n, v in taken.state_dict().items())
+
+
+def test_it_stays_near_what_it_was() -> None:
+    found = network()
+    table = game_table(finished(), found, SMALL, 1)
+    x = planes_tensor(
+        own_positions(found, dict(GAME.rules), 256, 99), GAME
+    )  # not the rehearsed ones
+
+    def drift(**values: float) -> float:
+        from dataclasses import replace
+
+        taken, _ = take_lesson(found, table, replace(SMALL, **values), 1)  # type: ignore[arg-type]
+        with torch.no_grad():
+            old, new = (net(x)["policy"].log_softmax(dim=1) for net in (found, taken))
+        return float((old.exp() * (old - new)).sum(dim=1).mean())
+
+    free = drift(hold=0.0, most_drift=100.0, learning_rate=1e-2)
+    held = drift(hold=30.0, most_drift=100.0, learning_rate=1e-2)
+    assert held < 0.7 * free
+    assert drift(hold=0.0, most_drift=0.01, learning_rate=1e-2) < 0.03 < free
+
+
+def test_a_lesson_that_leads_too_far_is_not_taken() -> None:
+    from dataclasses import replace
+
+    found = network()
+    table = game_table(finished(), found, SMALL, 1)
+    taken, lesson = take_lesson(found, table, replace(SMALL, most_drift=0.0, learning_rate=0.1), 1)
+    assert lesson.share == 0 and lesson.before == lesson.after
+    assert all(torch.equal(taken.state_dict()[n], v) for n, v in found.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["connect_four", "othello", "tic_tac_toe", "hex5"])
+def test_other_games_are_learnt_as_well(name: str) -> None:
+    found = network(name)
+    table = game_table(finished(name, plies=200), found, SMALL, 1)
+    _, lesson = take_lesson(found, table, SMALL, 1)
+    assert lesson.share > 0 and lesson.after < lesson.before

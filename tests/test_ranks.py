@@ -1,0 +1,223 @@
+"""Networks that are told how strong the side to move plays."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_replay import random_table
+
+from ghostgo import cli
+from ghostgo.arena.pool import PlayerOptions, make_entry
+from ghostgo.data.records import GameTable
+from ghostgo.data.replay import ReplayWindow
+from ghostgo.data.run import Run, find_checkpoint, load_network
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.evaluator import make_evaluator
+from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import Network, NetworkConfig, rank_code
+from ghostgo.engine.quantise import calibrate
+from ghostgo.selfplay.learner import Learner, LearnerConfig, planes_tensor
+from ghostgo.selfplay.monitor import LiveLine
+from ghostgo.warmstart.evaluate import asked_by_true, codes_of_bands
+from ghostgo.warmstart.imitate import run_warmstart
+from ghostgo.warmstart.report import rank_name
+from ghostgo.warmstart.teacher import make_records
+
+GAME = get_game("go5")
+WEAK, STRONG = rank_code("15k"), rank_code("1d")
+
+
+def told_network(seed: int = 1) -> Network:
+    """A small network with random weights everywhere, its ranks too."""
+    torch.manual_seed(seed)
+    network = Network(GAME, NetworkConfig.preset("b2c16r"))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return network.eval()
+
+
+def ranked_table(games: int = 12) -> GameTable:
+    """Random games of weak players, who want the first point, and strong ones, the second."""
+    table = random_table("go5", games)
+    table.ranks = np.array([[WEAK, STRONG], [STRONG, WEAK]] * (games // 2), np.int8)
+    ply = np.arange(table.positions) - table.offsets[table.game_of()]
+    strong = table.ranks[table.game_of(), ply % 2] == STRONG
+    table.policies = np.zeros((table.positions, GAME.actions), np.float16)
+    table.policies[np.arange(table.positions), strong.astype(int)] = 1
+    return table
+
+
+def some_planes(count: int = 32) -> np.ndarray:
+    window = ReplayWindow(GAME)
+    window.add(random_table("go5", 3))
+    return window.rows_batch(np.arange(count)).planes
+
+
+def test_codes_are_those_of_the_records() -> None:
+    for code in range(1, 40):
+        assert rank_code(rank_name(code)) == code
+    for text in ("0k", "31k", "10d", "5", "k", "5K", "9p", ""):
+        with pytest.raises(UserError, match="30k to 1k, or 1d to 9d"):
+            rank_code(text)
+
+
+def test_the_name_says_it_and_old_checkpoints_know_nothing_of_it() -> None:
+    config = NetworkConfig.preset("b4c64r")
+    assert config.ranks and config.name == "b4c64r"
+    assert NetworkConfig(**config.to_dict()) == config
+    assert NetworkConfig.preset("b4c64").to_dict() == {"blocks": 4, "channels": 64}
+    assert Network(GAME, NetworkConfig.preset("b1c8")).rank is None
+
+
+@pytest.mark.parametrize("code", [0, WEAK, STRONG])
+def test_a_rank_folds_into_the_weights(code: int) -> None:
+    network = told_network()
+    x = planes_tensor(some_planes(), GAME)
+    with torch.no_grad():
+        told = network(x, torch.full((len(x),), code))
+        folded = network.at_rank(code)(x)
+    for head, value in told.items():
+        torch.testing.assert_close(folded[head], value, rtol=1e-4, atol=1e-4)
+    assert network.at_rank(code).rank is None
+    with torch.no_grad():
+        other = network(x, torch.full((len(x),), 39))
+    assert not torch.allclose(other["policy"], told["policy"], atol=1e-3)
+
+
+def test_who_is_told_nothing_has_no_rank_to_play_at() -> None:
+    plain = Network(GAME, NetworkConfig.preset("b1c8"))
+    assert plain.at_rank() is plain
+    with pytest.raises(ValueError, match="not told ranks"):
+        plain.at_rank(WEAK)
+
+
+@pytest.mark.parametrize("backend", ["fp32", "auto"])
+def test_evaluators_judge_at_their_rank(backend: str) -> None:
+    network, planes = told_network(), some_planes(8)
+    x = planes_tensor(planes, GAME)
+    for code in (0, STRONG):
+        evaluator = make_evaluator(network, 8, "cpu", backend, rank=code)
+        evaluator.planes[:] = planes
+        evaluator.evaluate(8)
+        with torch.no_grad():
+            wanted = network(x, torch.full((8,), code))["policy"].numpy()
+        np.testing.assert_allclose(evaluator.policy[:8], wanted, atol=0.05, rtol=0.05)
+
+
+def test_8_bits_are_calibrated_untold() -> None:
+    network, planes = told_network(), some_planes()
+    assert calibrate(network, planes) == calibrate(network.at_rank(), planes)
+
+
+def test_rows_have_the_rank_of_their_side() -> None:
+    table = ranked_table()
+    window = ReplayWindow(GAME, rank_dropout=0.25)
+    window.add(table)
+    whole = window.rows_batch(np.arange(window.rows))
+    strong = whole.policy[:, 1] == 1
+    assert (whole.rank == np.where(strong, STRONG, WEAK)).all()
+    drawn = window.sample(4000, np.random.default_rng(1)).rank
+    assert 0.2 < (drawn == 0).mean() < 0.3
+
+
+def test_it_learns_what_each_rank_plays() -> None:
+    table = ranked_table()
+    window = ReplayWindow(GAME, rank_dropout=0.2)
+    window.add(table)
+    torch.manual_seed(2)
+    config = LearnerConfig(batch_size=64, warmup_steps=5, learning_rate=0.02, average=0.9)
+    learner = Learner(Network(GAME, NetworkConfig.preset("b1c16r")), config)
+    for step in range(500):
+        learner.step(window.sample(64, np.random.default_rng(step)))
+    batch = window.rows_batch(np.arange(window.rows))
+    told = learner.judge(batch)["policy"].softmax(dim=1)
+    strong = torch.from_numpy(batch.rank == STRONG)
+    # Untold, each of the two moves is played by about half.
+    assert told[strong, 1].mean() > 0.65 and told[~strong, 0].mean() > 0.65
+    rows = np.arange(window.rows)
+    matrix = asked_by_true(learner.judge, GAME, window, rows, table)
+    assert set(matrix) == {"19k-10k", "1d-3d"}
+    for band, row in matrix.items():
+        assert row[band]["above"] == row[band]["half_width"] == 0
+        other = row["19k-10k" if band == "1d-3d" else "1d-3d"]
+        assert other["above"] > 1 and 0 < other["half_width"] < other["above"]
+
+
+def test_the_interval_takes_games_as_one() -> None:
+    """Positions of one game that all say the same tell no more than one of them."""
+    from ghostgo.warmstart.evaluate import _clustered_error
+
+    rng = np.random.default_rng(1)
+    values, games = rng.normal(size=200), np.arange(200)
+    single = _clustered_error(values, games)
+    assert single == pytest.approx(values.std(ddof=1) / 200**0.5)
+    assert _clustered_error(np.repeat(values, 7), np.repeat(games, 7)) == pytest.approx(single)
+    assert np.isnan(_clustered_error(values, np.zeros(200, np.int64))), "one game tells nothing"
+
+
+def test_a_band_is_told_by_the_rank_that_is_most_frequent_in_it() -> None:
+    ranks = np.array([0, 0, 16, 16, 17, 31, 33, 33], np.int64)
+    assert codes_of_bands(ranks) == {"19k-10k": 16, "1d-3d": 33, "unknown": 0}
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with records of ranked players and two runs that imitated them, one told of it."""
+    folder = tmp_path_factory.mktemp("ranks")
+    records = folder / "ranked.sgfs"
+    make_records(records, "go5", games=60, rollouts=5, seed=1)
+    text = records.read_text()
+    assert "BR[" not in text
+    records.write_text(re.sub(r"\(;", "(;BR[15k]WR[1d]", text))
+    for name, net in (("told", "b1c8r"), ("plain", "b1c8")):
+        config = folder / f"{name}.toml"
+        config.write_text(f'network = "{net}"\nworkers = 1\n[learner]\nbatch_size = 32\n')
+        run_warmstart(
+            [records], name, game="go5", epochs=1, config_file=config, root=folder,
+            line=LiveLine(io.StringIO()),
+        )  # fmt: skip
+    return folder
+
+
+def test_a_prior_that_is_told_ranks_from_end_to_end(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert load_network(find_checkpoint("told", here).path).rank is not None
+    out = tmp_path / "judged.json"
+    records, root = ["--records", str(here / "ranked.sgfs")], ["--root", str(here)]
+    assert cli.run(["warmstart", "evaluate", "told", *records, *root, "--json", str(out)]) == 0
+    assert set(json.loads(out.read_text())["asked"]) == {"19k-10k", "1d-3d"}
+    assert "played by 1d-3d, log loss above its own when asked as" in capsys.readouterr().out
+    # Self-play goes on from it, and asks it without a rank.
+    assert cli.run(["selfplay", "--run", "told", *root, "--games", "5"]) == 0
+    assert Run.open(here / "told").latest().meta["stage"] == "selfplay"
+
+
+def test_arena_players_have_ranks(here: Path) -> None:
+    options = PlayerOptions(here)
+    weak = make_entry("weak", "told:2,rank=15k", GAME, options).info
+    strong = make_entry("strong", "told:2,rank=1d", GAME, options).info
+    assert weak.settings["rank"] == WEAK and strong.settings["rank"] == STRONG
+    assert weak.identity != strong.identity
+    assert "rank" not in make_entry("p", "told:2", GAME, options).info.settings
+    with pytest.raises(UserError, match="not told ranks"):
+        make_entry("p", "plain:2,rank=1d", GAME, options)
+    with pytest.raises(UserError, match="rank '1x' is unknown"):
+        make_entry("p", "told:2,rank=1x", GAME, options)
+
+
+def test_the_dial_has_a_rank(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["gtp", "told", "--root", str(here), "--game", "go5", "--human", "1"]
+    assert cli.run([*given, "--rank", "5k", "--human-prior", "plain"]) == 2
+    assert "--rank needs a prior that is told ranks" in capsys.readouterr().err
+    assert cli.run([*given, "--rank", "50k", "--human-prior", "told"]) == 2
+    assert "rank '50k' is unknown" in capsys.readouterr().err
+    assert cli.run(["play", "told", "--root", str(here), "--rank", "5k", "--plain"]) == 2
+    assert "go with --human above 0" in capsys.readouterr().err
