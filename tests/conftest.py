@@ -9,9 +9,9 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from sizes import INTERPRETED
 
 ROOT = Path(__file__).resolve().parent.parent
-INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 INTERPRETED_SECONDS = float(os.environ.get("INTERPRETED_SECONDS", "20"))
 """Seconds of one test without the compiler, where kernels are some hundred times slower."""
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from reference_search import HashEvaluator
+from sizes import teacher_records
 from torch.nn import functional as F
 
 from ghostgo import cli
@@ -31,7 +32,6 @@ from ghostgo.selfplay.loop import open_run
 from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.selfplay.trainer import Trainer
 from ghostgo.warmstart.imitate import run_warmstart
-from ghostgo.warmstart.teacher import make_records
 
 CONFIG = """
 network = "b1c8"
@@ -54,7 +54,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("anchor")
     (folder / "c.toml").write_text(CONFIG)
     records = folder / "teacher.sgfs"
-    make_records(records, "go5", games=40, rollouts=10, seed=1)
+    teacher_records(records, games=40, rollouts=10, seed=1)
     run_warmstart(
         [records], "warm", game="go5", epochs=2, config_file=folder / "c.toml", root=folder,
         line=LiveLine(io.StringIO()),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sizes import teacher_records
 from test_replay import random_table
 
 from ghostgo import cli
@@ -19,7 +20,6 @@ from ghostgo.engine.games.registry import get_game
 from ghostgo.selfplay.loop import run_selfplay
 from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.warmstart.control import permute_moves, take_subset
-from ghostgo.warmstart.teacher import make_records
 
 GAME = get_game("go5")
 CONFIG = """
@@ -39,7 +39,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with records and the self-play run `animal`."""
     folder = tmp_path_factory.mktemp("control")
     (folder / "c.toml").write_text(CONFIG)
-    make_records(folder / "teacher.sgfs", "go5", games=60, rollouts=5, seed=1)
+    teacher_records(folder / "teacher.sgfs", games=60, rollouts=5, seed=1)
     run_selfplay(
         "animal", game="go5", games=60, config_file=folder / "c.toml", root=folder,
         line=LiveLine(io.StringIO()),

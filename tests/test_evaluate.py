@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sizes import teacher_records
 from test_replay import random_table
 
 from ghostgo import cli
@@ -27,7 +28,6 @@ from ghostgo.warmstart.evaluate import (
     table_lines,
 )
 from ghostgo.warmstart.imitate import run_warmstart
-from ghostgo.warmstart.teacher import make_records
 
 GAME = get_game("go5")
 CONFIG = """
@@ -43,7 +43,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with records and the run `warm`, which has imitated nine tenths of them."""
     folder = tmp_path_factory.mktemp("evaluate")
     (folder / "c.toml").write_text(CONFIG)
-    make_records(folder / "teacher.sgfs", "go5", games=80, rollouts=10, seed=1)
+    teacher_records(folder / "teacher.sgfs", games=80, rollouts=10, seed=1)
     run_warmstart(
         [folder / "teacher.sgfs"], "warm", game="go5", epochs=3, config_file=folder / "c.toml",
         root=folder, line=LiveLine(io.StringIO()),

@@ -83,14 +83,12 @@ def test_2x2_is_worth_0_under_simple_ko(depth: int) -> None:
     assert not force("go2", "simple", WHITE, -1, depth, endless=0)
 
 
-@pytest.mark.compiled
 @pytest.mark.parametrize("ko", ["positional", "situational", "simple"])
 def test_3x3_is_worth_9(ko: str) -> None:
     assert force("go3", ko, BLACK, 9, 17)
     assert not force("go3", ko, BLACK, 9, 7), "Black needs longer than that"
 
 
-@pytest.mark.compiled
 def test_3x3_is_worth_less_from_the_corner() -> None:
     game = get_game("go3")
     states = game.new_states(19, {"komi": 0})
@@ -130,7 +128,6 @@ def test_perft(name: str, counts: list[int]) -> None:
     assert found == counts
 
 
-@pytest.mark.compiled
 def test_the_table_agrees_with_the_plain_search() -> None:
     for player, target in ((BLACK, 0), (BLACK, 1), (WHITE, 0)):
         assert plies_to_force("go2", player, target, 14, 12)[0] == 0, "2x2 can go round for ever"
@@ -161,13 +158,11 @@ def solve_connect_four(rows: int, cols: int, played: list[int]) -> int:
     return perfect_result(game, state)
 
 
-@pytest.mark.compiled
 def test_connect_four_is_drawn_on_small_boards() -> None:
     for rows, cols in ((4, 4), (4, 5), (5, 4)):
         assert solve_connect_four(rows, cols, []) == 0
 
 
-@pytest.mark.compiled
 def test_connect_four_agrees_with_openspiels_solver() -> None:
     """On positions after random moves, each result among them."""
     pyspiel = pytest.importorskip("pyspiel")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sizes import sized, teacher_records
 
 from ghostgo.data.ledger import Ledger
 from ghostgo.data.replay import Batch, ReplayWindow
@@ -43,7 +44,7 @@ HUMAN = Path(__file__).resolve().parent.parent.parent / "shared" / "records" / "
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("records") / "teacher.sgfs"
-    make_records(path, "go5", games=60, rollouts=30, seed=1)
+    teacher_records(path, games=60, rollouts=30, seed=1)
     return path
 
 
@@ -60,11 +61,12 @@ def options(tmp_path: Path, out: io.StringIO | None = None) -> dict[str, Any]:
 def test_teacher_games_are_seeded_and_import_whole(records: Path, tmp_path: Path) -> None:
     table, report = import_records([records], "go5")
     assert report.dropped.total() == 60 - len(table) <= 5, "only games that are equal may go"
-    again = tmp_path / "again.sgfs"
-    make_records(again, "go5", games=60, rollouts=30, seed=1)
-    assert again.read_bytes() == records.read_bytes()
+    one, two, other = (tmp_path / f"{name}.sgfs" for name in ("one", "two", "other"))
+    for path, seed in ((one, 1), (two, 1), (other, 2)):
+        make_records(path, "go5", games=sized(20, 3), rollouts=sized(20, 3), seed=seed)
+    assert one.read_bytes() == two.read_bytes() != other.read_bytes()
     with pytest.raises(UserError, match="name a Go board"):
-        make_records(again, "connect_four")
+        make_records(one, "connect_four")
     with pytest.raises(UserError, match="no folder"):
         make_records(tmp_path / "missing" / "x.sgfs", "go5", games=1)
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sizes import teacher_records
 
 from ghostgo.data.ledger import read_ledger
 from ghostgo.data.run import Run, load_network
 from ghostgo.data.shards import read_shard
-from ghostgo.warmstart.teacher import make_records
 
 CONFIG = """
 network = "b1c8"
@@ -101,7 +101,7 @@ def test_selfplay(tmp_path: Path) -> None:
 def test_imitation(tmp_path: Path) -> None:
     rng = random.Random(2)
     (tmp_path / "c.toml").write_text(CONFIG)
-    make_records(tmp_path / "teacher.sgfs", "go5", games=40, rollouts=20)
+    teacher_records(tmp_path / "teacher.sgfs", games=40, rollouts=20, seed=0)
     run = tmp_path / "runs" / "warm"
     words = ["warmstart", "--records", "teacher.sgfs", "--config", "c.toml", "--game", "go5"]
     # The run appears whole; then checkpoints come. Kill before and after that.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from reference_search import HashEvaluator
+from sizes import sized
 from test_cache import same
 from test_search import positions
 
@@ -135,7 +136,6 @@ def test_leaves_beyond_the_limit_are_shown_as_they_lie(leaves: int) -> None:
     assert not same(results[0], results[40])
 
 
-@pytest.mark.compiled
 def test_self_play_asks_the_network_less(tmp_path: Path) -> None:
     spent = []
     for plies in (0, 9):
@@ -143,7 +143,7 @@ def test_self_play_asks_the_network_less(tmp_path: Path) -> None:
         config.write_text(f"[search]\ncanonical_plies = {plies}\n[selfplay]\nopening_plies = 2\n")
         arguments = ["--game", "tic_tac_toe", "--preset", "tiny", "--workers", "1", "--seed", "1"]
         where = ["--root", str(tmp_path), "--run", f"r{plies}", "--config", str(config)]
-        assert cli.run(["selfplay", *arguments, *where, "--games", "300"]) == 0
+        assert cli.run(["selfplay", *arguments, *where, "--games", str(sized(300, 40))]) == 0
         rows = read_ledger(tmp_path / f"r{plies}" / "ledger.jsonl")
         played = next(row for row in rows if row["phase"] == "selfplay")
         spent.append(played["evaluations"] / played["positions"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sizes import teacher_records
 from test_replay import random_table
 
 from ghostgo import cli
@@ -27,7 +28,6 @@ from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.warmstart.evaluate import asked_by_true, codes_of_bands
 from ghostgo.warmstart.imitate import run_warmstart
 from ghostgo.warmstart.report import rank_name
-from ghostgo.warmstart.teacher import make_records
 
 GAME = get_game("go5")
 WEAK, STRONG = rank_code("15k"), rank_code("1d")
@@ -172,7 +172,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with records of ranked players and two runs that imitated them, one told of it."""
     folder = tmp_path_factory.mktemp("ranks")
     records = folder / "ranked.sgfs"
-    make_records(records, "go5", games=60, rollouts=5, seed=1)
+    teacher_records(records, games=60, rollouts=5, seed=1)
     text = records.read_text()
     assert "BR[" not in text
     records.write_text(re.sub(r"\(;", "(;BR[15k]WR[1d]", text))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sizes import sized
 
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games import go
@@ -91,11 +92,10 @@ def test_no_rollouts_are_refused() -> None:
         RolloutSearcher(get_game("go5"), 0)
 
 
-@pytest.mark.compiled
 def test_more_rollouts_are_stronger() -> None:
     game = get_game("go5")
-    searchers = {0: RolloutSearcher(game, 10), 1: RolloutSearcher(game, 200)}
-    n = 20
+    few, many, n = sized((10, 200, 20), (2, 60, 8))
+    searchers = {0: RolloutSearcher(game, few), 1: RolloutSearcher(game, many)}
     states = game.new_states(n)
     weak_side = np.arange(n) % 2
     while not states["done"].all():
@@ -106,7 +106,7 @@ def test_more_rollouts_are_stronger() -> None:
                 for row, action in zip(rows, search.choose(states[rows]), strict=True):
                     play_one(states[row], int(action))
     wins = sum((score_of(states[i]) > 0) == bool(weak_side[i]) for i in range(n))
-    assert wins >= 15
+    assert wins >= 0.75 * n
 
 
 DIAGRAMS: dict[str, tuple[str, str]] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyspiel
 import pytest
+from sizes import sized
 
 from ghostgo import cli
 from ghostgo.data.run import find_checkpoint, load_network
@@ -16,8 +17,8 @@ from ghostgo.engine.games.game import play_one
 from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig
 
-GAMES_A_SIDE = 100
-VISITS = 32
+GAMES_A_SIDE = sized(100, 15)
+VISITS = sized(32, 100)
 History = tuple[int, ...]
 
 
@@ -49,12 +50,12 @@ def test_the_solver_knows_that_tic_tac_toe_is_a_draw() -> None:
     assert value((0, 1, 4)) == 1, "two lines are threatened"
 
 
-@pytest.mark.compiled
 def test_a_minute_of_selfplay_never_loses_to_the_solver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.run(["selfplay", "--game", "tic_tac_toe", "--minutes", "1", "--seed", "1"]) == 0
+    length = sized(["--minutes", "1"], ["--games", "400"])
+    assert cli.run(["selfplay", "--game", "tic_tac_toe", *length, "--seed", "1"]) == 0
     network = load_network(find_checkpoint("scratch").path)
     game = network.game
     evaluator = make_evaluator(network, GAMES_A_SIDE, "cpu")

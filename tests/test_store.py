@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sizes import teacher_records
 from test_imitate import CONFIG
 
 from ghostgo import cli
@@ -13,13 +14,12 @@ from ghostgo.data.run import Run
 from ghostgo.data.shards import read_shard, write_shard
 from ghostgo.warmstart.select import import_records
 from ghostgo.warmstart.store import load_records, read_imported
-from ghostgo.warmstart.teacher import make_records
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("records") / "teacher.sgfs"
-    make_records(path, "go5", games=40, rollouts=20, seed=2)
+    teacher_records(path, games=40, rollouts=20, seed=2)
     with path.open("a") as file:
         file.write("(;GM[1]SZ[5];B[aa];W[aa])\n")
     return path

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from reference_search import HashEvaluator
+from sizes import teacher_records
 
 from ghostgo import cli
 from ghostgo.data.run import Run
@@ -20,7 +21,6 @@ from ghostgo.selfplay.config import RunConfig, make_config, rule_sets
 from ghostgo.selfplay.loop import reopen
 from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.warmstart.imitate import Imitation, run_warmstart
-from ghostgo.warmstart.teacher import make_records
 
 GAME = get_game("go5")
 CONFIG = """
@@ -97,7 +97,7 @@ def test_an_actor_goes_on_with_the_rules_of_its_games() -> None:
 
 def test_records_are_shown_under_each_ko_rule(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(CONFIG)
-    make_records(tmp_path / "teacher.sgfs", "go5", games=40, rollouts=5, seed=1)
+    teacher_records(tmp_path / "teacher.sgfs", games=40, rollouts=5, seed=1)
     line = LiveLine(io.StringIO())
     run_warmstart(
         [tmp_path / "teacher.sgfs"], "warm", game="go5", flops=1e7, root=tmp_path, line=line,
