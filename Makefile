@@ -46,7 +46,7 @@ bounds: $(STAMP)
 	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -q -m "not slow" $(KERNEL_TESTS)
 
 # Plain Python is slow: tests that take too long are cut off (tests/conftest.py) and count as skipped.
-# `make coverage COVERAGE_TESTS='$(KERNEL_TESTS)' INTERPRETED_SECONDS=600` cuts none of them off, in
+# `make coverage COVERAGE_TESTS='$(KERNEL_TESTS)' INTERPRETED_SECONDS=900` cuts none of them off, in
 # about half an hour.
 COVERAGE_TESTS := $(addprefix tests/test_,games.py search.py replay.py coords.py jit.py)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from sizes import sized
 
 from ghostgo.arena.report import Report, table
 from ghostgo.arena.results import read_results
@@ -235,7 +236,7 @@ def test_the_table_tells_visits_cost_and_who_never_lost(root: Path) -> None:
 
 def test_an_interval_that_cannot_close_does_not_keep_a_tournament_going(tmp_path: Path) -> None:
     report = run_arena(
-        None, None, game="go5", out=tmp_path, anchors=("random", "mcts:300", "capture"),
+        None, None, game="go5", out=tmp_path, anchors=("random", f"mcts:{sized(300, 20)}", "capture"),
         width=450, games=2000, parallel=16,
     )  # fmt: skip
     assert sum(row.games for row in report.rows) < 2 * 400

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sizes import sized
 
 from ghostgo import cli
 from ghostgo.arena.results import read_results
@@ -70,7 +71,8 @@ def test_sprt_stops_resumes_and_its_games_replay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ("mcts:30", "random", "--game", "go5", "--elo1", "200")
+    tree = f"mcts:{sized(30, 8)}"
+    words = (tree, "random", "--game", "go5", "--elo1", "200")
     assert sprt(*words, "--games", "4") == 0
     assert "no decision yet" in capsys.readouterr().out
     ledger = tmp_path / "runs/sprt/results.jsonl"
@@ -78,18 +80,18 @@ def test_sprt_stops_resumes_and_its_games_replay(
     assert len(read_results(ledger)) == 2
     assert sprt(*words) == 0
     told = capsys.readouterr().out
-    assert "H1 accepted: mcts:30 is stronger than random, nearer 200" in told
+    assert f"H1 accepted: {tree} is stronger than random, nearer 200" in told
     assert ledger.read_bytes().startswith(first)
     played = ledger.read_bytes()
     assert sprt(*words) == 0
     assert capsys.readouterr().out == told and ledger.read_bytes() == played, "nothing to play"
     # The other way round, the same games say the opposite.
-    assert sprt("random", "mcts:30", "--game", "go5", "--elo1", "200") == 0
-    assert "H0 accepted: random against mcts:30, nearer 0" in capsys.readouterr().out
+    assert sprt("random", tree, "--game", "go5", "--elo1", "200") == 0
+    assert f"H0 accepted: random against {tree}, nearer 0" in capsys.readouterr().out
     assert ledger.read_bytes() == played
 
-    assert sprt("mcts:30", "random", "--game", "go3", "--games", "4") == 0
-    assert sprt("mcts:30", "random", "--game", "connect_four", "--games", "4") == 0
+    assert sprt(tree, "random", "--game", "go3", "--games", "4") == 0
+    assert sprt(tree, "random", "--game", "connect_four", "--games", "4") == 0
     assert "no decision yet" in capsys.readouterr().out, "openings of another game were taken"
     pair = json.loads(played.splitlines()[0])
     out = ("--out", "runs/sprt")
@@ -100,12 +102,12 @@ def test_sprt_stops_resumes_and_its_games_replay(
     assert cli.run(["arena", "replay", pair["pair"][:8], "--sgf", "game.sgf", *out]) == 0
     shown = capsys.readouterr().out
     game = pair["games"][0]
-    assert f"{len(game['moves'])} moves" in shown and "Black: mcts:30, White: random" in shown
+    assert f"{len(game['moves'])} moves" in shown and f"Black: {tree}, White: random" in shown
     (written,) = parse_games(Path("game.sgf").read_bytes())
     assert written.actions(5, 5) == game["moves"]
     assert cli.run(["arena", "replay", f"{pair['pair']}/2", "--every", "--move", "3", *out]) == 0
     shown = capsys.readouterr().out
-    assert shown.count("move ") == 4 and "Black: random, White: mcts:30" in shown
+    assert shown.count("move ") == 4 and f"Black: random, White: {tree}" in shown
 
 
 @pytest.mark.parametrize(
