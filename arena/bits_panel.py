@@ -65,7 +65,7 @@ def _chart(points: Sequence[CurvePoint]) -> Any:
         .encode(
             x=alt.X(
                 "flops:Q", title=X_TITLE, scale=alt.Scale(type="log", nice=False, padding=8),
-                axis=alt.Axis(format="~e", labelOverlap="greedy"),
+                axis=alt.Axis(format="~e", labelOverlap="greedy", labelSeparation=6),
             ),
             y=alt.Y("bits:Q", title="bits a game"),
             color=alt.Color("run:N", scale=scale, legend=alt.Legend(title=None, orient="top")),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sizes import sized
 
 from ghostgo import cli
 from ghostgo.arena import gallery
@@ -183,9 +184,9 @@ def test_a_game_without_stones_has_no_board(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an arena of 5x5 Go that the command line made."""
-    out = tmp_path_factory.mktemp("arena")
-    command = ["arena", "--a", "", "--b", "", "--game", "go5", "--games", "16", "--out", str(out)]
+    """The folder of an arena of small Go that the command line made."""
+    out, game = tmp_path_factory.mktemp("arena"), sized("go5", "go3")
+    command = ["arena", "--a", "", "--b", "", "--game", game, "--games", "16", "--out", str(out)]
     assert cli.run([*command, "--player", "ten=mcts:10"]) == 0
     return out
 
