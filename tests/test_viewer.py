@@ -206,7 +206,8 @@ def test_every_rated_game_is_on_the_page(arena: Path) -> None:
         names = [found["players"][i] for i in each["who"]]
         assert names == [info.name for info in ((pair.a, pair.b), (pair.b, pair.a))[game.first]]
         assert each["moves"] == list(game.moves) and each["given"] == len(pair.opening)
-        assert each["result"].startswith("Black" if game.first_result == 1 else "White")
+        said = {1.0: "Black", 0.5: "draw", 0.0: "White"}[game.first_result]
+        assert each["result"].startswith(said)
     assert not re.search(r"(src|href)=.?https?:", page.rsplit("<body>", 1)[1])
 
 
