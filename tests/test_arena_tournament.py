@@ -33,7 +33,7 @@ import sys
 from pathlib import Path
 from ghostgo.arena.tournament import run_arena
 run_arena(None, None, game="go5", out=Path(sys.argv[1]), games=60, parallel=16,
-          anchors=("random", "capture", "mcts:20"))
+          anchors=("random", "capture", sys.argv[2]))
 """
 
 
@@ -281,7 +281,7 @@ def kill_at(command: Sequence[str], path: Path, lines: int) -> None:
     """Run `command` and kill it once `path` has more than `lines` lines."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(1200):
+        for _ in range(sized(1200, 12_000)):
             if pairs_on_disk(path) > lines or process.poll() is not None:
                 break
             time.sleep(0.05)
@@ -292,14 +292,15 @@ def kill_at(command: Sequence[str], path: Path, lines: int) -> None:
 
 def test_killed_three_times_it_loses_nothing_and_ends_with_the_same_games(tmp_path: Path) -> None:
     path = tmp_path / "killed" / "results.jsonl"
-    command = [sys.executable, "-c", KILLER, str(path.parent)]
+    tree = f"mcts:{sized(20, 4)}"
+    command = [sys.executable, "-c", KILLER, str(path.parent), tree]
     reported: list[str] = []
     for more in (1, 5, 3):
         kill_at(command, path, len(reported) + more)
         found = [result.pair for result in read_results(path)]
         assert found[: len(reported)] == reported and len(found) > len(reported)
         reported = found
-    anchors = ("random", "capture", "mcts:20")
+    anchors = ("random", "capture", tree)
     options: dict[str, Any] = {"game": "go5", "games": 60, "parallel": 16, "anchors": anchors}
     report = run_arena(None, None, out=path.parent, **options)
     results = read_results(path)
