@@ -1,6 +1,6 @@
 """Do the arena's intervals, its choice of pairings and its sequential test keep their word?
 
-    python benchmarks/ratings.py [--leagues 1000] [--pairs 480] [--tests 1000] [--workers N]
+    python benchmarks/ratings.py [--leagues 1000] [--pairs 240] [--tests 1000] [--workers N]
                                  [--json FILE]
 
 Simulated leagues of 12 players with known ratings: an anchor and two runs, games by the
@@ -9,9 +9,7 @@ Bradley-Terry model with a first mover's advantage of 40 Elo. Printed with stand
     coverage95                        share of 95 % intervals (differences to the anchor) that hold
                                       the truth, pairings chosen by information
     information_vs_round_robin_games  games by information that give round robin's mean interval
-                                      width, as a share of round robin's games; the more games,
-                                      the less (the spanning set and what early games tell wrongly
-                                      weigh less)
+                                      width, as a share of round robin's games
     sprt_false_accept                 share of tests that accept H1 where players are equal
     sprt_false_reject                 share that accept H0 where the lead is elo1 (0 against 35 Elo,
                                       alpha = beta = 0.05)
@@ -98,7 +96,7 @@ def main() -> None:
     """Simulate, print, and write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--leagues", type=int, default=1000)
-    parser.add_argument("--pairs", type=int, default=480, help="a league: 80 games a player")
+    parser.add_argument("--pairs", type=int, default=240, help="a league: 40 games a player")
     parser.add_argument("--tests", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
