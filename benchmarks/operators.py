@@ -49,7 +49,7 @@ def pooling(seconds: float) -> None:
     def pool() -> torch.Tensor:
         return torch.nn.functional.adaptive_max_pool2d(x, 1).flatten(1)
 
-    assert torch.equal(amax(), pool())
+    assert torch.equal(amax(), pool())  # and both are warm now
     rounds = [(rate(amax, seconds / 10), rate(pool, seconds / 10)) for _ in range(ROUNDS)]
     slow, fast = np.median(np.array(rounds), axis=0)
     print(f"maximum over the board: amax {1e6 / slow:,.0f} us, max pool {1e6 / fast:,.0f} us")

@@ -31,6 +31,7 @@ from ghostgo.engine.quantise import calibrate
 from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig
 from ghostgo.engine.uniform import UniformEvaluator
+from ghostgo.peak import fma_work
 from ghostgo.selfplay.actor import Actor
 from ghostgo.selfplay.config import default_workers
 
@@ -41,23 +42,28 @@ LEAF_VISITS = 200
 GEMM = 1024
 """Side of the matrices that calibrate the peak; larger ones gain nothing on one core."""
 ROUNDS = 5
+SELFPLAY_TURNS = 3
+"""A turn is a move in every game, which may take ten seconds."""
 CLOSE = 0.05
 """Largest difference of a value between backends that rounding to bfloat16 may make."""
 
 
 def rate(work: Callable[[], int], seconds: float) -> float:
     """Units of work a second over at least `seconds`; `work` returns how many it did."""
-    work()
     done, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         done += work()
     return done / (time.perf_counter() - start)
 
 
-def side_by_side(works: dict[str, Callable[[], int]], seconds: float) -> dict[str, float]:
+def side_by_side(
+    works: dict[str, Callable[[], int]], seconds: float, turns: int = ROUNDS
+) -> dict[str, float]:
     """Median units a second of each, measured in turns, so that a busy moment meets all alike."""
-    slot = seconds / ROUNDS
-    rounds = [{name: rate(work, slot) for name, work in works.items()} for _ in range(ROUNDS)]
+    for work in works.values():
+        work()
+    slot = seconds / turns
+    rounds = [{name: rate(work, slot) for name, work in works.items()} for _ in range(turns)]
     return {name: statistics.median(each[name] for each in rounds) for name in works}
 
 
@@ -87,7 +93,7 @@ def playouts(game: Game, seconds: float) -> float:
     states, rng = game.new_states(2), make_rng(1)
     _playouts(states, 1, rng)
     assert states[1].done and not states[0].done
-    return rate(lambda: _playouts(states, 50, rng), seconds)
+    return rate(lambda: _playouts(states, 50, rng), seconds)  # one was played above
 
 
 def leaves(game: Game, seconds: float) -> tuple[float, float]:
@@ -213,7 +219,9 @@ def measure(
 ) -> dict[str, float | None]:
     """All figures by name, in the order of the report; rates are per second.
 
-    Everything runs on one CPU thread but evaluations on a GPU and what ends in `_all_cores`.
+    Everything runs on one CPU thread but evaluations on a GPU and what ends in `_all_cores`. The
+    peak of `fraction_of_peak` is the best of matrix products and multiply-add loops
+    (`ghostgo.peak`), nearly always the loop in bfloat16 where the processor has it.
     """
     torch.manual_seed(0)
     network = Network(game, NetworkConfig.preset(net)).eval()
@@ -221,7 +229,9 @@ def measure(
     kinds = {"fp32": torch.float32}
     if fused.has_bfloat16():
         kinds["bf16"] = torch.bfloat16
-    peaks = side_by_side({name: gemm_work(kind) for name, kind in kinds.items()}, seconds)
+    products = {name: gemm_work(kind) for name, kind in kinds.items()}
+    products |= {f"{name}_fma": work for name in kinds if (work := fma_work(name))}
+    peaks = side_by_side(products, seconds)
     figures: dict[str, float | None] = {f"cpu_peak_gflops_{k}": v / 1e9 for k, v in peaks.items()}
     figures["playouts_per_second"] = playouts(game, seconds / 2)
     figures["leaves_per_second_per_core"], figures["bytes_per_node"] = leaves(game, seconds)
@@ -234,7 +244,7 @@ def measure(
         for name, value in by_backend.items():
             figures[f"evaluations_per_second_{name}_batch_{batch}"] = value
     floats = {name: value for name, value in by_backend.items() if name != "int8"}
-    both = side_by_side(selfplay_works(network, visits, device), 2 * seconds)
+    both = side_by_side(selfplay_works(network, visits, device), 2 * seconds, SELFPLAY_TURNS)
     figures["selfplay_simulations_per_second"] = both["selfplay"]
     figures["uncached_vs_raw"] = both["uncached"] / both["raw"]
     figures["selfplay_vs_raw"] = both["selfplay"] / both["raw"]
