@@ -9,14 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
-from scipy.stats import chi2
 
+from ghostgo.arena.goodness import SLACK, Goodness, by_pairing, cycles, goodness, tally
 from ghostgo.arena.league import League
-from ghostgo.arena.ratings import Ratings, draw_factor
+from ghostgo.arena.ratings import Ratings
 
-TELLING = 1.0
-"""Least variance, in games, of a pairing that the goodness of fit looks at."""
 WORST = 8
 """Pairings shown as the worst explained."""
 
@@ -33,7 +30,8 @@ class Meeting:
     expected: float
     """Player a's points as the ratings have it."""
     deviation: float
-    """(points - expected) in standard deviations."""
+    """(points - expected) in standard deviations, which allow for the pairing's draws and for the
+    openings that its pairs share; a quarter of a game is added to the variance."""
 
 
 @dataclass(frozen=True)
@@ -46,82 +44,51 @@ class CrossTable:
     expected: NDArray[np.float64]
     meetings: tuple[Meeting, ...]
     """Each pairing once, the worst explained first."""
-    statistic: float
-    """Sum of (points - expected)^2 / variance over the pairings that are open enough to tell."""
     freedom: int
-    """Degrees of freedom: those pairings less the ratings that they fix, one a player but for one
-    in each connected group. Colours are balanced within pairs, so moving first costs none."""
-
-    @property
-    def p_value(self) -> float:
-        """Chance of a fit so bad or worse if strength were one number; nan without freedom."""
-        return float(chi2.sf(self.statistic, self.freedom)) if self.freedom else float("nan")
+    """Independent cycles of the pairings: those less the ratings that they fix, one a player but for
+    one in each connected group."""
+    fit: Goodness | None
+    """None without such a cycle."""
 
     def verdict(self) -> str:
         """Goodness of fit in one sentence."""
-        if not self.freedom:
+        if self.fit is None:
             return "Too few different pairings to say how well one number a player explains them."
-        says = (
-            "explains the pairings"
-            if self.p_value >= 0.01
-            else ("does not explain the pairings: some players beat whom they should not")
-        )
-        return (
-            f"Goodness of fit (games taken as independent): chi2 {self.statistic:.1f} on {self.freedom} degrees of freedom, "
-            f"p = {self.p_value:.2g}; one number a player {says}."
-        )
+        return self.fit.sentence()
 
 
 def make_cross(league: League, ratings: Ratings) -> CrossTable:
     """The cross-table of all games; expectations include who moved first in each."""
     k = len(ratings.ratings)
-    points, expected, variance = np.zeros((3, k, k))
-    drawn = draw_factor(league.rows)
-    games = np.zeros((k, k), np.int64)
-    for row in league.rows:
-        edge = ratings.elo[row.first] - ratings.elo[row.second] + ratings.colour
-        p = 1 / (1 + 10 ** (-edge / 400))
-        for a, b, result, mean in (
-            (row.first, row.second, row.result, p),
-            (row.second, row.first, 1 - row.result, 1 - p),
-        ):
-            points[a, b] += result
-            expected[a, b] += mean
-            variance[a, b] += drawn * p * (1 - p)
-            games[a, b] += 1
-    # A quarter of a game's variance keeps certain wins from dividing by nothing.
-    deviation = (points - expected) / np.sqrt(variance + 0.25)
+    games = tally(league.rows, ratings)
+    points, expected = by_pairing(games.points), by_pairing(games.counts * games.means)
+    # The slack keeps certain wins from dividing by nothing.
+    deviation = (points - expected) / np.sqrt(games.variance + SLACK)
+    grids = np.zeros((3, k, k))
+    for grid, mine, other in zip(
+        grids, (points, games.games, expected), (games.games - points, games.games, games.games - expected),
+        strict=True,
+    ):  # fmt: skip
+        grid[games.a, games.b], grid[games.b, games.a] = mine, other
     names = [rating.name for rating in ratings.ratings]
-    order = sorted((i for i in range(k) if games[i].any()), key=lambda i: -ratings.elo[i])
-    pairs = [(a, b) for x, a in enumerate(order) for b in order[x + 1 :] if games[a, b]]
-    meetings = [
-        Meeting(
-            names[a], names[b], float(points[a, b]), int(games[a, b]), float(expected[a, b]),
-            float(deviation[a, b]),
-        )
-        for a, b in pairs
-    ]  # fmt: skip
-    # Chi-squared needs some variance in each cell: a pairing won for certain says nothing here.
-    telling = [(a, b) for a, b in pairs if variance[a, b] >= TELLING]
-    statistic = sum((points[i] - expected[i]) ** 2 / variance[i] for i in telling)
-    freedom = _freedom(k, telling)
-    grid = np.ix_(order, order)
+    order = sorted((i for i in range(k) if grids[1, i].any()), key=lambda i: -ratings.elo[i])
+    place = {player: i for i, player in enumerate(order)}
+    meetings = []
+    for i, (a, b) in enumerate(zip(games.a.tolist(), games.b.tolist(), strict=True)):
+        sign = 1 if place[a] < place[b] else -1  # the stronger of both is named first
+        a, b = (a, b)[::sign]
+        meetings.append(
+            Meeting(
+                names[a], names[b], float(grids[0, a, b]), int(grids[1, a, b]),
+                float(grids[2, a, b]), sign * float(deviation[i]),
+            )
+        )  # fmt: skip
+    points, played, expected = (grid[np.ix_(order, order)] for grid in grids)
     return CrossTable(
-        tuple(names[i] for i in order), points[grid], games[grid], expected[grid],
+        tuple(names[i] for i in order), points, played.astype(np.int64), expected,
         tuple(sorted(meetings, key=lambda meeting: -abs(meeting.deviation))),
-        float(statistic), freedom,
+        cycles(k, games.a, games.b), goodness(games, ratings),
     )  # fmt: skip
-
-
-def _freedom(players: int, pairings: list[tuple[int, int]]) -> int:
-    """Independent cycles in the graph of pairings: edges less vertices plus components."""
-    if not pairings:
-        return 0
-    met = np.zeros((players, players), bool)
-    met[tuple(zip(*pairings, strict=True))] = True
-    vertices = int((met | met.T).any(axis=1).sum())
-    groups = int(connected_components(met, directed=False)[0]) - (players - vertices)
-    return len(pairings) - vertices + groups
 
 
 def cross_csv(cross: CrossTable) -> str:

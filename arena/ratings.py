@@ -8,8 +8,9 @@ GLM with one player, the anchor, frozen at 0 Elo. Three things keep it sane:
   games to it). An unbeaten player's rating is then finite, and strong players are not pulled
   towards the anchor.
 - Games of one pair share an opening, so errors are clustered by pair (sandwich estimate).
-- Where few games make the sandwich too small, the model's own variance is used instead, draws
-  allowed for.
+- Where few games make the sandwich too small, the model's own variance is used instead. A game
+  that may be drawn varies less, and draws lie in some pairings more than in others, so each game
+  counts with the draws of its own pairing (`drawn_shares`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ ELO = 400 / np.log(10)
 PRIOR_GAMES = 1.0
 """Weight, in games, of the draws that each player is given."""
 Z95 = 1.959964
+MOST_DRAWN = 0.9
+"""Largest `drawn_shares`: a pairing that has only drawn so far is not taken for one that must."""
+DRAWN_PRIOR = 4.0
+"""Even games, with draws as in all games together, that each pairing's share of draws is given."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,7 @@ def rate(names: Sequence[str], games: Sequence[GameRow], anchor: int = 0) -> Rat
     if len(names) < 2:
         return _trivial(names, anchor)
     design, result, weight, cluster = _rows(len(names), games, anchor)
-    beta, hat, sandwich = _fit(design, result, weight, cluster)
-    hat *= draw_factor(games)
+    beta, hat, sandwich = _fit(design, result, weight, cluster, games)
     keep = np.delete(np.arange(len(names)), anchor)
     elo = np.zeros(len(names))
     elo[keep] = beta[:-1] * ELO
@@ -143,7 +147,7 @@ def _rows(
     """
     first = np.array([game.first for game in games], np.int64)
     second = np.array([game.second for game in games], np.int64)
-    prior_first, prior_second, prior_weight = _prior(players, first, second, anchor)
+    prior_first, prior_second, prior_weight = prior_draws(players, first, second, anchor)
     n, m = len(games), len(prior_first)
     design = np.zeros((n + m + 1, players + 1))
     rows = np.arange(n + m)
@@ -160,7 +164,7 @@ def _rows(
     return np.delete(design, anchor, axis=1), result, weight, cluster
 
 
-def _prior(
+def prior_draws(
     players: int, first: NDArray[np.int64], second: NDArray[np.int64], anchor: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """The prior's draws as (player, player, weight), one a pairing."""
@@ -196,8 +200,13 @@ def _fit(
     result: NDArray[np.float64],
     weight: NDArray[np.float64],
     cluster: NDArray[np.int64],
+    games: Sequence[GameRow],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Coefficients, the model's covariance, and the covariance clustered by pair."""
+    """Coefficients, the model's covariance, and the covariance clustered by pair.
+
+    Both are sandwiches, hat B hat: B sums the variances that the model expects of the results, draws
+    allowed for, or the squares that were found.
+    """
     from statsmodels.genmod.families import Binomial
     from statsmodels.genmod.generalized_linear_model import GLM
 
@@ -209,18 +218,45 @@ def _fit(
     beta = np.asarray(fit.params, np.float64)
     hat = np.asarray(fit.normalized_cov_params, np.float64)
     expected = 1 / (1 + np.exp(-design @ beta))
+    drawn = np.zeros(len(expected))
+    drawn[: len(games)] = drawn_shares(games, expected[: len(games)])
+    variance = weight * result_variance(expected, drawn)
+    covariance = hat @ (design.T * variance) @ design @ hat
     scores = design * (weight * (result - expected))[:, None]
     clusters = int(cluster.max()) + 1
     summed = np.zeros((clusters, design.shape[1]))
     np.add.at(summed, cluster, scores)
     correction = clusters / max(clusters - 1, 1)
-    return beta, hat, correction * hat @ (summed.T @ summed) @ hat
+    return beta, covariance, correction * hat @ (summed.T @ summed) @ hat
 
 
-def draw_factor(games: Sequence[GameRow]) -> float:
-    """Variance of a result relative to win or loss alone: 1 without draws, at least 0.1."""
-    draws = sum(game.result == 0.5 for game in games)
-    return max(1 - draws / max(len(games), 1), 0.1)
+def drawn_shares(games: Sequence[GameRow], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How drawish each game's pairing is, (n,) in 0 .. `MOST_DRAWN`, the same for all its games.
+
+    At an expected score p (`expected`, (n,), of the first player) a game is drawn with a chance of
+    at most 2 min(p, 1 - p). The share is of that: the pairing's draws over what they could be,
+    shrunk to the same of all games by `DRAWN_PRIOR` even games. 0 without draws.
+    """
+    if not games:
+        return np.zeros(0)
+    sides = np.sort(np.array([(game.first, game.second) for game in games], np.int64), axis=1)
+    _, pairing = np.unique(sides, axis=0, return_inverse=True)
+    drawn = np.array([game.result == 0.5 for game in games], np.float64)
+    room = 2 * np.minimum(expected, 1 - expected)
+    pool = min(float(drawn.sum() / max(room.sum(), 1e-9)), 1.0)
+    draws, rooms = (np.bincount(pairing.ravel(), values) for values in (drawn, room))
+    share = (draws + DRAWN_PRIOR * pool) / (rooms + DRAWN_PRIOR)
+    return np.asarray(np.minimum(share, MOST_DRAWN)[pairing.ravel()])
+
+
+def result_variance(
+    expected: NDArray[np.float64], drawn: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Variance of results with those expected scores p and `drawn_shares`, elementwise.
+
+    p (1 - p) less a quarter of the chance of a draw; never below 0.1 p (1 - p).
+    """
+    return np.asarray(expected * (1 - expected) - drawn * np.minimum(expected, 1 - expected) / 2)
 
 
 def _table(

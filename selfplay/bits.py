@@ -76,12 +76,15 @@ def _outcome(out: dict[str, Tensor], batch: Batch, marginals: Marginals) -> floa
 
 
 def _policy(logits: Tensor, target: Tensor, counts: Tensor) -> float:
-    """Bits a position, over the rows that have a target; nan if none has."""
-    has = target.sum(dim=1) > 0
+    """Bits a position, rows without a target adding none; nan if none has one."""
+    rows, has = len(target), target.sum(dim=1) > 0
+    if not has.any():
+        return math.nan
     target, logits = target[has].double(), logits[has].double()
     gain = torch.log_softmax(logits, dim=1) - torch.log_softmax(counts.log(), dim=0)
     # A target of 0 counts for nothing, also where the forecast is minus infinity.
-    return float(torch.where(target > 0, target * gain, 0.0).sum(dim=1).mean()) * NAT
+    # The mean is over all rows, since it is multiplied by all: a game's last move has no reply.
+    return float(torch.where(target > 0, target * gain, 0.0).sum()) / rows * NAT
 
 
 def _ownership(logits: Tensor, batch: Batch, marginals: Marginals) -> float:
@@ -145,7 +148,7 @@ def bits_a_game(
 
 
 PER_MOVE = ("policy", "reply")
-"""Heads that have a target for every move; the others have one a game."""
+"""Heads that have a target for every move or every move but the last; the others have one a game."""
 
 
 def _bits_a_row(out: dict[str, Tensor], batch: Batch, marginals: Marginals) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ghostgo.arena.ratings import ELO, GameRow, Ratings, rate
+from ghostgo.arena.ratings import ELO, GameRow, Ratings, drawn_shares, rate, spread
 from ghostgo.arena.schedule import FAR, Member, near_enough, next_pairs, spanning_set
 
 Array = NDArray[np.float64]
@@ -47,6 +47,76 @@ def test_intervals_cover_the_truth() -> None:
         widths += [rating.width for rating in fit.ratings[1:]]
     assert 0.92 <= np.mean(hits) <= 0.985
     assert 150 < np.mean(widths) < 350
+
+
+def test_intervals_cover_the_truth_where_only_some_pairings_are_drawish() -> None:
+    """Of two groups of four one draws nine games in ten, and a few games link them."""
+    rng = np.random.default_rng(11)
+    groups = np.arange(8) // 4
+    hits: dict[int, list[list[bool]]] = {0: [], 1: []}
+    for _ in range(150):
+        true = np.concatenate([[0.0], rng.normal(0, 60, 7)])
+        games = list[GameRow]()
+        for pair in range(200):
+            a, b = rng.choice(8, 2, replace=False) if pair < 40 else 4 * (pair % 2) + rng.choice(4, 2, replace=False)  # fmt: skip
+            for first, second in ((int(a), int(b)), (int(b), int(a))):
+                p = 1 / (1 + np.exp((true[second] - true[first]) / ELO))
+                draw = 0.9 * 2 * min(p, 1 - p) if groups[first] == groups[second] == 1 else 0.0
+                drawn = rng.random()
+                games.append(
+                    GameRow(
+                        first, second, 0.5 if drawn < draw else float(drawn < draw / 2 + p), pair
+                    )
+                )
+        fit = rate(names(8), games)
+        gap = np.abs(np.subtract.outer(fit.elo - true, fit.elo - true))
+        both = (gap <= 1.96 * fit.difference_error(), gap <= 1.96 * np.sqrt(spread(fit.covariance)))
+        for group, found in hits.items():
+            a, b = (4 * group + side for side in np.triu_indices(4, 1))
+            found.append([hit[a, b].mean() for hit in both])
+    for group, found in hits.items():
+        whole, model = np.mean(found, axis=0)
+        assert 0.93 <= whole <= 0.97 and 0.93 <= model <= 0.97, group
+
+
+def test_shares_of_draws_are_the_pairings_and_lean_to_the_leagues() -> None:
+    games = [GameRow(i % 2, 1 - i % 2, 0.5, i) for i in range(100)]
+    games += [GameRow(2, 3, float(i % 2), 100 + i) for i in range(100)]
+    games.append(GameRow(0, 3, 1.0, 200))
+    share = drawn_shares(games, np.full(201, 0.5))
+    assert (share[:100] == 0.9).all(), "never all"
+    assert (share[100:200] == share[100]).all() and 0 < share[100] < 0.05
+    assert 0.3 < share[200] < 0.5, "one game says little: nearly the share of all"
+    assert not drawn_shares(games[100:], np.full(101, 0.5)).any()
+    assert drawn_shares([], np.zeros(0)).shape == (0,)
+
+
+def test_without_draws_the_models_variance_is_the_fits() -> None:
+    rng = np.random.default_rng(6)
+    games = [GameRow(a, b, float(rng.random() < 0.6), i // 2)
+             for i in range(40) for a, b in ((0, 1), (1, 0))]  # fmt: skip
+    fit = rate(names(2), games)
+    p = 1 / (1 + np.exp(-(np.array([-1, 1]) * fit.elo[1] + fit.colour) / ELO))
+    inner = 1 / (1 + np.exp(-fit.elo[1] / ELO))
+    v = p * (1 - p) * 40
+    # The games, one drawn between the two by the prior, and one that holds the colour advantage.
+    one = inner * (1 - inner)
+    information = np.array([[v.sum() + one, v[1] - v[0]], [v[1] - v[0], v.sum()]])
+    held = 1 / (1 + np.exp(-fit.colour / ELO))
+    information[1, 1] += held * (1 - held)
+    assert fit.covariance[1, 1] == pytest.approx(
+        np.linalg.inv(information)[0, 0] * ELO**2, rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("results", [[0.5] * 6, [1.0] * 6, [0.0, 1.0] * 3])
+def test_all_draws_or_only_forfeits_give_finite_ratings(results: list[float]) -> None:
+    """Drawn to the last; lost by who moves second; lost by one of both."""
+    rows = [GameRow(*((0, 1), (1, 0))[i % 2], result, i // 2) for i, result in enumerate(results)]
+    fit = rate(names(3), rows)
+    assert np.isfinite(fit.elo).all() and np.isfinite(fit.difference_error()).all()
+    assert 0 < fit.ratings[1].width < fit.ratings[2].width and fit.ratings[2].mark == "unplayed"
+    assert fit.ratings[1].mark == ("unbeaten" if results[0] == 0.0 else "")
 
 
 def test_the_colour_advantage_is_found() -> None:

@@ -82,6 +82,27 @@ def test_who_knows_nothing_is_not_ahead() -> None:
     assert abs(bits["reply"]) < 0.1 * random_table("go5", 40).positions / 40
 
 
+def test_a_games_last_move_has_no_reply() -> None:
+    """Bits a game are those of all its replies together, not of as many as it has moves."""
+    table = random_table("go5", 12)
+    lengths = np.diff(table.offsets)
+    table = table.select(np.argsort(lengths)[:3])  # short games, so that the last move counts
+    assert table.policies is not None
+    table.policies = np.zeros_like(table.policies)
+    table.policies[:, 3] = 1  # every move and every reply is the same one
+    table.weights[:] = 1
+    assert table.positions <= 1024
+    bits = bits_a_game(cast(Learner, Knowing(1.0)), table, Marginals(GAME), [1])
+    # `Knowing` and the fresh marginal call all replies as likely; its policy is the target.
+    assert bits["policy"] == pytest.approx(np.log2(GAME.actions) * table.positions / 3, rel=1e-4)
+    sure = Knowing(1.0)
+    judge = sure.judge
+    sure.judge = lambda batch: judge(batch) | {"reply": torch.from_numpy(batch.policy).log()}  # type: ignore[method-assign]
+    bits = bits_a_game(cast(Learner, sure), table, Marginals(GAME), [1])
+    replies = table.positions - len(table)
+    assert bits["reply"] == pytest.approx(np.log2(GAME.actions) * replies / len(table), rel=1e-4)
+
+
 def test_marginals_are_frequencies_and_survive_saving() -> None:
     marginals = Marginals(GAME)
     known(Knowing(0.0), marginals)
