@@ -115,7 +115,7 @@ class Comparison:
             (
                 f"At {self.at:.2g} FLOPs, the most that every run has spent, {b} stands at "
                 f"{self.final[1]:.0f} Elo and {a} at {self.final[0]:.0f}: {b} "
-                f"{'leads' if ahead else 'trails'} by {abs(self.lead):.0f} "
+                f"{'leads' if ahead else 'trails'} by {abs(self.lead):.0f} Elo "
                 f"({low:.0f} to {high:.0f}, {how}); {a} is ahead in {self.ahead:.0%} of "
                 f"resamplings. Within that: {crossing}."
             ),

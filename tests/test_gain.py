@@ -139,7 +139,7 @@ def test_gain_lead_and_crossing_of_noiseless_curves_are_exact() -> None:
     assert [c.lead, c.lead_low, c.lead_high] == pytest.approx(3 * [-130.0])
     text = " ".join(c.sentences())
     assert "animal-0 overtakes at 1.7e+02 FLOPs" in text
-    assert "ghost-0 stands at 1470 Elo and animal-0 at 1600: ghost-0 trails by 130" in text
+    assert "ghost-0 stands at 1470 Elo and animal-0 at 1600: ghost-0 trails by 130 Elo" in text
 
 
 def test_lead_and_crossing_stand_on_the_ratings_not_on_a_monotone_fit() -> None:
