@@ -1,9 +1,13 @@
-"""What one arm's start is worth to the other: compute-equivalent gain, crossing, final lead.
+"""What one arm's start is worth to the other: compute-equivalent gain, final lead, crossing.
 
-An arm is one or several runs that differ by their seed. Each run's Elo is made monotone in the
-logarithm of its FLOPs (isotonic fit) and read off between checkpoints. The gain at a level is the
-FLOPs that arm a needs to reach it over those of arm b, worked out in log10 with one number a seed
-and a Welch t interval over seeds; what an arm never reaches is a bound, not a number.
+An arm is one or several runs that differ by their seed. The gain at a level is the FLOPs that arm a
+needs to reach it over those of arm b, in log10 with one number a run; what an arm never reaches is
+a bound, not a number. Lead and crossing come from the means of the arms' ratings as they stand,
+within the compute that every run has spent; nothing is extrapolated.
+
+95 % intervals are of two kinds. With two seeds or more in each arm: Welch's t over seeds, which
+knows of errors only what makes the seeds differ. Else from the games alone, by the covariance of
+the ratings: how well the games know these very runs; another seed may differ by far more.
 """
 
 from __future__ import annotations
@@ -16,40 +20,26 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
-from scipy.stats import t as student
 
+from ghostgo.arena.curves import (
+    NAN,
+    TAIL,
+    Crossing,
+    Curve,
+    Reached,
+    default_levels,
+    find_crossing,
+    leads,
+    reach,
+    read_curve,
+    run_name,
+    shared_range,
+    welch,
+)
 from ghostgo.arena.pool import Pool
-from ghostgo.arena.ratings import Ratings
+from ghostgo.arena.ratings import Ratings, spread
 
-SHARES = (0.25, 0.5, 0.75)
-"""Default levels: so far up the range of Elo that both arms cover."""
 GRID, DRAWS = 200, 400
-CHANCE = 95.0
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One run's checkpoints in order of compute."""
-
-    run: str
-    flops: NDArray[np.float64]
-    """(n,) above zero, ascending."""
-    entries: NDArray[np.int64]
-    """(n,) each checkpoint's number among the rated players."""
-
-    def elo(self, ratings: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) monotone Elo under `ratings` (K,)."""
-        return np.asarray(isotonic_regression(ratings[self.entries]).x)
-
-
-@dataclass(frozen=True)
-class Reached:
-    """log10 of the FLOPs at which a run reaches a level, or a bound."""
-
-    log_flops: float
-    sign: str
-    """`=`, `<` (its first checkpoint is stronger already) or `>` (it never gets there)."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +50,13 @@ class Gain:
     factor: float
     low: float
     high: float
-    """95 % interval over seeds; nan with one seed in an arm, or a bound."""
+    """95 % interval, 0 and infinity where an end is open; nan where there is none."""
     sign: str
     """`=`; `>` at least; `<` at most; `beyond` what both arms spent; `before` the first checkpoint
     of both; `mixed`: some seeds of each arm are bounds, so that nothing follows."""
 
-    def text(self) -> str:
-        """In words."""
+    def text(self, how: str) -> str:
+        """In words; `how` says where the interval comes from."""
         apart = {
             "beyond": "beyond the budget of both",
             "before": "reached before the first checkpoint of both",
@@ -75,7 +65,7 @@ class Gain:
         if self.sign in apart:
             return f"at {self.level:.0f} Elo: {apart[self.sign]}"
         words = {"=": "", ">": "at least ", "<": "at most "}[self.sign]
-        interval = f" ({self.low:.2g} to {self.high:.2g})" if np.isfinite(self.low) else ""
+        interval = _interval(self.low, self.high, how)
         return f"at {self.level:.0f} Elo: {words}{self.factor:.2g} times{interval}"
 
 
@@ -88,41 +78,80 @@ class Comparison:
     axis: str
     """What the compute counts."""
     gains: tuple[Gain, ...]
-    crossing: float | None
-    """FLOPs from which arm a's mean stays ahead; None: not within the budget."""
-    crossed: float
-    """Share of resamplings of seeds and ratings in which it has crossed by the end."""
+    crossing: Crossing
+    ahead: float
+    """Share of resamplings of seeds and ratings in which arm a is ahead at the end."""
+    final: tuple[float, float]
+    """Each arm's mean Elo at `at`."""
     lead: float
-    """Arm b's lead in Elo at the largest compute that every run has spent."""
+    """Arm b's lead in Elo at `at`."""
     lead_low: float
     lead_high: float
     at: float
-    """That compute."""
+    """The largest compute, in FLOPs, that every run has spent."""
+    left_out: tuple[str, ...] = ()
+    """Why runs of an arm are not in it."""
+
+    @property
+    def how(self) -> str:
+        """Where the intervals come from."""
+        return "over seeds" if min(self.seeds) > 1 else "games alone"
 
     def sentences(self) -> list[str]:
         """What was found, for people."""
-        a, b = self.arms
+        (a, b), how = self.arms, self.how
         one = self.seeds == (1, 1)
         seeds = "one seed each" if one else f"{self.seeds[0]} and {self.seeds[1]} seeds"
-        crossing = "no crossing within the budget"
-        if self.crossing:
-            crossing = f"{a} overtakes at {self.crossing:.2g} FLOPs"
+        gains = "; ".join(gain.text(how) for gain in self.gains) or "no level that both cover"
         ahead = self.lead >= 0
         low, high = (self.lead_low, self.lead_high) if ahead else (-self.lead_high, -self.lead_low)
-        gains = "; ".join(gain.text() for gain in self.gains) or "no level that both reach"
+        crossing = {
+            "=": f"{a} overtakes at {self.crossing.flops:.2g} FLOPs",
+            "beyond": "no crossing within the budget",
+            "before": f"{a} is ahead all along",
+        }[self.crossing.sign] + _interval(self.crossing.low, self.crossing.high, how, " FLOPs")
         return [
             f"Compute-equivalent gain of {b} over {a}, {self.axis} ({seeds}): {gains}.",
             (
-                f"At {self.at:.2g} FLOPs {b} {'leads' if ahead else 'trails'} {a} by "
-                f"{abs(self.lead):.0f} Elo ({low:.0f} to {high:.0f}); {crossing} (crossed in "
-                f"{self.crossed:.0%} of resamplings)."
+                f"At {self.at:.2g} FLOPs, the most that every run has spent, {b} stands at "
+                f"{self.final[1]:.0f} Elo and {a} at {self.final[0]:.0f}: {b} "
+                f"{'leads' if ahead else 'trails'} by {abs(self.lead):.0f} Elo "
+                f"({low:.0f} to {high:.0f}, {how}); {a} is ahead in {self.ahead:.0%} of "
+                f"resamplings. Within that: {crossing}."
             ),
+            *(f"Not compared: {reason}." for reason in self.left_out),
         ]
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Two arms that cannot be compared on an axis of compute."""
+
+    arms: tuple[str, str]
+    axis: str
+    reason: str
+
+    def sentences(self) -> list[str]:
+        """The reason, for people."""
+        return [f"{self.arms[0]} and {self.arms[1]} not compared, {self.axis}: {self.reason}."]
+
+
+def _interval(low: float, high: float, how: str, unit: str = "") -> str:
+    """An interval of what is above zero, in words; 0 and infinity are open ends, nan is none."""
+    if np.isnan(low):
+        return ""
+    if low == 0 and np.isinf(high):
+        return f" (open at both ends, {how})"
+    if np.isinf(high):
+        return f" ({low:.2g}{unit} or more, {how})"
+    if low == 0:
+        return f" ({high:.2g}{unit} or less, {how})"
+    return f" ({low:.2g} to {high:.2g}, {how})"
 
 
 def arm_name(runs: Sequence[str]) -> str:
     """What the runs' names share, without a seed's number behind it."""
-    names = [os.path.basename(run.rstrip("/")) for run in runs]
+    names = [run_name(run) for run in runs]
     return (
         names[0]
         if len(names) == 1
@@ -130,96 +159,88 @@ def arm_name(runs: Sequence[str]) -> str:
     )
 
 
-def make_curves(pool: Pool, ratings: Ratings, runs: Sequence[str], imitation: bool) -> list[Curve]:
-    """Each run's rated checkpoints that cost anything; imitation's FLOPs count or not.
-
-    On a ladder, those at the pool's base rung.
-    """
-    curves = []
-    for run in runs:
-        name = os.path.basename(run.rstrip("/"))
-        found = {
-            point.totals.flops - (0.0 if imitation else point.totals.imitation_flops): point.entry
-            for point in pool.points
-            if point.run == name and point.rung == pool.base and ratings.ratings[point.entry].games
-        }
-        spent = sorted(flops for flops in found if flops > 0)
-        if len(spent) > 1:
-            entries = np.array([found[flops] for flops in spent])
-            curves.append(Curve(name, np.array(spent), entries))
-    return curves
-
-
-def reach(curve: Curve, elo: NDArray[np.float64], level: float) -> Reached:
-    """Where a monotone curve first reaches `level`, straight between checkpoints in log FLOPs."""
-    log = np.log10(curve.flops)
-    if elo[0] >= level:
-        return Reached(float(log[0]), "<" if elo[0] > level else "=")
-    if elo[-1] < level:
-        return Reached(float(log[-1]), ">")
-    i = int(np.argmax(elo >= level))
-    share = (level - elo[i - 1]) / (elo[i] - elo[i - 1])
-    return Reached(float(log[i - 1] + share * (log[i] - log[i - 1])), "=")
-
-
-def welch(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float, float]:
-    """mean(a) - mean(b) and its 95 % interval over seeds; nan ends where an arm has one seed."""
-    difference = float(a.mean() - b.mean())
-    if len(a) < 2 or len(b) < 2:
-        return difference, float("nan"), float("nan")
-    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    if va + vb == 0:
-        return difference, difference, difference
-    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    half = float(student.ppf(0.975, freedom) * np.sqrt(va + vb))
-    return difference, difference - half, difference + half
-
-
 def gain_at(level: float, a: Sequence[Reached], b: Sequence[Reached]) -> Gain:
-    """The gain at one level from where each seed of both arms reaches it."""
+    """The gain at one level from where each seed of both arms reaches it; interval over seeds."""
     logs = [np.array([r.log_flops for r in arm]) for arm in (a, b)]
     difference, low, high = welch(*logs)
     signs_a, signs_b = ({r.sign for r in arm} for arm in (a, b))
-    nan = float("nan")
     if signs_a == signs_b == {"="}:
         return Gain(level, 10**difference, 10**low, 10**high, "=")
     # A bound holds if every seed that is not exact errs to the same side of the ratio.
     if signs_a <= {"=", ">"} and signs_b <= {"=", "<"}:
-        return Gain(level, 10**difference, nan, nan, ">")
+        return Gain(level, 10**difference, NAN, NAN, ">")
     if signs_a <= {"=", "<"} and signs_b <= {"=", ">"}:
-        return Gain(level, 10**difference, nan, nan, "<")
+        return Gain(level, 10**difference, NAN, NAN, "<")
     signs = signs_a | signs_b
     kind = "beyond" if "<" not in signs else "before" if ">" not in signs else "mixed"
-    return Gain(level, nan, nan, nan, kind)
+    return Gain(level, NAN, NAN, NAN, kind)
 
 
-def default_levels(arms: Sequence[Sequence[NDArray[np.float64]]]) -> list[float]:
-    """Levels within the range of Elo that every seed covers, or at least some seed of each arm.
+def _gains(
+    arms: Sequence[Sequence[Curve]], elo: NDArray[np.float64], levels: Sequence[float]
+) -> list[Gain]:
+    """The gain at each level under the ratings `elo` (K,)."""
+    fits = [[(curve, curve.monotone(elo)) for curve in arm] for arm in arms]
+    return [
+        gain_at(level, *([reach(curve, fit, level) for curve, fit in arm] for arm in fits))
+        for level in levels
+    ]
 
-    `arms` are lists of the seeds' Elo arrays.
+
+def gains_by_games(
+    arms: Sequence[Sequence[Curve]],
+    elo: NDArray[np.float64],
+    levels: Sequence[float],
+    drawn: NDArray[np.float64],
+) -> list[Gain]:
+    """The gain at each level with an interval from ratings `drawn` (D, K) around `elo` (K,).
+
+    The ends are percentiles of the gains worked out anew. Where a draw tells a bound alone, it
+    counts as far out as it may lie, so that an end is open once 2.5 % of the draws are bounds
+    there. This covers the errors of these runs' ratings; not what another seed would do, nor that
+    the levels may have been chosen by the same ratings, nor that a monotone fit of noisy ratings
+    is too flat inside and too steep at its ends (drawing anew adds as much of that again).
     """
-    every = [elo for arm in arms for elo in arm]
-    low, high = max(float(elo[0]) for elo in every), min(float(elo[-1]) for elo in every)
-    if high <= low:
-        low = max(min(float(elo[0]) for elo in arm) for arm in arms)
-        high = min(max(float(elo[-1]) for elo in arm) for arm in arms)
-    return [low + share * (high - low) for share in SHARES] if high > low else []
+    worked = [_gains(arms, each, levels) for each in drawn]
+    found = []
+    for i, gain in enumerate(_gains(arms, elo, levels)):
+        draws = [each[i] for each in worked]
+        lows = [each.factor if each.sign in ("=", ">") else 0.0 for each in draws]
+        highs = [each.factor if each.sign in ("=", "<") else np.inf for each in draws]
+        low = float(np.percentile(lows, TAIL, method="lower"))
+        high = float(np.percentile(highs, 100 - TAIL, method="higher"))
+        if not np.isfinite(gain.factor):
+            low = high = NAN
+        found.append(Gain(gain.level, gain.factor, low, high, gain.sign))
+    return found
 
 
-def _mean_at(
-    curves: Sequence[Curve], elos: Sequence[NDArray[np.float64]], grid: NDArray[np.float64]
+def _drawn(
+    arms: Sequence[Sequence[Curve]], ratings: Ratings, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    rows = [np.interp(grid, np.log10(c.flops), e) for c, e in zip(curves, elos, strict=True)]
-    return np.asarray(np.mean(rows, axis=0))
+    """(DRAWS, K) ratings, those of the curves drawn from their errors."""
+    used = np.unique(np.concatenate([curve.entries for arm in arms for curve in arm]))
+    both = [c[np.ix_(used, used)] for c in (ratings.covariance, ratings.clustered)]
+    larger = max(both, key=lambda c: float(spread(c).sum()))
+    drawn = np.tile(ratings.elo, (DRAWS, 1))
+    drawn[:, used] = rng.multivariate_normal(ratings.elo[used], larger, DRAWS, method="eigh")
+    return drawn
 
 
-def _crossing(lead: NDArray[np.float64], grid: NDArray[np.float64]) -> float | None:
-    """log10 FLOPs from which the lead (of b) stays negative, if it was positive before."""
-    if lead[-1] >= 0 or not (lead > 0).any():
-        return None
-    i = int(np.flatnonzero(lead > 0)[-1])
-    share = lead[i] / (lead[i] - lead[i + 1])
-    return float(grid[i] + share * (grid[i + 1] - grid[i]))
+def _ahead(
+    arms: Sequence[Sequence[Curve]],
+    log_flops: float,
+    drawn: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> float:
+    """Share of `drawn` ratings, seeds drawn with replacement, in which a is ahead of b."""
+    means = []
+    for arm in arms:
+        at = np.array([log_flops])
+        weights = np.array([curve.weights(at, drawn.shape[1])[0] for curve in arm])
+        chosen = rng.integers(len(arm), size=(len(drawn), len(arm)))
+        means.append(np.take_along_axis(drawn @ weights.T, chosen, axis=1).mean(axis=1))
+    return float((means[0] > means[1]).mean())
 
 
 def compare(
@@ -230,46 +251,62 @@ def compare(
     imitation: bool = True,
     levels: Sequence[float] | None = None,
     seed: int = 0,
-) -> Comparison | None:
-    """Compare the arms of runs `a` and `b`; None if an arm has no curve or they share no compute.
+) -> Comparison | Apart:
+    """Compare the arms of runs `a` and `b`, or say why that cannot be done.
 
     With `imitation` an imitating run is charged for it, as its ledger is.
     """
-    arms = [make_curves(pool, ratings, runs, imitation) for runs in (a, b)]
+    names, axis = (arm_name(a), arm_name(b)), _axis(pool, imitation)
+    given = [list(dict.fromkeys(map(run_name, runs))) for runs in (a, b)]
+    if common := [run for run in given[0] if run in given[1]]:
+        return Apart(names, axis, f"{', '.join(common)} in both arms")
+    read = [[read_curve(pool, ratings, run, imitation) for run in runs] for runs in given]
+    arms = [[curve for curve in arm if len(curve.flops) > 1] for arm in read]
+    short = [_too_short(curve) for arm in read for curve in arm if len(curve.flops) < 2]
     if not all(arms):
-        return None
+        return Apart(names, axis, "; ".join(short))
     every = [curve for arm in arms for curve in arm]
-    start = max(np.log10(curve.flops[0]) for curve in every)
-    end = min(np.log10(curve.flops[-1]) for curve in every)
+    start, end = shared_range(every)
     if end <= start:
-        return None
-    grid = np.linspace(start, end, GRID)
-    elos = [[curve.elo(ratings.elo) for curve in arm] for arm in arms]
-    gains = []
-    for level in levels if levels else default_levels(elos):
-        reached = [
-            [reach(curve, elo, level) for curve, elo in zip(arm, each, strict=True)]
-            for arm, each in zip(arms, elos, strict=True)
-        ]
-        gains.append(gain_at(level, *reached))
-    means = [_mean_at(arm, each, grid) for arm, each in zip(arms, elos, strict=True)]
-    crossing = _crossing(means[1] - means[0], grid)
-    ends = [
-        np.array([np.interp(end, np.log10(c.flops), e) for c, e in zip(arm, each, strict=True)])
-        for arm, each in zip(arms, elos, strict=True)
+        return Apart(names, axis, _no_overlap(every))
+
+    knots = np.concatenate([curve.log_flops for curve in every])
+    inside = knots[(knots > start) & (knots < end)]
+    grid = np.unique(np.concatenate([np.linspace(start, end, GRID), inside]))
+    found = leads(arms, ratings, grid)
+    levels = levels or default_levels([[c.monotone(ratings.elo) for c in arm] for arm in arms])
+    rng = np.random.default_rng([seed, 17])
+    drawn = _drawn(arms, ratings, rng)
+    if min(len(arm) for arm in arms) > 1:
+        gains = _gains(arms, ratings.elo, levels)
+    else:
+        gains = gains_by_games(arms, ratings.elo, levels, drawn)
+    final = [
+        float(np.mean([np.interp(end, c.log_flops, ratings.elo[c.entries]) for c in arm]))
+        for arm in arms
     ]
-    lead, low, high = welch(ends[1], ends[0])
-    drawn = _resample(arms, ratings, grid, seed)
-    if not np.isfinite(low):  # one seed: how well the games know it
-        half = (100 - CHANCE) / 2
-        low, high = np.percentile([each[-1] for each in drawn], [half, 100 - half])
-    crossed = float(np.mean([_crossing(each, grid) is not None for each in drawn]))
+    lead, low, high = map(float, found[:, -1])
     return Comparison(
-        (arm_name(a), arm_name(b)), (len(arms[0]), len(arms[1])),
-        _axis(pool, imitation), tuple(gains),
-        10**crossing if crossing is not None else None, crossed, lead, float(low), float(high),
-        float(10**end),
+        names, (len(arms[0]), len(arms[1])), axis, tuple(gains), find_crossing(grid, found),
+        _ahead(arms, end, drawn, rng), (final[0], final[1]), lead, low, high, float(10**end),
+        tuple(short),
     )  # fmt: skip
+
+
+def _too_short(curve: Curve) -> str:
+    """Why a run has no curve."""
+    rated = "one rated checkpoint" if len(curve.flops) else "no rated checkpoint"
+    return f"{curve.run} has {rated} that cost anything, a curve needs two"
+
+
+def _no_overlap(curves: Sequence[Curve]) -> str:
+    """Why no compute is common to the curves."""
+    late = max(curves, key=lambda curve: float(curve.flops[0]))
+    early = min(curves, key=lambda curve: float(curve.flops[-1]))
+    return (
+        f"no compute in common, {late.run} is rated from {late.flops[0]:.2g} FLOPs on, "
+        f"{early.run} up to {early.flops[-1]:.2g}"
+    )
 
 
 def _axis(pool: Pool, imitation: bool) -> str:
@@ -280,45 +317,35 @@ def _axis(pool: Pool, imitation: bool) -> str:
 
 def compare_arms(
     pool: Pool, ratings: Ratings, arms: Sequence[Sequence[str]], levels: Sequence[float] | None
-) -> list[Comparison]:
+) -> list[Comparison | Apart]:
     """The arms with imitation charged and, where there was any, without; none for a single arm."""
     a, b = arms
-    if not a or not b or set(a) & set(b):
+    if not a or not b:
         return []
     imitated = any(point.totals.imitation_flops for point in pool.points)
-    found = [
+    return [
         compare(pool, ratings, a, b, charged, levels) for charged in (True, False)[: 1 + imitated]
     ]
-    return [comparison for comparison in found if comparison]
 
 
-def _resample(
-    arms: Sequence[Sequence[Curve]], ratings: Ratings, grid: NDArray[np.float64], seed: int
-) -> list[NDArray[np.float64]]:
-    """Leads of arm b over the grid, seeds drawn with replacement and ratings from their errors."""
-    rng = np.random.default_rng([seed, 17])
-    larger = np.trace(ratings.clustered) > np.trace(ratings.covariance)
-    covariance = ratings.clustered if larger else ratings.covariance
-    draws = rng.multivariate_normal(ratings.elo, covariance, DRAWS, method="eigh")
-    leads = []
-    for elo in draws:
-        means = []
-        for arm in arms:
-            chosen = [arm[i] for i in rng.integers(len(arm), size=len(arm))]
-            means.append(_mean_at(chosen, [curve.elo(elo) for curve in chosen], grid))
-        leads.append(means[1] - means[0])
-    return leads
-
-
-def gain_csv(comparisons: Sequence[Comparison]) -> str:
-    """One line a level and axis."""
+def gain_csv(comparisons: Sequence[Comparison | Apart]) -> str:
+    """One line a number: gains at levels, the final lead, the crossing, how often a is ahead."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ["a", "b", "seeds_a", "seeds_b", "axis", "elo", "sign", "factor", "low", "high"]
+        ["a", "b", "seeds_a", "seeds_b", "axis", "what"]
+        + ["at", "sign", "value", "low", "high", "interval"]
     )
     for c in comparisons:
-        for gain in c.gains:
-            numbers = [f"{value:.6g}" for value in (gain.factor, gain.low, gain.high)]
-            writer.writerow([*c.arms, *c.seeds, c.axis, f"{gain.level:.1f}", gain.sign, *numbers])
+        if isinstance(c, Apart):
+            continue
+        cross = c.crossing
+        rows = [("gain", g.level, g.sign, g.factor, g.low, g.high) for g in c.gains]
+        rows.append(("lead", c.at, "=", c.lead, c.lead_low, c.lead_high))
+        rows.append(("crossing", c.at, cross.sign, cross.flops, cross.low, cross.high))
+        rows.append(("ahead", c.at, "=", c.ahead, NAN, NAN))
+        for what, at, sign, *numbers in rows:
+            shown = ["" if np.isnan(value) else f"{value:.6g}" for value in numbers]
+            how = c.how if shown[1] else ""
+            writer.writerow([*c.arms, *c.seeds, c.axis, what, f"{at:.6g}", sign, *shown, how])
     return text.getvalue()

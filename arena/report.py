@@ -11,7 +11,7 @@ from pathlib import Path
 from ghostgo.arena.bits_panel import bits_csv, bits_html
 from ghostgo.arena.cross import CrossTable, cross_csv, cross_html, make_cross
 from ghostgo.arena.effort import Effort
-from ghostgo.arena.gain import Comparison, gain_csv
+from ghostgo.arena.gain import Apart, Comparison, gain_csv
 from ghostgo.arena.gallery import make_gallery
 from ghostgo.arena.ladder import Ladder, ladder_csv, ladder_table, make_ladder
 from ghostgo.arena.league import League
@@ -216,7 +216,7 @@ def write_report(
     pool: Pool,
     league: League,
     ratings: Ratings,
-    comparisons: Sequence[Comparison] = (),
+    comparisons: Sequence[Comparison | Apart] = (),
     shown: bool = True,
 ) -> Report:
     """Write the table into `out`: CSV, PNG and `arena.html`; print it too, if it is to be `shown`."""

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tomlkit
 
-from ghostgo.arena.gain import welch
+from ghostgo.arena.curves import welch
 from ghostgo.arena.tournament import run_arena
 from ghostgo.data.config import overlay
 from ghostgo.data.shards import replace_file

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from ghostgo import cli
+from ghostgo.arena.curves import make_curves
 from ghostgo.arena.effort import Effort, parse_ladder
-from ghostgo.arena.gain import make_curves
 from ghostgo.arena.ladder import Step, Trade, fit_trade, ladder_table, make_ladder
 from ghostgo.arena.league import League
 from ghostgo.arena.pool import CurvePoint, PlayerOptions, Pool, build_pool, spread_out
@@ -203,6 +203,7 @@ def test_without_a_ladder_nothing_is_said_of_one(
     shown = capsys.readouterr().out
     assert "ten times" not in shown and not (root / "arena" / "ladder.csv").exists()
     assert "scratch@20" in shown and "scratch@10" not in shown
+    assert "scratch and warm not compared, imitation charged: scratch has one rated" in shown
 
 
 def test_runs_are_compared_at_one_rung() -> None:
