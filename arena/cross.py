@@ -23,7 +23,7 @@ WORST = 8
 
 @dataclass(frozen=True)
 class Meeting:
-    """All games between two players."""
+    """All games between two players, copies left out."""
 
     a: str
     b: str
@@ -73,12 +73,13 @@ class CrossTable:
 
 
 def make_cross(league: League, ratings: Ratings) -> CrossTable:
-    """The cross-table of all games; expectations include who moved first in each."""
+    """The cross-table of all games that count; expectations include who moved first in each."""
     k = len(ratings.ratings)
     points, expected, variance = np.zeros((3, k, k))
-    drawn = draw_factor(league.rows)
+    rows = league.ordered_rows()
+    drawn = draw_factor(rows)
     games = np.zeros((k, k), np.int64)
-    for row in league.rows:
+    for row in rows:
         edge = ratings.elo[row.first] - ratings.elo[row.second] + ratings.colour
         p = 1 / (1 + 10 ** (-edge / 400))
         for a, b, result, mean in (
