@@ -20,7 +20,7 @@ WORST = 8
 
 @dataclass(frozen=True)
 class Meeting:
-    """All games between two players."""
+    """All games between two players, copies left out."""
 
     a: str
     b: str
@@ -58,9 +58,9 @@ class CrossTable:
 
 
 def make_cross(league: League, ratings: Ratings) -> CrossTable:
-    """The cross-table of all games; expectations include who moved first in each."""
+    """The cross-table of all games that count; expectations include who moved first in each."""
     k = len(ratings.ratings)
-    games = tally(league.rows, ratings)
+    games = tally(league.ordered_rows(), ratings)
     points, expected = by_pairing(games.points), by_pairing(games.counts * games.means)
     # The slack keeps certain wins from dividing by nothing.
     deviation = (points - expected) / np.sqrt(games.variance + SLACK)

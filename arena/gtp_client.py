@@ -148,6 +148,16 @@ class GtpEngine:
         except EngineRefused:
             return False
 
+    def program(self) -> str:
+        """What it calls itself, version included; what it does not tell is left out."""
+        told = []
+        for question in ("name", "version"):
+            try:
+                told += self.ask(question).split()
+            except EngineRefused:
+                continue
+        return " ".join(told)
+
     def close(self) -> None:
         """End the process, whatever state it is in."""
         self._process.kill()
@@ -182,6 +192,7 @@ class GtpPlayer:
         self._sent = -1  # moves of this game that the engine knows; -1: it knows of no game
         try:
             self._start().ask(f"boardsize {game.rows}")
+            self.program = self._start().program()
         except (EngineFailed, EngineRefused) as error:
             self.close()
             raise UserError(f"player {name!r} ({command}): {error}") from error

@@ -81,6 +81,7 @@ class OpenSpielPlayer(BatchPlayer):
             )
         oracle_name(game)
         self._library = pyspiel
+        self.program = f"OpenSpiel {getattr(pyspiel, '__version__', 'of unknown version')}"
         self._game = game
         self._simulations = simulations
         self._actions = oracle_actions(game)

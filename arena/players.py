@@ -7,8 +7,8 @@ same games as one that was not. (A network's numbers can differ in the last bit 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,31 @@ MOST_NODES = 8192
 networks then stays within a few hundred megabytes."""
 RATING = SearchConfig(root="puct", cache_mb=0)
 """How networks search. No cache: what a move costs must not depend on the games before."""
+FIRST_SEARCH: Mapping[str, Any] = {
+    "root": "puct",
+    "c_puct": 1.1,
+    "fpu_reduction": 0.2,
+    "max_considered": 16,
+    "c_visit": 50.0,
+    "c_scale": 1.0,
+    "explore": False,
+    "dirichlet_total": 10.83,
+    "dirichlet_weight": 0.25,
+    "forced_k": 0.0,
+    "solve": True,
+    "leaves_per_step": 1,
+    "cache_mb": 0,
+    "canonical_plies": 0,
+    "symmetries": 1,
+    "leaf_symmetries": 1,
+    "score_weight": 0.0,
+}
+"""`RATING` as the first ledgers had it, and never to be changed: a network's identity names whatever
+differs from it, so that a new default makes new players. A new field of `SearchConfig` joins with
+the value under which networks play as they did before."""
+PLAYS: Mapping[str, int] = {"random": 1, "capture": 1, "mcts": 1, "openspiel": 1, "net": 1}
+"""Version of how our own code plays, by kind of player: to be raised with every change of the moves
+that it plays, so that games before and after it are not taken for one player's."""
 Actions = NDArray[np.int32]
 
 

@@ -10,17 +10,19 @@ that (networks that are told ranks).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ghostgo.arena.effort import RANK, SETTINGS, UNIT, Effort, split_effort, split_settings
+from ghostgo.arena.effort import RANK, UNIT, Effort, split_effort, split_settings
 from ghostgo.arena.gtp_client import GtpPlayer, find_program
 from ghostgo.arena.openspiel_player import OpenSpielPlayer
 from ghostgo.arena.players import (
+    FIRST_SEARCH,
+    PLAYS,
     RATING,
     CapturePlayer,
     NetPlayer,
@@ -42,6 +44,8 @@ from ghostgo.engine.search_config import check_search
 GO_ANCHORS = ("random", "capture", "mcts:100", "mcts:1000")
 ANCHORS = ("random", "mcts:100", "mcts:1000")
 OPENSPIEL = "openspiel:mcts:"
+MOST_ROLLOUTS = 10**9
+"""Playouts a move of plain search; more would outlast any patience, and then the kernels' integers."""
 USUAL = Effort(visits=64)
 
 
@@ -94,11 +98,16 @@ class Pool:
     """The rung at which runs are compared; None without a ladder."""
 
     def add(self, entry: Entry) -> int:
-        """Put a player in, unless one that plays alike is there; returns its number."""
+        """Put a player in, unless one that plays alike is there; returns its number.
+
+        One that is not put in is closed. Raises UserError if another player has its name.
+        """
         for i, other in enumerate(self.entries):
             if other.info.identity == entry.info.identity:
+                entry.player.close()
                 return i
         if any(other.info.name == entry.info.name for other in self.entries):
+            entry.player.close()
             raise UserError(f"two players are called {entry.info.name!r}; give one another name")
         self.entries.append(entry)
         return len(self.entries) - 1
@@ -260,15 +269,28 @@ def _net_entry(
     backend = chosen_backend(info, options.device, training=rank > 0)
     player = NetPlayer(name, lambda: network, visits, options.device, config, backend)
     settings = {"sha256": info.meta["sha256"], "visits": visits}
-    # Settings at their defaults make no other player than before.
-    for key in SETTINGS.keys() - {RANK}:
-        if getattr(config, key) != getattr(RATING, key):
-            settings[key] = getattr(config, key)
+    searched = asdict(config).items()
+    settings |= {key: value for key, value in searched if FIRST_SEARCH.get(key) != value}
     if rank:
         settings[RANK] = rank
     if backend.name == "int8":  # the others differ by rounding to bfloat16 alone
         settings["backend"] = backend.name
-    return Entry(PlayerInfo(name, "net", settings), player)
+    return Entry(_info(name, "net", settings), player)
+
+
+def _info(name: str, kind: str, settings: Mapping[str, Any] | None = None) -> PlayerInfo:
+    """A player by code of ours. The first version of how it plays goes unnamed, as it always did."""
+    version = {"plays": PLAYS[kind]} if PLAYS[kind] > 1 else {}
+    return PlayerInfo(name, kind, {**(settings or {}), **version})
+
+
+def _count(name: str, spec: str, text: str, what: str) -> int:
+    """`text` as a number of `what`; UserError if it is none."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MOST_ROLLOUTS):
+        raise UserError(
+            f"player {name}={spec}: {text!r} is no number of {what}: 1 to {MOST_ROLLOUTS}"
+        )
+    return int(text)
 
 
 def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entry:
@@ -278,23 +300,23 @@ def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entr
     """
     kind, _, rest = spec.partition(":")
     if spec == "random":
-        return Entry(PlayerInfo(name, "random"), RandomPlayer(name))
+        return Entry(_info(name, "random"), RandomPlayer(name))
     if spec == "capture":
-        return Entry(PlayerInfo(name, "capture"), CapturePlayer(name, game))
+        return Entry(_info(name, "capture"), CapturePlayer(name, game))
     if kind == "mcts" and rest.isdigit():
-        player = RolloutPlayer(name, game, int(rest))
-        return Entry(PlayerInfo(name, "mcts", {"rollouts": int(rest)}), player)
+        count = _count(name, spec, rest, "rollouts")
+        return Entry(_info(name, "mcts", {"rollouts": count}), RolloutPlayer(name, game, count))
     if spec.startswith(OPENSPIEL):
-        count = spec.removeprefix(OPENSPIEL)
-        if not (count.isascii() and count.isdigit()):
-            raise UserError(f"player {name}={spec}: {count!r} is no number of simulations")
-        bot = OpenSpielPlayer(name, game, int(count))
-        return Entry(PlayerInfo(name, "openspiel", {"rollouts": int(count)}), bot)
+        count = _count(name, spec, spec.removeprefix(OPENSPIEL), "simulations")
+        bot = OpenSpielPlayer(name, game, count)
+        settings = {"rollouts": count, "program": bot.program}
+        return Entry(_info(name, "openspiel", settings), bot)
     command = rest.strip() if kind == "gtp" else spec
     words = spec.split()
     if kind == "gtp" or words[:1] == ["gnugo"] or (len(words) > 1 and find_program(words[0])):
         engine = GtpPlayer(name, command, game, options.gtp_timeout)
-        return Entry(PlayerInfo(name, "gtp", {"command": command}), engine)
+        program = {"program": engine.program} if engine.program else {}
+        return Entry(PlayerInfo(name, "gtp", {"command": command, **program}), engine)
     plain, search = split_settings(spec)
     where, given = split_effort(plain)
     try:

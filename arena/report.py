@@ -171,6 +171,11 @@ def make_notes(league: League, ratings: Ratings, cross: CrossTable) -> tuple[str
         "nothing. Visits are search steps a move, random playouts for plain MCTS."
     )
     notes = [pairing, scale, cost]
+    if league.repeated:
+        notes.append(
+            f"{league.repeated} of the games are copies of earlier ones, which networks without "
+            "noise play again from the same position: they are no evidence and do not count."
+        )
     if any(rating.one_sided for rating in ratings.ratings):
         notes.append(
             "Unbeaten and winless players: the games tell how far they are from the rest at least, "

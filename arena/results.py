@@ -35,13 +35,24 @@ class PlayerInfo:
     kind: str
     """`random`, `capture`, `mcts`, `openspiel`, `net` or `gtp`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What sets it apart: `rollouts`, `command`, or a checkpoint's `sha256` and `visits`."""
+    """What sets it apart: `rollouts`, `command`, `program`, or a checkpoint's `sha256` and `visits`,
+    what of its search is not as it first was, and the version of our code that `plays`, from 2."""
 
     @property
     def identity(self) -> str:
         """Equal exactly for players that play alike; a GTP engine's includes its name."""
         named = self.name if self.kind == "gtp" else ""
         return json.dumps([self.kind, named, dict(self.settings)], sort_keys=True)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether it plays the same game again from the same opening against another such player.
+
+        Networks do: they search without noise. Our other players draw by the number of the game. Of
+        a GTP engine nobody knows: games of one that draws lots may be alike by chance, and to leave
+        such games out would favour the results that come seldom.
+        """
+        return self.kind == "net"
 
 
 @dataclass(frozen=True)

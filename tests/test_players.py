@@ -258,7 +258,7 @@ def test_they_all_meet_in_one_arena(root: Path, capsys: pytest.CaptureFixture[st
     assert "30" in lines["os"] and "2" in lines["quick"] and "6" in lines["scratch@8"]
     rows = [json.loads(line) for line in (root / "arena" / "results.jsonl").open()]
     infos = {row[side]["name"]: row[side] for row in rows for side in "ab"}
-    assert infos["os"]["kind"] == "openspiel" and infos["os"]["settings"] == {"rollouts": 30}
+    assert infos["os"]["kind"] == "openspiel" and infos["os"]["settings"]["rollouts"] == 30
     assert infos["scratch@3"]["settings"]["visits"] == 6
     for row in rows:
         for game in row["games"]:
