@@ -26,7 +26,7 @@ LABEL_GAP = 0.033
 """Height of a label, as a share of the range of Elo shown."""
 X_TITLE = AXES[0].title
 Y_TITLE = "Elo"
-MEAN_WIDTH, RUN_WIDTH, SEED_WIDTH, FIT_WIDTH = 2.0, 1.4, 0.7, 3.6
+MEAN_WIDTH, RUN_WIDTH, SEED_WIDTH, FIT_WIDTH = 2.0, 1.4, 0.7, 3.2
 """Of an arm's mean, a run without one, a seed beside one, and the dots of a monotone fit."""
 LABELS = "format(datum.value, indexof(compute, 'FLOPs') < 0 ? '~s' : '~e')"
 """Powers of ten for FLOPs, else 10k."""
@@ -124,7 +124,7 @@ def _draw_arm(axes: Any, curve: ArmCurve, colour: str, least: float) -> None:
     for fitted, monotone_elo in curve.fits():
         axes.plot(
             fitted, monotone_elo, color=colour, linewidth=FIT_WIDTH,
-            linestyle=(0, (0.01, 2.4)), dash_capstyle="round",
+            linestyle=(0, (0.01, 1.6)), dash_capstyle="round",
         )  # fmt: skip
 
 
@@ -242,7 +242,7 @@ def _curve_layers(alt: Any, report: Report, axes: Sequence[Axis]) -> list[Any]:
     if values.fits:
         layers.append(
             layer(values.fits)
-            .mark_line(strokeDash=[0.1, 8], strokeCap="round", strokeWidth=FIT_WIDTH)
+            .mark_line(strokeDash=[0.1, 6], strokeCap="round", strokeWidth=FIT_WIDTH)
             .encode(y=elo)
         )
     layers.append(layer(values.points).mark_circle(size=45, opacity=1).encode(y=elo, tooltip=tips))
