@@ -213,15 +213,6 @@ def _curve_layers(alt: Any, report: Report, axes: Sequence[Axis]) -> list[Any]:
     legend = alt.Legend(
         orient="top", columns=2, title=None, symbolOpacity=1, symbolType="circle"
     )  # two columns fit on a telephone
-    tips = [
-        alt.Tooltip("player:N"),
-        alt.Tooltip("elo:Q", format=".0f"),
-        alt.Tooltip("low:Q", format=".0f"),
-        alt.Tooltip("high:Q", format=".0f"),
-        alt.Tooltip("games:Q"),
-        alt.Tooltip("spent:Q", format=".4~s"),
-        alt.Tooltip("axis:N", title="of"),
-    ]
 
     def layer(points: list[dict[str, Any]]) -> Any:
         chart = alt.Chart(alt.InlineData(values=points)).transform_filter("datum.axis === compute")
@@ -245,8 +236,23 @@ def _curve_layers(alt: Any, report: Report, axes: Sequence[Axis]) -> list[Any]:
             .mark_line(strokeDash=[0.1, 6], strokeCap="round", strokeWidth=FIT_WIDTH)
             .encode(y=elo)
         )
-    layers.append(layer(values.points).mark_circle(size=45, opacity=1).encode(y=elo, tooltip=tips))
+    layers.append(
+        layer(values.points).mark_circle(size=45, opacity=1).encode(y=elo, tooltip=_tips(alt))
+    )
     return layers
+
+
+def _tips(alt: Any) -> list[Any]:
+    """What a checkpoint's point tells when it is pointed at."""
+    return [
+        alt.Tooltip("player:N"),
+        alt.Tooltip("elo:Q", format=".0f"),
+        alt.Tooltip("low:Q", format=".0f"),
+        alt.Tooltip("high:Q", format=".0f"),
+        alt.Tooltip("games:Q"),
+        alt.Tooltip("spent:Q", format=".4~s"),
+        alt.Tooltip("axis:N", title="of"),
+    ]
 
 
 def _anchor_layers(alt: Any, report: Report) -> list[Any]:
