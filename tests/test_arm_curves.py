@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ RUNGS = (Effort(16), Effort(64))
 
 
 def simulated(
-    arms: Sequence[Sequence[str]], rungs: Sequence[Effort] = (), **more: dict[str, float | None]
+    arms: Sequence[Sequence[str]], rungs: Sequence[Effort] = (), **more: Mapping[str, float | None]
 ) -> tuple[Pool, League, Ratings]:
     """Each run's checkpoints 0, 1, 2 after 0, 1e9 and 1e10 FLOPs, with Elo 100, 200, 300 + its place.
 
@@ -66,7 +66,7 @@ def simulated(
 
 
 def report_of(
-    arms: Sequence[Sequence[str]], rungs: Sequence[Effort] = (), **more: dict[str, float | None]
+    arms: Sequence[Sequence[str]], rungs: Sequence[Effort] = (), **more: Mapping[str, float | None]
 ) -> Report:
     pool, league, ratings = simulated(arms, rungs, **more)
     rows, nowhere = make_rows(pool, league, ratings), Path()
