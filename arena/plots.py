@@ -5,17 +5,31 @@ from __future__ import annotations
 import html
 import io
 import itertools
+import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from ghostgo.arena.report import Report, Row
+from ghostgo.arena.arm_curves import (
+    AXES,
+    ArmCurve,
+    Axis,
+    arm_curves,
+    caption,
+    left_edge,
+    offered_axes,
+)
+from ghostgo.arena.report import Report
 
 COLOURS = ("#2f6fb0", "#d1583b", "#4f9d5d", "#8a5fb3")
-"""One a run, in the order of their names; told apart in greyscale and by the colour-blind."""
+"""One an arm, in the order of their names; told apart in greyscale and by the colour-blind."""
 LABEL_GAP = 0.033
 """Height of a label, as a share of the range of Elo shown."""
-X_TITLE = "FLOPs spent"
+X_TITLE = AXES[0].title
 Y_TITLE = "Elo"
+MEAN_WIDTH, RUN_WIDTH, SEED_WIDTH, FIT_WIDTH = 2.0, 1.4, 0.7, 3.2
+"""Of an arm's mean, a run without one, a seed beside one, and the dots of a monotone fit."""
+LABELS = "format(datum.value, indexof(compute, 'FLOPs') < 0 ? '~s' : '~e')"
+"""Powers of ten for FLOPs, else 10k."""
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 66rem; padding: 0 1rem; }
@@ -26,27 +40,23 @@ th:first-child, td:first-child, td:nth-child(4) { text-align: left; }
 tr { border-bottom: 1px solid #8884; }
 .cross td, .cross th { padding: .1rem .4rem; text-align: center; }
 #vis, .chart { width: 100%; }
+#vis.vega-embed { flex-direction: column; }
+#vis .vega-bindings { margin: .3rem 0; }
+.vega-bindings select { font: inherit; max-width: 100%; }
+.caption { font-size: 13px; color: #888; }
 .ladder { margin-bottom: 1rem; }
 .ladder td:nth-child(4) { text-align: right; }
 """
 
 
-def compute_of(row: Row, least: float) -> float:
-    """The row's place on the log axis; nothing spent stands at `least`."""
-    return max(row.flops or 0.0, least)
-
-
-def least_compute(report: Report) -> float:
-    """Left edge of the axis: half of the smallest amount above zero that a run spent."""
-    spent = [row.flops for rows in report.curves().values() for row in rows if row.flops]
-    return min(spent) / 2 if spent else 1.0
-
-
 def label_places(report: Report) -> list[float]:
     """Elo at which each outsider's name stands, moved so that no two names overlap."""
     shown = [row.elo for row in report.outsiders()]
-    curves = [row for rows in report.curves().values() for row in rows]
-    return spaced(shown, [row.low for row in curves] + [row.high for row in curves])
+    rows = [row for rows in report.curves().values() for row in rows]
+    means = [curve.mean for curve in arm_curves(report, AXES[0]) if curve.mean]
+    drawn = [end for row in rows for end in (row.low, row.high)]
+    drawn += [float(end) for mean in means for end in (mean.low.min(), mean.high.max())]
+    return spaced(shown, drawn)
 
 
 def spaced(
@@ -65,28 +75,25 @@ def spaced(
 
 
 def draw_png(report: Report) -> bytes:
-    """The curves with 95 % bands, anchors as horizontal lines, as PNG bytes."""
+    """Elo against FLOPs with 95 % bands, anchors as horizontal lines, as PNG bytes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    least = least_compute(report)
-    for colour, (run, rows) in zip(_colours(report), report.curves().items(), strict=True):
-        x = [compute_of(row, least) for row in rows]
-        axes.fill_between(
-            x, [row.low for row in rows], [row.high for row in rows],
-            color=colour, alpha=0.18, linewidth=0,
-        )  # fmt: skip
-        axes.plot(x, [row.elo for row in rows], "o-", color=colour, label=run, markersize=4)
+    curves = arm_curves(report, AXES[0])
+    least = left_edge(curves)
+    for curve in curves:
+        _draw_arm(axes, curve, _colour(report, curve), least)
     for row, place in zip(report.outsiders(), label_places(report), strict=True):
         axes.axhline(row.elo, color="0.55", linewidth=0.8, linestyle="--")
         axes.annotate(
             row.name, (1, place), xycoords=("axes fraction", "data"),
             xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="0.35",
         )  # fmt: skip
-    if report.curves():
+    if curves:
         axes.set_xscale("log")
         axes.legend(frameon=False)
+        figure.supxlabel("\n".join(textwrap.wrap(caption(curves), 120)), fontsize=7, color="0.35")
     axes.set_xlabel(X_TITLE)
     axes.set_ylabel(Y_TITLE)
     axes.set_title(report.title)
@@ -97,17 +104,35 @@ def draw_png(report: Report) -> bytes:
     return buffer.getvalue()
 
 
-def _colours(report: Report) -> list[str]:
-    """One a curve: the run's hue, on a ladder the paler the less search."""
-    found = []
-    runs: dict[str, int] = {}
-    for rows in report.curves().values():
-        point = rows[0].point
-        assert point is not None
-        hue = COLOURS[runs.setdefault(point.run, len(runs)) % len(COLOURS)]
-        rung = report.rungs.index(point.rung) if point.rung else 0
-        found.append(_paler(hue, 1 - (rung + 1) / max(len(report.rungs), 1)))
-    return found
+def _draw_arm(axes: Any, curve: ArmCurve, colour: str, least: float) -> None:
+    """One arm: bands, the mean if it has one, its seeds, and the monotone fits."""
+    label: str | None = curve.label
+    mean = curve.mean
+    if mean:
+        axes.fill_between(mean.x, mean.low, mean.high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(mean.x, mean.elo, color=colour, linewidth=MEAN_WIDTH, label=label)
+    for line in curve.lines:
+        x = [max(spent, least) for spent in line.spent]
+        elo = [row.elo for row in line.rows]
+        if mean:
+            axes.plot(x, elo, "o-", color=colour, markersize=3, linewidth=SEED_WIDTH)
+            continue
+        low, high = [row.low for row in line.rows], [row.high for row in line.rows]
+        axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(x, elo, "o-", color=colour, markersize=4, linewidth=RUN_WIDTH, label=label)
+        label = None  # an arm stands in the legend once
+    for fitted, monotone_elo in curve.fits():
+        axes.plot(
+            fitted, monotone_elo, color=colour, linewidth=FIT_WIDTH,
+            linestyle=(0, (0.01, 1.6)), dash_capstyle="round",
+        )  # fmt: skip
+
+
+def _colour(report: Report, curve: ArmCurve) -> str:
+    """The arm's hue, on a ladder the paler the less search."""
+    hue = COLOURS[curve.arm % len(COLOURS)]
+    rung = report.rungs.index(curve.rung) if curve.rung else 0
+    return _paler(hue, 1 - (rung + 1) / max(len(report.rungs), 1))
 
 
 def _paler(colour: str, share: float) -> str:
@@ -119,50 +144,114 @@ def _paler(colour: str, share: float) -> str:
     )
 
 
-def _curve_layers(alt: Any, report: Report) -> list[Any]:
-    """Band, line and points of every run."""
-    least = least_compute(report)
-    points = [
-        {
-            "player": row.name,
-            "run": run,
-            "flops": compute_of(row, least),
-            "spent": row.flops,
-            "elo": round(row.elo, 1),
-            "low": round(row.low, 1),
-            "high": round(row.high, 1),
-            "games": row.games,
-        }
-        for run, rows in report.curves().items()
-        for row in rows
-    ]
-    if not points:
+class _Values(NamedTuple):
+    """What the chart's layers draw, a dictionary a point; `axis` is the title of the axis of `x`."""
+
+    bands: list[dict[str, Any]]
+    lines: list[dict[str, Any]]
+    fits: list[dict[str, Any]]
+    points: list[dict[str, Any]]
+
+
+def _values(report: Report, axes: Sequence[Axis]) -> _Values:
+    """The points of all layers on all `axes`."""
+    found = _Values([], [], [], [])
+    for axis in axes:
+        curves = arm_curves(report, axis)
+        least = left_edge(curves)
+        for curve in curves:
+            _add_arm(found, {"axis": axis.title, "arm": curve.label}, curve, least)
+    return found
+
+
+def _add_arm(found: _Values, of: dict[str, Any], curve: ArmCurve, least: float) -> None:
+    """Put one arm's points on one axis into `found`, each with what it is `of`."""
+    mean = curve.mean
+    if mean:
+        for x, elo, low, high in zip(mean.x, mean.elo, mean.low, mean.high, strict=True):
+            place = {**of, "run": "mean", "x": _short(x)}
+            found.bands.append({**place, "low": round(low, 1), "high": round(high, 1)})
+            found.lines.append({**place, "elo": round(elo, 1), "width": MEAN_WIDTH})
+    for line in curve.lines:
+        for row, spent in zip(line.rows, line.spent, strict=True):
+            place = {**of, "run": line.run, "x": _short(max(spent, least))}
+            ends = {"low": round(row.low, 1), "high": round(row.high, 1)}
+            if not mean:
+                found.bands.append({**place, **ends})
+            found.points.append(
+                {
+                    **place, **ends, "player": row.name, "elo": round(row.elo, 1),
+                    "spent": _short(spent), "games": row.games,
+                    "width": SEED_WIDTH if mean else RUN_WIDTH,
+                }
+            )  # fmt: skip
+    for number, (fitted, elos) in enumerate(curve.fits()):
+        found.fits.extend(
+            {**of, "run": str(number), "x": _short(x), "elo": round(elo, 1)}
+            for x, elo in zip(fitted, elos, strict=True)
+        )
+
+
+def _short(amount: float) -> float:
+    """`amount` with six digits, to keep the page small."""
+    return float(f"{amount:.6g}")
+
+
+def _curve_layers(alt: Any, report: Report, axes: Sequence[Axis]) -> list[Any]:
+    """Bands, lines, fits and points of every arm, on the axis that the parameter `compute` names."""
+    values = _values(report, axes)
+    if not values.points:
         return []
     x = alt.X(
-        "flops:Q",
+        "x:Q",
         scale=alt.Scale(type="log", nice=False, padding=12),
-        title=X_TITLE,
-        axis=alt.Axis(format="~e", labelOverlap="greedy"),
+        title=None,  # the chart's own title follows the parameter
+        axis=alt.Axis(labelExpr=LABELS, labelOverlap="greedy", labelSeparation=6),
     )
-    scale = alt.Scale(domain=list(report.curves()), range=_colours(report))
+    shown = {curve.label: _colour(report, curve) for curve in arm_curves(report, axes[0])}
+    scale = alt.Scale(domain=list(shown), range=list(shown.values()))
     legend = alt.Legend(
         orient="top", columns=2, title=None, symbolOpacity=1, symbolType="circle"
     )  # two columns fit on a telephone
-    tips = [
+
+    def layer(points: list[dict[str, Any]]) -> Any:
+        chart = alt.Chart(alt.InlineData(values=points)).transform_filter("datum.axis === compute")
+        return chart.encode(
+            x=x, color=alt.Color("arm:N", scale=scale, legend=legend), detail="run:N"
+        )
+
+    elo = alt.Y("elo:Q", title=Y_TITLE)
+    width = alt.StrokeWidth("width:Q", scale=None)
+    layers = [
+        layer(values.bands).mark_area(opacity=0.18).encode(
+            y=alt.Y("low:Q", title=Y_TITLE), y2="high:Q"
+        ),
+        layer(values.points).mark_line().encode(y=elo, strokeWidth=width),
+    ]  # fmt: skip
+    if values.lines:
+        layers.append(layer(values.lines).mark_line().encode(y=elo, strokeWidth=width))
+    if values.fits:
+        layers.append(
+            layer(values.fits)
+            .mark_line(strokeDash=[0.1, 6], strokeCap="round", strokeWidth=FIT_WIDTH)
+            .encode(y=elo)
+        )
+    layers.append(
+        layer(values.points).mark_circle(size=45, opacity=1).encode(y=elo, tooltip=_tips(alt))
+    )
+    return layers
+
+
+def _tips(alt: Any) -> list[Any]:
+    """What a checkpoint's point tells when it is pointed at."""
+    return [
         alt.Tooltip("player:N"),
         alt.Tooltip("elo:Q", format=".0f"),
         alt.Tooltip("low:Q", format=".0f"),
         alt.Tooltip("high:Q", format=".0f"),
         alt.Tooltip("games:Q"),
-        alt.Tooltip("spent:Q", format=".3~e", title="FLOPs spent"),
-    ]
-    base = alt.Chart(alt.InlineData(values=points)).encode(
-        x=x, color=alt.Color("run:N", scale=scale, legend=legend)
-    )
-    return [
-        base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=Y_TITLE), y2="high:Q"),
-        base.mark_line().encode(y="elo:Q"),
-        base.mark_circle(size=60).encode(y="elo:Q", tooltip=tips),
+        alt.Tooltip("spent:Q", format=".4~s"),
+        alt.Tooltip("axis:N", title="of"),
     ]
 
 
@@ -192,12 +281,22 @@ def _anchor_layers(alt: Any, report: Report) -> list[Any]:
 
 
 def make_chart(report: Report) -> Any:
-    """The same plot as an interactive chart."""
+    """The same plot as an interactive chart, with a choice of what compute is counted in."""
     import altair as alt
 
-    chart = alt.layer(*_curve_layers(alt, report), *_anchor_layers(alt, report)).properties(
+    axes = offered_axes(report)
+    curves = _curve_layers(alt, report, axes)
+    chart = alt.layer(*curves, *_anchor_layers(alt, report)).properties(
         width="container", height=420, padding=5
     )
+    if curves:
+        titles = [axis.title for axis in axes]
+        choice = alt.binding_select(options=titles, name="against ") if axes[1:] else alt.Undefined
+        chart = chart.add_params(alt.param(name="compute", value=titles[0], bind=choice))
+        below = alt.TitleParams(
+            text=alt.ExprRef("compute"), orient="bottom", fontSize=11, color="#888"
+        )
+        chart = chart.properties(title=below)
     return themed(chart)
 
 
@@ -246,4 +345,6 @@ def make_html(report: Report, more: str = "") -> str:
     before, after = page.rsplit("<body>", 1)
     inside, end = after.rsplit("</body>", 1)
     table = f'<div class="scroll">{_table(report)}</div>'
-    return f"{before}<body><h1>{title}</h1>{inside}{table}{notes}{more}</body>{end}"
+    every = [curve for axis in offered_axes(report) for curve in arm_curves(report, axis)]
+    said = f'<p class="caption">{html.escape(caption(every))}</p>' if every else ""
+    return f"{before}<body><h1>{title}</h1>{inside}{said}{table}{notes}{more}</body>{end}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ghostgo.arena.bits_panel import bits_csv, bits_html
 from ghostgo.arena.cross import CrossTable, cross_csv, cross_html, make_cross
 from ghostgo.arena.effort import Effort
-from ghostgo.arena.gain import Apart, Comparison, gain_csv
+from ghostgo.arena.gain import Apart, Comparison, arm_name, gain_csv
 from ghostgo.arena.gallery import make_gallery
 from ghostgo.arena.ladder import Ladder, ladder_csv, ladder_table, make_ladder
 from ghostgo.arena.league import League
@@ -72,6 +73,39 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """Runs that differ by their seed."""
+
+    name: str
+    runs: tuple[str, ...]
+
+    def label(self, seeds: int) -> str:
+        """The name, with the number of `seeds` that are shown where the arm has several."""
+        return f"{self.name} ({seeds} seeds)" if len(self.runs) > 1 else self.name
+
+
+def make_arms(arms: Sequence[Sequence[str]], points: Sequence[CurvePoint]) -> tuple[Arm, ...]:
+    """`arms` are lists of runs, as given to the tournament; a run is in the first that names it.
+
+    Other runs of `points` are arms by themselves. No two arms have one name.
+    """
+    left = list(dict.fromkeys(point.run for point in points))
+    found: list[Arm] = []
+    for given in arms:
+        names = [os.path.basename(run.rstrip("/")) for run in given]
+        runs = tuple(run for run in dict.fromkeys(names) if run in left)
+        left = [run for run in left if run not in runs]
+        if runs:
+            found.append(Arm(arm_name(runs), runs))
+    found += [Arm(run, (run,)) for run in left]
+    names = [arm.name for arm in found]
+    return tuple(
+        arm if names.count(arm.name) == 1 else replace(arm, name="+".join(arm.runs))
+        for arm in found
+    )
+
+
+@dataclass(frozen=True)
 class Report:
     """What a tournament found and where it was written."""
 
@@ -84,6 +118,8 @@ class Report:
     csv: Path
     rungs: tuple[Effort, ...] = ()
     """Of the ladder; none where all networks search alike."""
+    arms: tuple[Arm, ...] = ()
+    """Every run of `rows` is in one."""
 
     def curves(self) -> dict[str, list[Row]]:
         """Each curve's rated checkpoints, oldest first: a run's, at each rung of a ladder."""
@@ -192,19 +228,27 @@ def make_notes(league: League, ratings: Ratings, cross: CrossTable) -> tuple[str
     return tuple(notes)
 
 
-def _csv(rows: tuple[Row, ...]) -> str:
+def _csv(rows: tuple[Row, ...], arms: tuple[Arm, ...]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     totals = ("imitation_flops", "selfplay_flops", "training_flops", "evaluations", "seconds")
+    more = ("core_seconds", "games", "samples")
+    arm_of = {run: arm.name for arm in arms for run in arm.runs}
     writer.writerow(
         ["player", "kind", "run", "step", "elo", "low", "high", "games", "score", "mark", "visits"]
         + ["flops"]
         + [f"run_{name}" for name in totals]
         + ["seconds_per_move", "evaluations_per_move", "flops_per_move"]
+        + ["arm", "flops_without_imitation"]
+        + [f"run_{name}" for name in more]
     )
     for row in rows:
         point = row.point
-        spent = [getattr(point.totals, name) for name in totals] if point else [""] * len(totals)
+        spent, others = (
+            [getattr(point.totals, name) if point else None for name in names]
+            for names in (totals, more)
+        )
+        own = point.totals.flops - point.totals.imitation_flops if point else None
         writer.writerow(
             [row.name, row.kind, point.run if point else "", point.step if point else ""]
             + [f"{row.elo:.1f}", f"{row.low:.1f}", f"{row.high:.1f}", row.games]
@@ -212,6 +256,8 @@ def _csv(rows: tuple[Row, ...]) -> str:
             + ["" if row.flops is None else f"{row.flops:.6g}"]
             + spent
             + [f"{row.seconds:.6f}", f"{row.evaluations:.1f}", f"{row.move_flops:.6g}"]
+            + [arm_of[point.run] if point else "", "" if own is None else f"{own:.6g}"]
+            + others  # the writer leaves an unknown amount empty
         )
     return text.getvalue()
 
@@ -223,20 +269,22 @@ def write_report(
     ratings: Ratings,
     comparisons: Sequence[Comparison | Apart] = (),
     shown: bool = True,
+    arms: Sequence[Sequence[str]] = (),
 ) -> Report:
-    """Write the table into `out`: CSV, PNG and `arena.html`; print it too, if it is to be `shown`."""
+    """Write the table into `out`: CSV, PNG and `arena.html`; print it too, if it is to be `shown`.
+
+    `arms` are lists of runs that differ by their seed; without any, each run is one.
+    """
     from ghostgo.arena.ladder_plots import draw_ladder, ladder_html
     from ghostgo.arena.plots import draw_png, make_html
 
     rows = make_rows(pool, league, ratings)
-    runs = list(dict.fromkeys(point.run for point in pool.points))
-    subject = " and ".join(runs) or "rating anchors"
+    grouped = make_arms(arms, pool.points)
+    subject = " and ".join(arm.label(len(arm.runs)) for arm in grouped) or "rating anchors"
     cross = make_cross(league, ratings)
     ladder = make_ladder(pool, league, ratings)
     notes = tuple(line for comparison in comparisons for line in comparison.sentences())
     notes += make_notes(league, ratings, cross)
-    if any(row.flops == 0 for row in rows):
-        notes += ("On the plots a checkpoint that had spent nothing stands at the left edge.",)
     report = Report(
         title=f"{pool.game.name}: {subject}",
         rows=rows,
@@ -245,10 +293,11 @@ def write_report(
         png=out / "arena.png",
         csv=out / "arena.csv",
         rungs=pool.rungs,
+        arms=grouped,
     )
     if shown:
         _print(report, ladder)
-    replace_file(report.csv, _csv(rows).encode())
+    replace_file(report.csv, _csv(rows, grouped).encode())
     replace_file(out / "gain.csv", gain_csv(comparisons).encode())
     replace_file(out / "cross.csv", cross_csv(cross).encode())
     replace_file(report.png, draw_png(report))

@@ -110,7 +110,7 @@ def run_arena(
         def report(shown: bool = True) -> Report:
             league, ratings = tournament.league, tournament.ratings
             comparisons = compare_arms(pool, ratings, arms, levels)
-            return write_report(out, pool, league, ratings, comparisons, shown)
+            return write_report(out, pool, league, ratings, comparisons, shown, arms)
 
         if follow and checkpoints is None:
             watched = {Path(run).name: open_run(run, root) for run in runs}

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -48,28 +49,54 @@ class Totals:
     """Self-play games stored."""
     seconds: float = 0.0
     """Wall-clock seconds at work."""
+    core_seconds: float | None = 0.0
+    """CPU seconds of the process at work, all threads; None where some work was not measured."""
 
     @property
     def flops(self) -> float:
         """All FLOPs charged: imitation, self-play and training."""
         return self.imitation_flops + self.selfplay_flops + self.training_flops
 
-    def plus(self, amounts: dict[str, float]) -> Totals:
-        """These totals with `amounts` added."""
-        return replace(self, **{name: getattr(self, name) + n for name, n in amounts.items()})
+    def plus(self, amounts: Mapping[str, float | None]) -> Totals:
+        """These totals with `amounts` added; `seconds` without `core_seconds` make those unknown."""
+        sums = {
+            name: getattr(self, name) + n for name, n in amounts.items() if name != "core_seconds"
+        }
+        cores = amounts.get("core_seconds")
+        if cores is None:  # before they were measured
+            known = None if amounts.get("seconds") else self.core_seconds
+        else:
+            known = None if self.core_seconds is None else self.core_seconds + cores
+        return replace(self, **sums, core_seconds=known)
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | None]:
         """Plain values, with the sum `flops`."""
         return {**asdict(self), "flops": self.flops}
 
     @classmethod
-    def from_dict(cls, values: dict[str, float]) -> Totals:
+    def from_dict(cls, values: Mapping[str, float | None]) -> Totals:
         """The inverse of `to_dict`; amounts that this version does not know are left out."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})  # type: ignore[arg-type]
+        return cls().plus({name: n for name, n in values.items() if name in _AMOUNTS})
 
 
 _AMOUNTS = {field.name for field in fields(Totals)}
+
+
+class Timer:
+    """What work has taken since the timer was made."""
+
+    def __init__(self) -> None:
+        self._wall, self._cores = time.perf_counter(), time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds."""
+        return time.perf_counter() - self._wall
+
+    def amounts(self) -> dict[str, float]:
+        """`seconds` and `core_seconds` (of all the process's threads), as a ledger row takes them."""
+        cores = time.process_time() - self._cores
+        return {"seconds": round(self.seconds, 3), "core_seconds": round(cores, 3)}
 
 
 class Ledger:
@@ -90,7 +117,7 @@ class Ledger:
             with self.path.open("r+b") as file:
                 file.truncate(content.rfind(b"\n") + 1)
 
-    def append(self, phase: Phase, of: str = "", **amounts: float) -> None:
+    def append(self, phase: Phase, of: str = "", **amounts: float | None) -> None:
         """Add one row and force it to disk before the totals show it; `of` names what was made.
 
         Raises ValueError for an amount that `Totals` does not have, and UserError, with the file

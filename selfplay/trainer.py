@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ghostgo.data.choice import chosen_backend
-from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, read_ledger
+from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer, read_ledger
 from ghostgo.data.records import GameTable, concat, distinct_sequences
 from ghostgo.data.replay import ReplayWindow, window_rows
 from ghostgo.data.run import CheckpointInfo, Run, load_network
@@ -242,24 +242,24 @@ class Trainer:
 
         before, cached = self._evaluations(), self._cached()
         steps = sum(actor.steps for actor in self.actors)
-        start = time.perf_counter()
+        timer = Timer()
         with ThreadPoolExecutor(self.workers) as pool:
             futures = [pool.submit(work, actor) for actor in self.actors]
             while wait(futures, timeout=0.2).not_done:
-                self._show_play(before, cached, steps, start, stop)
+                self._show_play(before, cached, steps, timer, stop)
             for future in futures:
                 future.result()
         positions = sum(actor.positions for actor in self.actors)
         table = concat([actor.take() for actor in self.actors])
         evaluations = self._evaluations() - before
-        seconds = time.perf_counter() - start
+        seconds = timer.seconds
         amounts = {
             "selfplay_flops": evaluations * self.flops + self._anchor_flops(),
             "evaluations": evaluations,
             "cached": self._cached() - cached,
             "positions": positions,
             "games": len(table),
-            "seconds": round(seconds, 3),
+            **timer.amounts(),
         }
         if evaluations / seconds > self.raw_rate > 0:
             self.measure_raw_rate(0.2)  # the machine was busier when it was measured
@@ -309,7 +309,7 @@ class Trainer:
         hold = self.anchor.loss_weight(spent) if self.anchor else 0.0
         sample_flops = TRAIN_FORWARDS * self.flops + (self.prior_flops if hold else 0.0)
         count = 0
-        start = time.perf_counter()
+        timer = Timer()
         while count < wanted and not stop.now():
             self._show_train(count, wanted)
             # A generator a step: what is drawn depends on the step alone, so a resumed run agrees.
@@ -325,9 +325,10 @@ class Trainer:
         self.owed_samples -= count * size
         self.ledger.append(
             "training",
+            "",
             training_flops=sample_flops * count * size,
             samples=count * size,
-            seconds=round(time.perf_counter() - start, 3),
+            **timer.amounts(),
         )
         for actor in self.actors:
             evaluator = actor.evaluator
@@ -338,8 +339,8 @@ class Trainer:
 
     # -- reporting ------------------------------------------------------------------------------
 
-    def _show_play(self, before: int, cached: int, steps: int, start: float, stop: Stop) -> None:
-        seconds = max(1e-9, time.perf_counter() - start)
+    def _show_play(self, before: int, cached: int, steps: int, timer: Timer, stop: Stop) -> None:
+        seconds = max(1e-9, timer.seconds)
         evaluations = self._evaluations() - before
         saved = self._cached() - cached
         rate = evaluations / seconds
@@ -383,6 +384,8 @@ class Trainer:
         values["search/share cached"] = totals.cached / max(1, totals.cached + totals.evaluations)
         values["compute/flops"] = totals.flops
         values["compute/seconds"] = totals.seconds
+        if totals.core_seconds is not None:
+            values["compute/core-seconds"] = totals.core_seconds
         values["replay/rows"] = float(self.window.rows)
         self.events.scalars(self.step, values)
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from sizes import sized, teacher_records
 
-from ghostgo.data.ledger import Ledger
+from ghostgo.data.ledger import Ledger, read_ledger
 from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.data.run import Run, load_network
 from ghostgo.engine.errors import UserError
@@ -130,6 +130,9 @@ def test_interrupted_imitation_goes_on(
     spent = Ledger(run.folder / "ledger.jsonl").totals.flops
     done = run_warmstart((), "warm", flops=2e8, **given)
     assert done.meta["done"] and done.totals.flops >= spent
+    assert done.totals.core_seconds
+    rows = read_ledger(run.folder / "ledger.jsonl")
+    assert done.totals.core_seconds == pytest.approx(sum(row["core_seconds"] for row in rows))
     load_network(done.path)
 
 

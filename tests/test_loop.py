@@ -77,6 +77,14 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, game: str) -> 
             parts = trainer(tmp_path, "parts", game)
         parts.iterate(Stop())
     assert whole.ledger.totals.games == parts.ledger.totals.games > 0
+    for run in (whole, parts):
+        rows = [row for row in read_ledger(run.ledger.path) if row["phase"] != "imitation"]
+        assert len(rows) == 10 and all("core_seconds" in row for row in rows)
+        assert run.ledger.totals.core_seconds == pytest.approx(
+            sum(row["core_seconds"] for row in rows)
+        )
+        assert run.ledger.totals.core_seconds
+        assert run.run.latest().totals == run.ledger.totals
     for name in ("000001.h5", "000005.h5"):
         one, other = (read_shard(t.run.shards / name) for t in (whole, parts))
         assert (one.moves == other.moves).all()
@@ -97,6 +105,7 @@ def test_a_kill_between_shard_and_checkpoint_loses_and_repeats_nothing(tmp_path:
     stored = [read_shard(path) for path in sorted(again.run.shards.glob("*.h5"))]
     assert again.ledger.totals.games == sum(len(table) for table in stored)
     assert again.ledger.totals.evaluations > 0
+    assert again.ledger.totals == run.ledger.totals, "core-seconds too come from the shard"
     assert again.window.rows == sum(int((table.weights > 0).sum()) for table in stored)
     assert again.owed_samples >= 2.0 * orphan.positions
     again.iterate(Stop())

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
 from ghostgo.data.config import dump_toml, from_mapping, read_toml
-from ghostgo.data.ledger import Ledger, Totals, read_ledger
+from ghostgo.data.ledger import Ledger, Timer, Totals, read_ledger
 from ghostgo.data.run import Run, find_checkpoint, list_runs, load_network
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
@@ -114,6 +116,40 @@ def test_ledger_adds_up_and_survives_a_torn_line(tmp_path: Path) -> None:
     assert again.totals.flops == 107.0
     again.append("training", training_flops=1.0)
     assert [row["phase"] for row in read_ledger(path)] == ["imitation", "selfplay", "training"]
+
+
+def test_core_seconds_add_up_and_what_was_not_measured_is_not_guessed(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger = Ledger(path)
+    ledger.append("imitation", seconds=2.0, core_seconds=3.5)
+    ledger.append("selfplay", games=2)
+    ledger.append("training", seconds=1.0, core_seconds=0.5)
+    assert ledger.totals.core_seconds == Ledger(path).totals.core_seconds == 4.0
+    assert Totals.from_dict(ledger.totals.to_dict()) == ledger.totals
+    with path.open("a") as file:  # as versions before wrote it
+        file.write('{"format": 1, "phase": "selfplay", "of": "", "games": 1, "seconds": 1.5}\n')
+    again = Ledger(path)
+    again.append("training", seconds=1.0, core_seconds=0.5)
+    assert again.totals.core_seconds is None and again.totals.seconds == 5.5
+    assert again.totals.games == 3
+    assert Totals.from_dict(again.totals.to_dict()) == again.totals
+    assert Totals.from_dict({"seconds": 3.0, "flops": 1.0}).core_seconds is None
+    assert Totals.from_dict({"selfplay_flops": 1.0}).core_seconds == 0.0
+
+
+def test_a_timer_counts_the_cores_of_all_threads() -> None:
+    def work() -> float:
+        begun, total = time.thread_time(), 0
+        while time.thread_time() - begun < 0.05:
+            total += 1
+        return time.thread_time() - begun
+
+    timer = Timer()
+    with ThreadPoolExecutor(2) as pool:
+        worked = sum(future.result() for future in [pool.submit(work), pool.submit(work)])
+    amounts = timer.amounts()
+    assert set(amounts) == {"seconds", "core_seconds"}
+    assert amounts["core_seconds"] >= worked - 0.002 and amounts["seconds"] > 0
 
 
 def test_ledger_refuses_what_it_does_not_know(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ghostgo.data.config import dump_toml, read_toml
-from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger
+from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer
 from ghostgo.data.records import under_ko_of, under_kos_of
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import ROOT, CheckpointInfo, Run, load_network
@@ -94,15 +94,14 @@ class Imitation:
         """Passes over the learnable positions so far."""
         return self.learner.steps * self.config.learner.batch_size / self.window.rows
 
-    def save(
-        self, done: bool, samples: int, seconds: float, extra: dict[str, Any]
-    ) -> CheckpointInfo:
+    def save(self, done: bool, samples: int, timer: Timer, extra: dict[str, Any]) -> CheckpointInfo:
         """Charge what was spent since the last save, and write a checkpoint."""
         self.ledger.append(
             "imitation",
+            "",
             imitation_flops=TRAIN_FORWARDS * self.flops * samples,
             samples=samples,
-            seconds=round(seconds, 3),
+            **timer.amounts(),
         )
         self.step += 1
         totals = self.ledger.totals
@@ -143,7 +142,7 @@ class Imitation:
     def train(self, stop: Stop, epochs: float | None) -> CheckpointInfo:
         """Train until the budget is spent, judge, and write the prior; unfinished if interrupted."""
         size = self.config.learner.batch_size
-        samples, since, shown = 0, time.monotonic(), dict[str, float]()
+        samples, timer, shown = 0, Timer(), dict[str, float]()
         while (share := self._share(stop, epochs)) < 1 and not stop.event.is_set():
             rng = np.random.default_rng([self.config.seed, 13, self.learner.steps])
             # Cosine decay to a fiftieth of the peak.
@@ -151,23 +150,23 @@ class Imitation:
             losses = self.learner.step(self.window.sample(size, rng), rate)
             shown = {k: 0.98 * shown.get(k, v) + 0.02 * v for k, v in losses.items()}
             samples += size
-            self._show(shown, share, samples, since, stop)
-            if time.monotonic() - since >= SAVE_SECONDS:
-                self.save(False, samples, time.monotonic() - since, {})
+            self._show(shown, share, samples, timer, stop)
+            if timer.seconds >= SAVE_SECONDS:
+                self.save(False, samples, timer, {})
                 self.events.scalars(self.step, {f"imitation/{k}": v for k, v in shown.items()})
-                samples, since = 0, time.monotonic()
+                samples, timer = 0, Timer()
         if stop.event.is_set():
-            return self.save(False, samples, time.monotonic() - since, {})
+            return self.save(False, samples, timer, {})
         judged = evaluate(self.learner, self.held_out, self.held_out_games)
         self.events.scalars(self.step, {f"held out/{k}": v for k, v in asdict(judged).items()})
-        info = self.save(True, samples, time.monotonic() - since, {"held_out": asdict(judged)})
+        info = self.save(True, samples, timer, {"held_out": asdict(judged)})
         self.events.close()
         return info
 
     def _show(
-        self, shown: dict[str, float], share: float, samples: int, since: float, stop: Stop
+        self, shown: dict[str, float], share: float, samples: int, timer: Timer, stop: Stop
     ) -> None:
-        rate = samples / max(1e-9, time.monotonic() - since)
+        rate = samples / max(1e-9, timer.seconds)
         elapsed = time.monotonic() - stop.started
         left = clock(elapsed * (1 - share) / share) if share > 0.01 else "?"
         flops = self.ledger.totals.flops + TRAIN_FORWARDS * self.flops * samples
