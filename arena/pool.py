@@ -17,7 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from ghostgo.arena.effort import RANK, SETTINGS, UNIT, Effort, split_effort, split_settings
+from ghostgo.arena.effort import (
+    RANK,
+    SETTINGS,
+    UNIT,
+    Effort,
+    split_effort,
+    split_settings,
+    whole_number,
+)
 from ghostgo.arena.gtp_client import GtpPlayer, find_program
 from ghostgo.arena.openspiel_player import OpenSpielPlayer
 from ghostgo.arena.players import (
@@ -37,6 +45,7 @@ from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.go import is_go
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, count_flops
+from ghostgo.engine.rollout import MOST_NODES
 from ghostgo.engine.search_config import check_search
 
 GO_ANCHORS = ("random", "capture", "mcts:100", "mcts:1000")
@@ -271,6 +280,13 @@ def _net_entry(
     return Entry(PlayerInfo(name, "net", settings), player)
 
 
+def _count(name: str, spec: str, digits: str, what: str) -> int:
+    try:
+        return whole_number(digits, MOST_NODES, what)
+    except UserError as error:
+        raise UserError(f"player {name}={spec[:80]}: {error}") from None
+
+
 def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entry:
     """The player that `spec` means, called `name`.
 
@@ -281,15 +297,17 @@ def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entr
         return Entry(PlayerInfo(name, "random"), RandomPlayer(name))
     if spec == "capture":
         return Entry(PlayerInfo(name, "capture"), CapturePlayer(name, game))
-    if kind == "mcts" and rest.isdigit():
-        player = RolloutPlayer(name, game, int(rest))
-        return Entry(PlayerInfo(name, "mcts", {"rollouts": int(rest)}), player)
+    if kind == "mcts" and rest.isascii() and rest.isdigit():
+        rollouts = _count(name, spec, rest, "rollouts a move")
+        player = RolloutPlayer(name, game, rollouts)
+        return Entry(PlayerInfo(name, "mcts", {"rollouts": rollouts}), player)
     if spec.startswith(OPENSPIEL):
         count = spec.removeprefix(OPENSPIEL)
         if not (count.isascii() and count.isdigit()):
             raise UserError(f"player {name}={spec}: {count!r} is no number of simulations")
-        bot = OpenSpielPlayer(name, game, int(count))
-        return Entry(PlayerInfo(name, "openspiel", {"rollouts": int(count)}), bot)
+        simulations = _count(name, spec, count, "simulations a move")
+        bot = OpenSpielPlayer(name, game, simulations)
+        return Entry(PlayerInfo(name, "openspiel", {"rollouts": simulations}), bot)
     command = rest.strip() if kind == "gtp" else spec
     words = spec.split()
     if kind == "gtp" or words[:1] == ["gnugo"] or (len(words) > 1 and find_program(words[0])):
