@@ -240,6 +240,9 @@ class GtpPlayer:
         except (EngineFailed, EngineRefused) as error:
             self.close()
             raise UserError(f"player {name!r} ({command}): {error}") from error
+        except BaseException:
+            self.close()
+            raise
 
     def _start(self) -> GtpEngine:
         engine = self._engine
