@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +27,8 @@ from ghostgo.arena.players import RESIGN, Actions, PlayerFailed, RandomPlayer
 from ghostgo.arena.progress import Progress, outlook, state_line
 from ghostgo.arena.ratings import GameRow, rate
 from ghostgo.arena.results import PlayerInfo, read_results
+from ghostgo.arena.sprt import run_sprt
+from ghostgo.arena.stop import Stop
 from ghostgo.arena.tournament import run_arena
 from ghostgo.arena.width import least_width, mean_width
 from ghostgo.engine.errors import UserError
@@ -284,13 +288,59 @@ def test_on_a_terminal_the_line_fits_and_is_ended(monkeypatch: pytest.MonkeyPatc
     )
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to itself")
+def test_the_first_ctrl_c_is_noted_and_the_second_is_as_ever() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), Stop() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    assert signal.getsignal(signal.SIGINT) == before
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert not stop.asked, "who ignores it goes on ignoring it"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to itself")
+@pytest.mark.parametrize("sequential", [False, True])
+def test_ctrl_c_waits_for_no_player(
+    sequential: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    thinking, woken = threading.Event(), []
+
+    class Thinker(RandomPlayer):
+        def choose(self, states: States, games: Sequence[int]) -> Actions:
+            os.kill(os.getpid(), signal.SIGINT)
+            woken.append(thinking.wait(600))
+            return super().choose(states, games)
+
+    monkeypatch.setattr(pool, "RandomPlayer", Thinker)
+    try:
+        if sequential:
+            run_sprt("random", "mcts:3", game=GAME, out=tmp_path)
+        else:
+            arena(tmp_path, ("random", "mcts:3"))
+        assert not woken and read_results(tmp_path / "results.jsonl") == []
+    finally:
+        thinking.set()
+    assert "stopped; the same command goes on from here" in capsys.readouterr().err
+
+
 def interrupt(process: subprocess.Popen[str], there: Path) -> tuple[str, str]:
     """Send Ctrl-C once `there` is a file with something in it; what the process has said."""
     for _ in range(sized(1200, 12_000)):
         if (there.exists() and there.stat().st_size) or process.poll() is not None:
             break
         time.sleep(0.1)
-    process.send_signal(2)
+    process.send_signal(signal.SIGINT)
     try:
         return process.communicate(timeout=120)
     finally:
