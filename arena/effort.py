@@ -12,7 +12,7 @@ from ghostgo.engine.errors import UserError
 
 UNIT = "flops"
 MOST_VISITS = 1 << 16
-"""What a budget of FLOPs may come to: trees beyond it would not fit into memory."""
+"""Visits a move, at most: trees beyond it would not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class Effort:
         """
         if self.flops is None:
             assert self.visits is not None
+            if self.visits > MOST_VISITS:
+                raise UserError(
+                    f"player {player!r}: {self.visits} visits a move are too many: {MOST_VISITS} "
+                    "at most"
+                )
             return self.visits
         visits = (int(self.flops / price) - root) // leaf
         if visits < 1:
@@ -58,11 +63,11 @@ class Effort:
 def parse_effort(text: str) -> Effort:
     """`64` as visits, `2e9flops` as a budget of FLOPs.
 
-    Raises UserError for anything else, for less than one visit and for no FLOPs.
+    Raises UserError for anything else, for less than one visit, more than `MOST_VISITS`, no FLOPs.
     """
     number = text.strip().lower()
-    if re.fullmatch(r"\d+", number) and int(number) > 0:
-        return Effort(visits=int(number))
+    if re.fullmatch(r"0*[1-9][0-9]*", number):
+        return Effort(visits=whole_number(number, MOST_VISITS, "visits a move"))
     if number.endswith(UNIT):
         try:
             flops = float(number.removesuffix(UNIT))
@@ -75,6 +80,15 @@ def parse_effort(text: str) -> Effort:
     )
 
 
+def whole_number(digits: str, most: int, what: str) -> int:
+    """The number that `digits` are; UserError if it is more than the `most` of `what`."""
+    short = digits.lstrip("0")
+    if len(short) > len(str(most)) or int(digits) > most:
+        shown = short if len(short) < 20 else f"{short[:12]}..."
+        raise UserError(f"{shown} {what} are too many: {most} at most")
+    return int(digits)
+
+
 def as_effort(given: Effort | int | str) -> Effort:
     """An `Effort`, from a number of visits or a user's text too. Raises UserError as `parse_effort`."""
     return given if isinstance(given, Effort) else parse_effort(str(given))
@@ -85,7 +99,7 @@ def split_effort(spec: str) -> tuple[str, Effort | None]:
 
     None if it names none. Raises UserError for a budget of nothing.
     """
-    match = re.fullmatch(rf"(.+):(\d+|[^:]*{UNIT})", spec, re.IGNORECASE)
+    match = re.fullmatch(rf"(.+):([0-9]+|[^:]*{UNIT})", spec, re.IGNORECASE)
     return (match[1], parse_effort(match[2])) if match else (spec, None)
 
 

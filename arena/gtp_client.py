@@ -8,11 +8,15 @@ where it knows that command, so that it takes dead stones off the board first.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
 import shlex
 import shutil
+import signal
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import IO
@@ -28,6 +32,14 @@ from ghostgo.engine.games.go import is_go
 
 QUOTED_LINES = 4
 """How many of an engine's last lines a failure quotes."""
+QUOTED_LENGTH = 200
+"""Characters of a line that it quotes."""
+LAST_WORDS = 0.5
+"""Seconds that a failure waits for what the engine has yet to say."""
+LONGEST_LINE = 1 << 16
+MOST_LINES = 1 << 12
+"""Lines of an answer, at most; no command that is sent here has a tenth of that."""
+LONGEST_TIMEOUT = 86400.0
 GAMES_PATH = "/usr/games:/usr/local/games"
 """Where Debian puts games, which is not on every user's PATH."""
 CLEANUP = "kgs-genmove_cleanup"
@@ -52,11 +64,29 @@ def missing(name: str) -> str:
     return f"GTP engine: no program {name!r} is installed here{remedy}"
 
 
+def quoted(text: str) -> str:
+    """`text` on one line that is short and safe to print."""
+    line = " ".join(text[: 2 * QUOTED_LENGTH].split())[:QUOTED_LENGTH]
+    return "".join(sign if sign.isprintable() else "?" for sign in line)
+
+
 class GtpEngine:
-    """A running engine process and its conversation."""
+    """A running engine process and its conversation.
+
+    Each of its three pipes has a thread of its own, which alone may wait for it: an engine that
+    reads nothing, or leaves a child behind that holds its pipes, delays nobody.
+    """
 
     def __init__(self, command: str, timeout: float) -> None:
-        """Start it. Raises UserError if there is no such program."""
+        """Start it; it has `timeout` seconds for each answer.
+
+        Raises UserError if there is no such program, or the timeout is none.
+        """
+        if not 0 < timeout <= LONGEST_TIMEOUT:
+            raise UserError(
+                f"gtp_timeout {timeout:g} is no time for an answer: more than 0 seconds, at most "
+                f"{LONGEST_TIMEOUT:g}"
+            )
         try:
             words = shlex.split(command)
         except ValueError as error:
@@ -67,6 +97,7 @@ class GtpEngine:
         self.timeout = timeout
         self._said: deque[str] = deque(maxlen=QUOTED_LINES)
         self._lines: queue.Queue[str | None] = queue.Queue()
+        self._commands: queue.Queue[str | None] = queue.Queue()
         try:
             self._process = subprocess.Popen(
                 [program, *words[1:]],
@@ -75,64 +106,88 @@ class GtpEngine:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
+                start_new_session=True,  # a group of its own, which ends with all its children
             )
         except OSError as error:
             raise UserError(f"GTP engine {command!r}: {error.strerror}") from None
-        for stream, listen in (
-            (self._process.stdout, self._listen),
-            (self._process.stderr, self._overhear),
-        ):
-            threading.Thread(target=listen, args=(stream,), daemon=True).start()
+        self._threads = [
+            threading.Thread(target=target, args=(stream,), daemon=True)
+            for target, stream in (
+                (self._listen, self._process.stdout),
+                (self._overhear, self._process.stderr),
+                (self._speak, self._process.stdin),
+            )
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def _listen(self, stream: IO[str]) -> None:
-        for line in stream:
-            self._lines.put(line.rstrip("\r\n"))
+        with stream:
+            while line := stream.readline(LONGEST_LINE):
+                self._lines.put(line.strip())
         self._lines.put(None)
 
     def _overhear(self, stream: IO[str]) -> None:
-        for line in stream:
-            if line.strip():
-                self._said.append(line.strip())
+        with stream:
+            while line := stream.readline(LONGEST_LINE):
+                self._note(line)
+
+    def _speak(self, stream: IO[str]) -> None:
+        try:
+            with stream:
+                while (command := self._commands.get()) is not None:
+                    stream.write(command + "\n")
+                    stream.flush()
+        except OSError:
+            self._lines.put(None)  # it reads no more
+
+    def _note(self, line: str) -> None:
+        if line.strip():
+            self._said.append(quoted(line))
 
     def _fail(self, what: str) -> EngineFailed:
-        said = " | ".join(self._said) or "nothing"
-        return EngineFailed(f"{what}; its last lines: {said}")
+        """The failure `what`, with the engine's last lines."""
+        until = time.monotonic() + LAST_WORDS
+        for thread in self._threads[:2]:
+            thread.join(max(until - time.monotonic(), 0))
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._note(self._lines.get_nowait() or "")
+        return EngineFailed(f"{what}; its last lines: {' | '.join(self._said) or 'nothing'}")
 
     def ask(self, command: str) -> str:
-        """Send one command and return the answer's text.
+        """Send one command and return the answer's text; the timeout is for all of it.
 
         Raises EngineFailed if the engine dies, hangs or answers no GTP, EngineRefused for `?`.
         """
-        try:
-            assert self._process.stdin is not None
-            self._process.stdin.write(command + "\n")
-            self._process.stdin.flush()
-        except OSError:
-            raise self._died(command) from None
-        answer = self._next_line(command)
+        deadline = time.monotonic() + self.timeout
+        self._commands.put(command)
+        answer = ""
         while not answer:
-            answer = self._next_line(command)
+            answer = self._next_line(command, deadline)
+        if answer[0] not in "=?":
+            raise self._fail(f"answered {command!r} with no GTP")
         lines = [answer]
         while lines[-1]:
-            lines.append(self._next_line(command))
-        text = "\n".join(lines[:-1])
-        if text[0] not in "=?":
-            raise self._fail(f"answered {command!r} with no GTP")
-        body = text[1:].strip()
-        if text[0] == "?":
-            raise EngineRefused(body or "no reason given")
+            if len(lines) > MOST_LINES:
+                raise self._fail(f"answered {command!r} with more than {MOST_LINES} lines")
+            lines.append(self._next_line(command, deadline))
+        body = "\n".join(lines)[1:].strip()
+        if answer[0] == "?":
+            raise EngineRefused(quoted(body) or "no reason given")
         return body
 
-    def _next_line(self, command: str) -> str:
+    def _next_line(self, command: str, deadline: float) -> str:
         try:
-            line = self._lines.get(timeout=self.timeout)
+            line = self._lines.get(timeout=max(deadline - time.monotonic(), 1e-3))
         except queue.Empty:
-            raise self._fail(f"no answer to {command!r} in {self.timeout:g} s") from None
+            line = ""
         if line is None:
             raise self._died(command)
-        if line.strip():
-            self._said.append(line.strip())
-        return line.strip()
+        if time.monotonic() >= deadline:
+            raise self._fail(f"no answer to {command!r} in {self.timeout:g} s")
+        self._note(line)
+        return line
 
     def _died(self, command: str) -> EngineFailed:
         try:
@@ -159,15 +214,15 @@ class GtpEngine:
         return " ".join(told)
 
     def close(self) -> None:
-        """End the process, whatever state it is in."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            try:
-                if stream is not None:
-                    stream.close()
-            except OSError:
-                pass
+        """End the process and its children, whatever state they are in; waits for nobody."""
+        self._commands.put(None)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=2)
 
 
 class GtpPlayer:
@@ -196,12 +251,16 @@ class GtpPlayer:
         except (EngineFailed, EngineRefused) as error:
             self.close()
             raise UserError(f"player {name!r} ({command}): {error}") from error
+        except BaseException:
+            self.close()
+            raise
 
     def _start(self) -> GtpEngine:
-        if self._engine is None:
-            self._engine = GtpEngine(self._command, self._timeout)
-            self._cleans_up = self._engine.knows(CLEANUP) and self._engine.knows("undo")
-        return self._engine
+        engine = self._engine
+        if engine is None:
+            self._engine = engine = GtpEngine(self._command, self._timeout)
+            self._cleans_up = engine.knows(CLEANUP) and engine.knows("undo")
+        return engine
 
     def reset(self, games: Sequence[int]) -> None:
         """A new game begins."""
@@ -242,6 +301,7 @@ class GtpPlayer:
             answer = engine.ask(f"{CLEANUP} {colour}")
         if answer.lower() == "resign":
             return RESIGN
+        answer = quoted(answer)
         action = coords.from_gtp(answer, rows, cols)
         if not is_legal_one(state, action):
             raise engine._fail(f"played the illegal move {answer}")
@@ -250,7 +310,7 @@ class GtpPlayer:
 
     def close(self) -> None:
         """End the process; the next game starts a new one."""
-        if self._engine is not None:
-            self._engine.close()
-        self._engine = None
+        engine, self._engine = self._engine, None  # another thread may be closing it, too
+        if engine is not None:
+            engine.close()
         self._sent = -1

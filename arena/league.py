@@ -175,14 +175,24 @@ def describe(game: str, version: int, rules: Mapping[str, Any]) -> str:
 
 
 def labels(infos: Sequence[PlayerInfo]) -> list[str]:
-    """Names for tables; players of the same name are told apart by what differs."""
+    """Names for tables, no two alike; players of the same name are told apart by what differs."""
     count = Counter(info.name for info in infos)
-    named = []
-    for info in infos:
-        label = info.name
-        if count[info.name] > 1:
-            parts = [f"{value:.6}" if isinstance(value, str) else f"{key} {value}"
-                     for key, value in sorted(info.settings.items())]  # fmt: skip
-            label = f"{info.name} ({', '.join(parts)})"
-        named.append(label)
-    return named
+    named = [info.name if count[info.name] == 1 else _told_apart(info, 6) for info in infos]
+    alike = {label for label, n in Counter(named).items() if n > 1}
+    for i, info in enumerate(infos):
+        if named[i] in alike:
+            named[i] = _told_apart(info, None)
+    unique: list[str] = []
+    for label in named:
+        own, twins = label, 1
+        while own in unique:
+            twins += 1
+            own = f"{label} #{twins}"
+        unique.append(own)
+    return unique
+
+
+def _told_apart(info: PlayerInfo, length: int | None) -> str:
+    parts = [value[:length] if isinstance(value, str) else f"{key} {value}"
+             for key, value in sorted(info.settings.items())]  # fmt: skip
+    return f"{info.name} ({', '.join(parts or [info.kind])})"

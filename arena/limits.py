@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from ghostgo.engine.errors import UserError
 
 GAMES_PER_PLAYER = 40
 """Budget where none is given."""
 ENDLESS = 1 << 40
 """Games where only time or width count."""
+MOST_TOLD = 1 << 16
+"""Games in flight, or threads, that may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class Limits:
     """When a tournament stops: at whatever comes first."""
 
     games: int
-    """Games in the ledger, those of earlier starts included."""
+    """Games between players of the present pool, those of earlier starts included."""
     minutes: float | None = None
     """Time of this start, in which at least the first games are played to their end."""
     width: float | None = None
@@ -32,7 +38,7 @@ class Limits:
     def seconds_left(self, games: int, rate: float, width: float, elapsed: float) -> float | None:
         """Seconds until the first limit, as far as that can be told; None if it cannot.
 
-        `games` have been played, `rate` a second, the mean interval is `width` Elo wide, and this
+        `games` of this pool have been played, `rate` a second, the mean interval is `width` Elo wide, and this
         start is `elapsed` seconds old.
         """
         ends = []
@@ -43,6 +49,30 @@ class Limits:
         if rate > 0 and self.width is not None and np.isfinite(width):
             ends.append(games * ((width / self.width) ** 2 - 1) / rate)
         return max(min(ends), 0.0) if ends else None
+
+
+def check_numbers(
+    games: float | None,
+    minutes: float | None,
+    width: float | None,
+    parallel: float | None,
+    workers: float | None,
+    levels: Sequence[float] | None,
+) -> None:
+    """Raises UserError for a limit that is none; None is no limit."""
+    for name, value, most in (
+        ("--games", games, ENDLESS),
+        ("parallel", parallel, MOST_TOLD),
+        ("workers", workers, MOST_TOLD),
+    ):
+        if value is not None and not 1 <= value <= most:
+            raise UserError(f"{name} is {value:g}: it must be from 1 to {most}")
+    for name, value in (("--minutes", minutes), ("--width", width)):
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"{name} is {value:g}: it must be a number above 0")
+    for level in levels or ():
+        if not math.isfinite(level):
+            raise UserError(f"--level is {level:g}: it must be a rating in Elo")
 
 
 def make_limits(

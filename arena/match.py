@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,10 +17,13 @@ import numpy as np
 
 from ghostgo.arena.players import RESIGN, Player, PlayerFailed
 from ghostgo.arena.results import GameResult
+from ghostgo.arena.stop import Stop
 from ghostgo.engine.games.game import Game, is_legal_one, outcome_of, play_one, score_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
+LISTEN_EVERY = 0.2
+"""Seconds between two questions whether to stop, while players think."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,11 @@ class Match:
         capacity: int = 128,
         rules: Mapping[str, Any] | None = None,
         workers: int = 1,
+        stop: Stop | None = None,
     ) -> None:
+        """`stop` ends waiting for players by a KeyboardInterrupt; the match is over then."""
         self.game = game
+        self._stop = stop or Stop()
         self.players = list(players)
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers, initializer=one_torch_thread)
@@ -124,7 +130,7 @@ class Match:
             now = {number: turns[number] for number in left[: self._workers]}
             asked.update(now)
             now |= self._hurried(turns, now)
-            answers = list(self._pool.map(self._ask, now, now.values()))
+            answers = self._wait([self._pool.submit(self._ask, *turn) for turn in now.items()])
             for seats, answer in zip(now.values(), answers, strict=True):
                 for row, seat in enumerate(seats):
                     if result := self._advance(seat, row, answer):
@@ -147,11 +153,16 @@ class Match:
 
     def in_thread(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """What `call` gives, in a worker's thread."""
-        return self._pool.submit(call, *args, **kwargs).result()
+        return self._wait([self._pool.submit(call, *args, **kwargs)])[0]
+
+    def _wait(self, futures: Sequence[Future[R]]) -> list[R]:
+        while wait(futures, LISTEN_EVERY).not_done:
+            self._stop.check()
+        return [future.result() for future in futures]
 
     def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown()
+        """End the threads; those of a match that was stopped end when their players have moved."""
+        self._pool.shutdown(wait=not self._stop.asked, cancel_futures=True)
 
     def _side(self, seat: _Seat) -> int:
         """Whose turn it is: 0 for player a, 1 for b."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ghostgo.arena.results import LineFile
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.game import Game, States, play_one
+from ghostgo.engine.games.game import Game, States, is_legal_one, play_one
 
 SHORTEST, LONGEST = 2, 6
 ATTEMPTS = 200
@@ -68,18 +68,30 @@ class Openings:
     ) -> None:
         """With `path`, openings found before are read from it and new ones written to it.
 
-        Raises UserError if that file is damaged or from a newer format.
+        Those of other games, rules and seeds in it are left alone. Raises UserError if that file
+        is damaged, from a newer format, or holds what this game's rules do not allow.
         """
         self.game = game
         self.rules = rules
         self.reference = reference
         self._seed = seed
         self._path = path
+        self._tag = {
+            "seed": seed,
+            "game": game.name,
+            "game_version": game.version,
+            "rules": {**game.rules, **(rules or {})},
+        }
         self._found: list[_Opening] = []
         self._seen: set[int] = set()
         self._attempt = 0
         self._exhausted = False
-        for opening in _read(path, seed) if path else []:
+        for number, opening in _read(path, self._tag) if path else []:
+            if not self._is_legal(opening.actions):
+                raise UserError(
+                    f"{path}: line {number}: {list(opening.actions)} is no opening of {game.name} "
+                    "under these rules: move the file away, or choose another --out folder"
+                )
             self._found.append(opening)
             self._seen.add(self.canonical(opening.actions))
             self._attempt = max(self._attempt, opening.attempt + 1)
@@ -91,10 +103,21 @@ class Openings:
             new += self._find_next()
         if new and self._path:
             with LineFile(self._path) as file:
-                file.append(*(_row(self._seed, opening) for opening in new))
+                file.append(*(_row(self._tag, opening) for opening in new))
         if not self._found:
             raise UserError(f"{self.game.name} has no opening of {SHORTEST} to {LONGEST} plies")
         return self._found[index % len(self._found)].actions
+
+    def _is_legal(self, actions: tuple[int, ...]) -> bool:
+        """Whether the rules allow `actions` from the start, and the game goes on behind them."""
+        state = self.game.new_states(1, self.rules)[0]
+        for action in actions:
+            if state.done or not 0 <= action < self.game.actions:
+                return False
+            if not is_legal_one(state, action):
+                return False
+            play_one(state, action)
+        return bool(actions) and not state.done
 
     def _find_next(self) -> list[_Opening]:
         """Add to the openings found, and return what was added; nothing if there are no more."""
@@ -160,10 +183,10 @@ class Openings:
         return min(int(state.hash) for state in states)
 
 
-def _row(seed: int, opening: _Opening) -> dict[str, Any]:
+def _row(tag: Mapping[str, Any], opening: _Opening) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "seed": seed,
+        **tag,
         "attempt": opening.attempt,
         "actions": opening.actions,
         "value": opening.value,
@@ -171,15 +194,19 @@ def _row(seed: int, opening: _Opening) -> dict[str, Any]:
     }
 
 
-def _read(path: Path, seed: int) -> list[_Opening]:
-    """The openings of a file that were drawn from `seed`; a torn last line is left out."""
+def _read(path: Path, tag: Mapping[str, Any]) -> list[tuple[int, _Opening]]:
+    """The openings of a file that belong to `tag`, with their lines; a torn last line is left out.
+
+    A row from before there were tags says no more than its seed, and may be of any game.
+    """
     found = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1] if path.exists() else [], 1):
         try:
             row = json.loads(line)
-            if row["format"] == FORMAT and row["seed"] == seed:
+            if row["format"] == FORMAT and _belongs(row, tag):
                 actions = tuple(int(action) for action in row["actions"])
-                found.append(_Opening(actions, row["attempt"], row["value"], row["reference"]))
+                opening = _Opening(actions, int(row["attempt"]), row["value"], row["reference"])
+                found.append((number, opening))
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: line {number} is damaged: move the file away") from error
         if row["format"] != FORMAT:
@@ -188,6 +215,10 @@ def _read(path: Path, seed: int) -> list[_Opening]:
                 "use the version that wrote it, or another --out folder"
             )
     return found
+
+
+def _belongs(row: Mapping[str, Any], tag: Mapping[str, Any]) -> bool:
+    return row["seed"] == tag["seed"] and all(row.get(key, tag[key]) == tag[key] for key in tag)
 
 
 def canonical_moves(game: Game, moves: tuple[int, ...] | list[int]) -> tuple[int, ...]:

@@ -17,7 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from ghostgo.arena.effort import RANK, UNIT, Effort, split_effort, split_settings
+from ghostgo.arena.effort import (
+    RANK,
+    UNIT,
+    Effort,
+    split_effort,
+    split_settings,
+    whole_number,
+)
 from ghostgo.arena.gtp_client import GtpPlayer, find_program
 from ghostgo.arena.openspiel_player import OpenSpielPlayer
 from ghostgo.arena.players import (
@@ -39,13 +46,12 @@ from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.go import is_go
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, count_flops
+from ghostgo.engine.rollout import MOST_NODES
 from ghostgo.engine.search_config import check_search
 
 GO_ANCHORS = ("random", "capture", "mcts:100", "mcts:1000")
 ANCHORS = ("random", "mcts:100", "mcts:1000")
 OPENSPIEL = "openspiel:mcts:"
-MOST_ROLLOUTS = 10**9
-"""Playouts a move of plain search; more would outlast any patience, and then the kernels' integers."""
 USUAL = Effort(visits=64)
 
 
@@ -284,13 +290,14 @@ def _info(name: str, kind: str, settings: Mapping[str, Any] | None = None) -> Pl
     return PlayerInfo(name, kind, {**(settings or {}), **version})
 
 
-def _count(name: str, spec: str, text: str, what: str) -> int:
-    """`text` as a number of `what`; UserError if it is none."""
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MOST_ROLLOUTS):
-        raise UserError(
-            f"player {name}={spec}: {text!r} is no number of {what}: 1 to {MOST_ROLLOUTS}"
-        )
-    return int(text)
+def _count(name: str, spec: str, digits: str, what: str) -> int:
+    """`digits` as a number of `what`; UserError, naming the player, if it is none or too large."""
+    try:
+        if not (digits.isascii() and digits.isdigit() and digits.strip("0")):
+            raise UserError(f"{digits[:20]!r} is no number of {what}: 1 to {MOST_NODES}")
+        return whole_number(digits, MOST_NODES, what)
+    except UserError as error:
+        raise UserError(f"player {name}={spec[:80]}: {error}") from None
 
 
 def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entry:
@@ -304,10 +311,10 @@ def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entr
     if spec == "capture":
         return Entry(_info(name, "capture"), CapturePlayer(name, game))
     if kind == "mcts" and rest.isdigit():
-        count = _count(name, spec, rest, "rollouts")
+        count = _count(name, spec, rest, "rollouts a move")
         return Entry(_info(name, "mcts", {"rollouts": count}), RolloutPlayer(name, game, count))
     if spec.startswith(OPENSPIEL):
-        count = _count(name, spec, spec.removeprefix(OPENSPIEL), "simulations")
+        count = _count(name, spec, spec.removeprefix(OPENSPIEL), "simulations a move")
         bot = OpenSpielPlayer(name, game, count)
         settings = {"rollouts": count, "program": bot.program}
         return Entry(_info(name, "openspiel", settings), bot)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from ghostgo.arena.effort import Effort, as_effort, split_effort, split_settings
+from ghostgo.arena.forfeits import FORFEITS_IN_A_ROW
 from ghostgo.arena.match import Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
 from ghostgo.arena.players import NetPlayer
@@ -34,7 +35,7 @@ from ghostgo.arena.results import (
     pair_id,
     read_results,
 )
-from ghostgo.arena.tournament import FORFEITS_IN_A_ROW
+from ghostgo.arena.stop import Stop
 from ghostgo.data.run import find_checkpoint, list_bots
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
@@ -242,13 +243,15 @@ class _Test:
     def play(self, games: int | None) -> Verdict:
         """Play until the verdict, or to `games` games."""
         players = [entry.player for entry in self.entries]
-        self.match = Match(self.game, players, 2 * PARALLEL_PAIRS, self.rules, workers=2)
+        stop = Stop()
+        self.match = Match(self.game, players, 2 * PARALLEL_PAIRS, self.rules, 2, stop)
         progress, begun, flying = Progress(), time.monotonic(), 0
         verdict, k, before = self.decided(), self.counted, self.counted
         last = math.inf if games is None else (games + 1) // 2
-        with ResultsFile(self.path) as ledger:
+        with ResultsFile(self.path) as ledger, stop:
             try:
                 while not verdict and (flying or k < last):
+                    stop.check()
                     while flying < PARALLEL_PAIRS and k < last:
                         if self.pair(k) not in self.found:
                             self.match.add(PairTask(self.pair(k), 0, 1, self.openings[k]))
@@ -269,7 +272,11 @@ class _Test:
             except KeyboardInterrupt:
                 progress.say("stopped; the same command goes on from here")
             finally:
+                if stop.asked:  # a GTP engine may think for long yet
+                    for player in players:
+                        player.close()
                 self.match.close()
+                progress.close()
         return Verdict(verdict, tuple(self.counts), self._ratio(), self.forfeits)
 
     def _watch(self, result: PairResult, progress: Progress) -> None:

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from ghostgo.arena.effort import Effort, as_effort
 from ghostgo.arena.follow import REDRAW_EVERY, Follower
+from ghostgo.arena.forfeits import Forfeits
 from ghostgo.arena.gain import compare_arms
-from ghostgo.arena.league import ONE_SIDED, League
-from ghostgo.arena.limits import Limits, make_limits
+from ghostgo.arena.league import League
+from ghostgo.arena.limits import Limits, check_numbers, make_limits
 from ghostgo.arena.match import FinishedPair, Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
 from ghostgo.arena.pace import Pace
 from ghostgo.arena.players import NetPlayer
 from ghostgo.arena.pool import Entry, PlayerOptions, Pool, build_pool, open_run
-from ghostgo.arena.progress import Progress, duration
+from ghostgo.arena.progress import Progress, outlook, state_line
 from ghostgo.arena.ratings import Ratings
 from ghostgo.arena.report import Report, write_report
 from ghostgo.arena.results import (
@@ -35,11 +36,11 @@ from ghostgo.arena.results import (
     read_results,
 )
 from ghostgo.arena.schedule import Member, next_pairs
+from ghostgo.arena.stop import Stop
+from ghostgo.arena.width import Reach, mean_width
 from ghostgo.data.run import Run
 from ghostgo.engine.errors import UserError
 
-FORFEITS_IN_A_ROW = 3
-"""After so many a player is not paired any more in this tournament."""
 OPENING_OFFSETS = 256
 MOST_PARALLEL = 256
 """Games in flight, at most, unless told otherwise."""
@@ -81,9 +82,11 @@ def run_arena(
     Games are kept in `out` (default `root/arena`), and so are the table and the plots. The same
     call again goes on where it stopped and takes in new checkpoints, as it does while it plays: a
     run that another process trains is followed (unless told not to `follow`, or only so many
-    `checkpoints` are wanted), and the report is written anew each minute. It ends at `games` in
-    all, at `minutes` of this call, or at a mean interval of `width` Elo, whichever is first;
-    without any of these, at 40 games a player, and not before the training that it follows ends.
+    `checkpoints` are wanted), and the report is written anew each minute. It ends at `games`
+    between the players of this call, those of earlier calls included, at `minutes` of this call, or
+    at a mean interval of `width` Elo (or once that is out of reach), whichever is first; without
+    any of these, at 40 games a player, and not before the training that it follows ends. The first
+    Ctrl-C ends it as well, with a report.
 
     Every network searches `visits` a move, or as many as a budget such as `2e9flops` pays for; with
     a `visits_ladder` each checkpoint plays at all of its budgets, and the report says what search
@@ -95,6 +98,7 @@ def run_arena(
     """
     started = time.monotonic()
     out = out or root / "arena"
+    check_numbers(games, minutes, width, parallel, workers, levels)
     options = PlayerOptions(
         root, as_effort(visits), device, gtp_timeout, tuple(visits_ladder), checkpoints
     )
@@ -115,9 +119,9 @@ def run_arena(
         if follow and checkpoints is None:
             watched = {Path(run).name: open_run(run, root) for run in runs}
             tournament.follow(watched, options, lambda: report(shown=False))
-        with locked(out):
+        with locked(out), Stop() as stop:
             tournament.read()
-            tournament.play(limits, workers or os.cpu_count() or 1)
+            tournament.play(limits, workers or os.cpu_count() or 1, stop)
             return report()
     finally:
         pool.close()
@@ -169,8 +173,9 @@ class Tournament:
         self._members = [Member(entry.run, entry.player.concurrent == 1) for entry in pool.entries]
         self._flying: dict[str, _Flight] = {}
         self._unfitted = 0
-        self._failures = [0] * len(names)
+        self._forfeits = Forfeits(len(names))
         self._pair_seconds = 0.0
+        self._reach = Reach()
         self._started = started
         self._progress = Progress()
         self._follower = Follower(pool, {}, PlayerOptions(), lambda: None, self._progress.say)
@@ -216,39 +221,51 @@ class Tournament:
             lambda states: self._match.in_thread(player.judge, states),
         )
 
-    def play(self, limits: Limits, workers: int) -> None:
-        """Play until a limit is reached; an interrupt from the keyboard stops it cleanly."""
+    def play(self, limits: Limits, workers: int, stop: Stop) -> None:
+        """Play until a limit is reached, or `stop` is asked for."""
         if len(self.pool.entries) < 2:
             return
         players = [entry.player for entry in self.pool.entries]
         game, capacity = self.pool.game, self._parallel or MOST_PARALLEL
-        self._match = Match(game, players, capacity, self.rules, workers)
+        self._match = Match(game, players, capacity, self.rules, workers, stop)
         self._pace = Pace(capacity, game.points, limits.minutes)
         self._before = len(self.league.rows)
-        with ResultsFile(self.path) as ledger:
-            try:
+        try:
+            with ResultsFile(self.path) as ledger:
                 limits = self._take_in(limits)
                 if not self._over(limits):
                     self._warm_up(self.pool.entries)
                 self._begun = time.monotonic()
                 while not self._over(limits):
+                    stop.check()
                     limits = self._take_in(limits)
-                    self._top_up(limits)
-                    if self._match.in_flight:
-                        for finished in self._match.sweep():
-                            self._record(ledger, finished)
-                        self._refit()
-                        self._draw(REDRAW_EVERY)
-                        self._show(limits)
-                    elif self._waits(limits):
-                        self._idle()
-                    else:
+                    if not self._step(limits, ledger):
                         break
-            except KeyboardInterrupt:
-                self._progress.say("stopped; the same command goes on from here")
-            finally:
-                self._match.close()
+        except KeyboardInterrupt:
+            self._progress.say("stopped; the same command goes on from here")
+        finally:
+            if stop.asked:  # a GTP engine may think for long yet
+                self.pool.close()
+            self._match.close()
+            self._progress.close()
         self._refit(force=True)
+
+    def _step(self, limits: Limits, ledger: ResultsFile) -> bool:
+        """Ask everyone for a move, or wait; False if there is nothing left to play."""
+        added = self._top_up(limits)
+        if self._match.in_flight:
+            for finished in self._match.sweep():
+                self._record(ledger, finished)
+            self._refit()
+            self._draw(REDRAW_EVERY)
+            self._show(limits)
+        elif self._waits(limits):
+            self._idle()
+        else:
+            if not added:
+                self._progress.say("this is the end: no pairing is left that could tell more")
+            return False
+        return True
 
     def _take_in(self, limits: Limits) -> Limits:
         """Admit what has joined the pool; the limits of the pool as it is then."""
@@ -258,7 +275,7 @@ class Tournament:
         for entry in joined:
             self._match.admit(entry.player)
             self._members.append(Member(entry.run))
-            self._failures.append(0)
+            self._forfeits.admit()
             self._progress.say(f"{entry.info.name} joins")
         self._warm_up(joined)
         self._rate(list(self.league.pairs.values()))
@@ -274,7 +291,7 @@ class Tournament:
         self._refit(force=True)
         self._draw(0.0)
         runs = " and ".join(self._follower.training)
-        state = f"{len(self.league.rows)} games, {len(self.pool.entries)} players"
+        state = f"{self._games()} games, {len(self.pool.entries)} players"
         self._progress.show(f"arena: {state}, waiting for the next checkpoint of {runs}")
         time.sleep(IDLE)
         self._begun += IDLE  # what was slept tells nothing of the speed
@@ -292,45 +309,56 @@ class Tournament:
             if entry.player.concurrent > 1:
                 self._match.in_thread(entry.player.choose, state, [0])
 
-    def _over(self, limits: Limits) -> bool:
+    def _games(self) -> int:
+        """Games played so far between players of the present pool."""
+        return int(self.league.played()[0].sum())  # each pair of games stands there twice
+
+    def _late(self, limits: Limits) -> bool:
         # A start that ended nothing would leave the next one just as far.
         progress = len(self.league.rows) > self._before
-        late = limits.minutes and time.monotonic() - self._started >= limits.minutes * 60
-        if late and progress:
+        spent = time.monotonic() - self._started
+        return progress and limits.minutes is not None and spent >= limits.minutes * 60
+
+    def _over(self, limits: Limits) -> bool:
+        if self._late(limits):
             return True
-        narrow = limits.width is not None and self._mean_width() <= limits.width
-        done = narrow or len(self.league.rows) >= limits.games
-        return done and not self._match.in_flight and not self._waits(limits)
+        done = self._narrow(limits) or self._games() >= limits.games
+        if done and not self._match.in_flight and not self._waits(limits):
+            return True
+        return self._out_of_reach(limits)
+
+    def _narrow(self, limits: Limits) -> bool:
+        return limits.width is not None and self._mean_width() <= limits.width
 
     def _mean_width(self) -> float:
-        """Mean width of the pool's intervals, infinite before all have met.
+        return mean_width(self.ratings, self.league.pool_size)
 
-        The anchor is left out, and so is who has won or lost every game of a fair number: more of
-        them would not narrow such an interval.
-        """
-        widths = [
-            rating.width if rating.games else float("inf")
-            for i, rating in enumerate(self.ratings.ratings[: self.league.pool_size])
-            if i != self._anchor and not (rating.one_sided and rating.games >= ONE_SIDED)
-        ]
-        return float(np.mean(widths)) if widths else float("inf")
+    def _out_of_reach(self, limits: Limits) -> bool:
+        """Whether no number of games would narrow the pool to the width asked for; says so."""
+        if limits.width is None or self._narrow(limits):
+            return False
+        names = {i: self.pool.entries[i].info.name for i in self._forfeits.idle()}
+        why = self._reach.lost(limits.width, self.ratings, self.league, names)
+        if why:
+            self._progress.say(why)
+        return bool(why)
 
-    def _top_up(self, limits: Limits) -> None:
-        """Add pairs while there is room, time and budget."""
+    def _top_up(self, limits: Limits) -> bool:
+        """Add pairs while there is room, time and budget; False if there is none to be added."""
         parallel = self._parallel or self._pace.games(
             self._match.plies, time.monotonic() - self._begun
         )
+        parallel = max(parallel, 2)  # both games of a pair; the match knows how many at a time
         room = (parallel - self._match.in_flight) // 2
-        budget = (limits.games - len(self.league.rows) + 1) // 2 - len(self._flying)
+        budget = (limits.games - self._games() + 1) // 2 - len(self._flying)
         late = (
             limits.minutes is not None
             and time.monotonic() - self._started + self._pair_seconds > limits.minutes * 60
         )
-        narrow = limits.width is not None and self._mean_width() <= limits.width
         hungry = self._match.in_flight == 0 or room >= parallel // 16
         late = late and (self._match.in_flight > 0 or len(self.league.rows) > self._before)
-        if min(room, budget) < 1 or late or narrow or not hungry:
-            return
+        if min(room, budget) < 1 or late or self._narrow(limits) or not hungry:
+            return True
         members, numbers = self._active()
         pick = np.array(numbers)
         flying = self._flying_counts()
@@ -347,10 +375,12 @@ class Tournament:
         )
         for x, y in pairs:
             self._begin(numbers[x], numbers[y])
+        return bool(pairs)
 
     def _active(self) -> tuple[list[Member], list[int]]:
         """The players still paired, and their numbers in the pool."""
-        numbers = [i for i, n in enumerate(self._failures) if n < FORFEITS_IN_A_ROW]
+        idle = self._forfeits.idle()
+        numbers = [i for i in range(len(self._members)) if i not in idle]
         return [self._members[i] for i in numbers], numbers
 
     def _flying_counts(self) -> NDArray[np.int64]:
@@ -398,17 +428,11 @@ class Tournament:
         ledger.add(result)
         self.league.add(result)
         self._unfitted += 1
+        names = (result.a.name, result.b.name)
         for game in games:
             self._pace.finished(len(game.moves) - len(task.opening))
-            for side, number in enumerate((task.a, task.b)):
-                lost = game.points == (0.0 if side == 0 else 1.0)
-                failed = game.end == "forfeit" and lost
-                self._failures[number] = self._failures[number] + 1 if failed else 0
-                if failed:
-                    self._progress.say(f"forfeit: {game.note}")
-                if self._failures[number] == FORFEITS_IN_A_ROW:
-                    name = self.pool.entries[number].info.name
-                    self._progress.say(f"{name} forfeits every game: it is paired no more today")
+            for line in self._forfeits.record((task.a, task.b), names, game):
+                self._progress.say(line)
 
     def _refit(self, force: bool = False) -> None:
         """Fit again once enough new pairs are in."""
@@ -418,17 +442,12 @@ class Tournament:
             self._unfitted = 0
 
     def _show(self, limits: Limits) -> None:
-        games = len(self.league.rows)
-        elapsed = time.monotonic() - self._begun
-        rate = (games - self._before) / max(elapsed, 1e-9)
+        games, total = self._games(), len(self.league.rows)
+        rate = (total - self._before) / max(time.monotonic() - self._begun, 1e-9)
         width = self._mean_width()
-        parts = [f"{games} games, {rate:.1f}/s", f"{len(self.pool.entries)} players"]
-        if self._follower.joined:
-            parts[-1] += f", {self._follower.joined} of them since the start"
-        if self._follower.training:
-            parts.append(f"following {' and '.join(self._follower.training)}")
-        parts.append(f"mean interval {width:.0f} Elo" if np.isfinite(width) else "first meetings")
         left = limits.seconds_left(games, rate, width, time.monotonic() - self._started)
-        if left is not None:
-            parts.append(f"about {duration(left)} left")
-        self._progress.show("arena: " + ", ".join(parts))
+        players, follower = len(self.pool.entries), self._follower
+        self._progress.show(
+            state_line(games, total - games, rate, players, follower.joined)
+            + outlook(follower.training, width, left)
+        )

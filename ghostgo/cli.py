@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -105,12 +106,16 @@ def selfplay(**options: Any) -> None:
     help="Take in what runs in training write meanwhile; without a limit, until they end. Not with "
     "--checkpoints.",
 )
-@click.option("--games", type=click.IntRange(min=1), help="Stop at so many games in all.")
+@click.option(
+    "--games",
+    type=click.IntRange(min=1),
+    help="Stop at so many games between these players, earlier starts included.",
+)
 @minutes_option
 @click.option(
     "--width",
     type=click.FloatRange(min=0, min_open=True),
-    help="Stop at a mean interval of so many Elo.",
+    help="Stop at a mean interval of so many Elo, or once that is out of reach.",
 )
 @click.option(
     "--player",
@@ -405,4 +410,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Entry point of `ghostgo` and `python -m ghostgo`."""
-    sys.exit(run())
+    code = run()
+    main_thread = threading.main_thread()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not main_thread):
+        # A thread computes for somebody who was interrupted: nobody waits for it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -28,6 +28,8 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
                 f"{value!r} is not NAME=SPEC, such as "
                 "'gnugo=gtp:gnugo --mode gtp --level 1 --chinese-rules'"
             )
+        if name in pairs:
+            raise click.BadParameter(f"{name!r} is given twice; give one another name")
         pairs[name] = spec
     return pairs
 

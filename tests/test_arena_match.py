@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from ghostgo.arena import gtp_client
-from ghostgo.arena.gtp_client import GtpEngine, GtpPlayer, find_program
+from ghostgo.arena.gtp_client import EngineFailed, GtpEngine, GtpPlayer, find_program
 from ghostgo.arena.match import FinishedPair, Match, PairTask
 from ghostgo.arena.openings import Openings, Reference, canonical_moves
 from ghostgo.arena.pace import Pace
@@ -39,6 +43,13 @@ import sys, time
 how, moves = sys.argv[1], 0
 for line in sys.stdin:
     words = line.split()
+    if how == "chatter":
+        while True:
+            print("= thinking" if how else "still thinking", flush=True)
+            how = time.sleep(0.1)
+    if how == "deaf":
+        print("=\\n" * 2, flush=True)
+        time.sleep(60)
     if words[0] == "genmove":
         moves += 1
         if moves > 2 and how == "hang":
@@ -275,6 +286,92 @@ def test_an_engine_that_cannot_start_is_a_user_error(engine: str) -> None:
         GtpEngine("gnugo 'unbalanced", 1.0)
     with pytest.raises(UserError, match="square Go boards"):
         GtpPlayer("bad", f"{engine} pass", get_game("connect_four"))
+    for timeout in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UserError, match="is no time for an answer: more than 0"):
+            GtpPlayer("bad", f"{engine} pass", game, timeout)
+
+
+def in_time(call: Callable[[], object], seconds: float = 60.0) -> None:
+    """Let `call` run, and fail if it does not come back."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "it waits for ever"
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="this system has no process groups")
+def test_an_engine_in_a_wrapper_ends_with_its_wrapper(tmp_path: Path) -> None:
+    child = f"echo $$ > {tmp_path}/pid; printf '=\\n\\n'; exec sleep 600"
+    engine = GtpEngine(f"sh -c {shlex.quote(f'sh -c {shlex.quote(child)}; true')}", 10.0)
+    assert engine.ask("name") == ""
+    pid = int((tmp_path / "pid").read_text())
+    in_time(engine.close)
+    for _ in range(600):  # whoever adopts it buries it when it likes
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.1)
+    pytest.fail("the engine outlives its wrapper")
+
+
+def test_closing_waits_for_no_child_that_got_away_with_the_pipes() -> None:
+    away = "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True).wait()"
+    sleeper = f"{sys.executable} -c 'import time; print(\"=\\n\", flush=True); time.sleep(20)'"
+    running = GtpEngine(f"{sys.executable} -c {shlex.quote(away)} {sleeper}", 60.0)
+    assert running.ask("name") == ""
+    in_time(running.close, 15)
+
+
+def test_one_time_limit_for_all_of_an_answer(engine: str) -> None:
+    running = GtpEngine(f"{engine} chatter", 1.0)
+
+    def ask() -> None:
+        with pytest.raises(EngineFailed, match="no answer to 'name' in 1 s"):
+            running.ask("name")
+
+    try:
+        in_time(ask)
+    finally:
+        running.close()
+
+
+def test_an_engine_that_reads_nothing_is_given_up(engine: str) -> None:
+    running = GtpEngine(f"{engine} deaf", 1.0)
+
+    def ask() -> None:
+        running.ask("name")
+        with pytest.raises(EngineFailed, match="no answer to 'x"):
+            running.ask("x" * (1 << 20))  # more than a pipe holds
+
+    try:
+        in_time(ask)
+    finally:
+        in_time(running.close)
+
+
+def test_last_words_are_quoted_on_one_short_line(tmp_path: Path) -> None:
+    script = tmp_path / "dying.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "input()\n"
+        "if os.fork() == 0:\n"  # it speaks when its parent has been dead for a while
+        "    os.close(1)\n"
+        "    time.sleep(0.2)\n"
+        "    print('\\x1b[31mout of' + ' memory' * 200, file=sys.stderr, flush=True)\n"
+        "    print('bye', file=sys.stderr, flush=True)\n"
+        "os._exit(3)\n"
+    )
+    running = GtpEngine(f"{sys.executable} {script}", 10.0)
+    with pytest.raises(EngineFailed, match="ended with status 3 at 'name'; its last lines: ") as it:
+        running.ask("name")
+    running.close()
+    said = str(it.value).partition("lines: ")[2]
+    first, second = said.split(" | ")
+    assert first.startswith("?[31mout of memory memory") and len(first) == gtp_client.QUOTED_LENGTH
+    assert second == "bye"
 
 
 def test_gnu_go_is_found_where_debian_puts_it_or_one_line_says_how_to_get_it(

@@ -143,9 +143,13 @@ def test_a_run_trained_anew_is_a_new_player(root: Path) -> None:
 
 def test_other_visits_are_other_players(root: Path) -> None:
     arena(root)
-    report = arena(root, games=120, visits=2)
+    report = arena(root, games=60, visits=2)
     assert len(report.rows) == 7 + 5
-    assert sum(row.games for row in report.rows) == 240 - 2 * copies(root / "arena")
+    results = read_results(root / "arena" / "results.jsonl")
+    seen = [{info.settings.get("visits") for info in (pair.a, pair.b)} for pair in results]
+    assert sum(4 not in visits for visits in seen) == 30, "games of others count towards no limit"
+    rated = 4 * len(results) - 2 * copies(root / "arena")
+    assert sum(row.games for row in report.rows) == rated > 160
 
 
 def test_a_checkpoint_that_two_runs_share_is_one_player(root: Path) -> None:
