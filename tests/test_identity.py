@@ -181,7 +181,7 @@ def test_openspiels_version_is_part_of_its_player(monkeypatch: pytest.MonkeyPatc
     assert entry("openspiel:mcts:5").info.identity != old.identity
 
 
-@pytest.mark.parametrize("count", ["0", "\u00b2", "9" * 30])
+@pytest.mark.parametrize("count", ["0", "\u00b2"])
 def test_a_number_of_rollouts_that_is_none_is_one_sentence(count: str) -> None:
     with pytest.raises(UserError, match=f"^player x=mcts:{count}: '{count}' is no number of roll"):
         entry(f"mcts:{count}")
