@@ -83,9 +83,10 @@ for _type in _named_by_content:
 
 def _widened(given: Any) -> Any:
     """Numba's type int64 for a literal or an integer of fewer bits, any other type as it is."""
-    plain = numba.types.unliteral(given)
-    narrow = isinstance(plain, numba.types.Integer) and plain.bitwidth < 64
-    return numba.types.int64 if narrow else plain
+    types: Any = numba.types
+    plain = types.unliteral(given)
+    narrow = isinstance(plain, types.Integer) and plain.bitwidth < 64
+    return types.int64 if narrow else plain
 
 
 def _compile_calls_once(compiled: Any) -> None:
