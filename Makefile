@@ -30,8 +30,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
-# A process a core (four at most, for memory), each file of tests in one of them.
-PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+# A process a core (four at most, for memory), each file of tests in one of them, long files first
+# (tests/conftest.py): pytest-xdist would put files of few tests last, and those of one take longest.
+PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile \
+  --no-loadscope-reorder
 
 test: $(STAMP)
 	$(PARALLEL) -m "not slow"

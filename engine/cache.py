@@ -100,5 +100,6 @@ def remember(cache: Cache, b: int, logits: NDArray[np.float32], value: float) ->
     key = cache.leaf_keys[b]
     slot = np.int64(key & np.uint64(len(cache.keys) - 1))
     cache.keys[slot] = key
-    cache.policy[slot, :] = logits
+    for a in range(len(logits)):  # Numba compiles `[:] =` of arrays for seconds
+        cache.policy[slot, a] = logits[a]
     cache.value[slot] = value

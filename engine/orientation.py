@@ -100,7 +100,9 @@ def show_canonical(shown: Orientation, planes: NDArray[np.uint16]) -> int:
     """Turn planes (P, C) in place into their canonical orientation; returns the symmetry that does."""
     turn = canonical_turn(shown, planes)
     if turn:
-        shown.planes[:] = planes
+        for p in range(planes.shape[0]):  # Numba compiles `[:] =` of arrays for seconds
+            for c in range(planes.shape[1]):
+                shown.planes[p, c] = planes[p, c]
         turn_planes(shown, turn, shown.planes, planes)
     return turn
 

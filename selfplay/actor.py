@@ -115,7 +115,8 @@ def _finish_moves(trees: Trees, params: Params, slots: _Slots, pace: _Pace) -> i
         if t < pace.sampled_moves and not params.gumbel and value < 1:  # a proven win is played
             action = _sample(policy, trees.rng[g])
         slots.moves[g, t] = action
-        slots.policies[g, t, :] = policy
+        for a in range(len(policy)):  # Numba compiles `[:] =` of arrays for seconds
+            slots.policies[g, t, a] = policy[a]
         slots.values[g, t] = value
         slots.surprise[g, t] = surprise(trees, g, policy)
         slots.length[g] = t + 1

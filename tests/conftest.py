@@ -16,8 +16,21 @@ INTERPRETED_SECONDS = float(os.environ.get("INTERPRETED_SECONDS", "20"))
 """Seconds of one test without the compiler, where kernels are some hundred times slower."""
 
 
+LONG_FIRST = (
+    "arena_kill", "anchor", "golden", "imitate", "kill", "loop", "follow", "arena_match", "search",
+    "ranks", "bench", "sprt", "exploration", "utility", "orientation", "human", "quantise", "cross",
+)  # fmt: skip
+"""Files that take long and that compile for games of their own, for `make test` to begin with."""
+
+
+def _begins(item: pytest.Item) -> int:
+    name = item.path.stem.removeprefix("test_")
+    return LONG_FIRST.index(name) if name in LONG_FIRST else len(LONG_FIRST)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `gpu` where torch sees no device."""
+    """Put long files first; skip tests marked `gpu` where torch sees no device."""
+    items.sort(key=_begins)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

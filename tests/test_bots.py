@@ -42,7 +42,7 @@ def test_each_has_learnt_something_and_plays_legal_moves(name: str, tmp_path: Pa
 def test_a_run_of_ones_own_comes_first(untrained_runs: Path, tmp_path: Path) -> None:
     assert make_bot(None, None, 8, 1, tmp_path).name == "go9"
     assert make_bot(None, "connect_four", 8, 1, tmp_path).name == "connect_four"
-    assert make_bot(None, "go7", 8, 1, tmp_path).game is get_game("go7")
+    assert make_bot(None, "go5", 8, 1, tmp_path).game is get_game("go5")
     assert make_bot(None, "go9", 8, 1, untrained_runs).name.startswith("fresh@")
     assert make_bot(None, "connect_four", 8, 1, untrained_runs).name == "connect_four"
 

@@ -135,8 +135,8 @@ def test_play_arena_and_training_use_it(run: Run, tmp_path: Path) -> None:
     write_choice(run.folder, FP32)
     bot = make_bot("r", None, 8, 1, tmp_path)
     assert isinstance(bot, SearchBot) and bot._evaluator.backend == "fp32"
-    larger = make_bot("r", "go7", 8, 1, tmp_path)
-    assert isinstance(larger, SearchBot) and larger.game is get_game("go7")
+    larger = make_bot("r", "go9", 8, 1, tmp_path)
+    assert isinstance(larger, SearchBot) and larger.game is get_game("go9")
     player = make_entry("r", "r", get_game("go5"), PlayerOptions(root=tmp_path)).player
     assert isinstance(player, NetPlayer) and player._ready().evaluator.backend == "fp32"  # type: ignore[attr-defined]
     trainer(tmp_path, "t", "go5")

@@ -41,7 +41,7 @@ def test_the_network_knows_a_settled_board() -> None:
 
 def test_on_another_board_the_network_judges_as_it_was_trained() -> None:
     """Batch norm must use what it has learnt, not this position's own statistics."""
-    bot = make_bot("go9", None, 4, 1, Path("nowhere")).bind(get_game("go7"))
+    bot = make_bot("go9", None, 4, 1, Path("nowhere")).bind(get_game("go5"))
     states = bot.game.new_states(1)
     found = [bot.ownership(states) for _ in range(2)]
     assert found[0] is not None and found[1] is not None

@@ -164,8 +164,8 @@ def test_at_one_it_draws_from_the_priors_policy() -> None:
 
 
 def test_it_goes_to_other_boards_with_its_prior() -> None:
-    bot = human_bot(0.5).bind(get_game("go7"))
-    assert bot.game is get_game("go7") and 0 <= bot.choose(get_game("go7").new_states(1)) <= 49
+    bot = human_bot(0.5).bind(get_game("go5"))
+    assert bot.game is get_game("go5") and 0 <= bot.choose(get_game("go5").new_states(1)) <= 25
 
 
 def test_play_and_gtp_have_the_dial(tmp_path: Path, ghostgo_command: list[str]) -> None:

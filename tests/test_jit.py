@@ -7,9 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numba
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from sizes import INTERPRETED
 
 from ghostgo.engine import jit
 
@@ -88,6 +92,28 @@ def test_prune_keeps_the_newest_caches(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "something else").is_dir()
     monkeypatch.setattr(jit, "CACHE_ROOT", tmp_path / "absent")
     assert jit.prune_caches() == 0
+
+
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled")
+def test_calls_of_any_integer_are_compiled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jit, "CACHE_DIR", tmp_path)
+
+    @jit.kernel
+    def doubled(n: int) -> int:
+        return 2 * n
+
+    @jit.kernel
+    def total(numbers: NDArray[np.int16]) -> int:
+        last = 0  # a literal until the loop has been read
+        for i in range(len(numbers)):
+            last = doubled(last) + doubled(numbers[i]) + doubled(7)
+        return last
+
+    assert total(np.array([20_000, -1], np.int16)) == 2 * (40_000 + 14) - 2 + 14
+    compiled: Any = doubled
+    assert compiled.signatures == [(numba.types.int64,)]
 
 
 PROGRAM = """

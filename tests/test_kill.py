@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from sizes import teacher_records
 
+from ghostgo import cli
 from ghostgo.data.ledger import read_ledger
 from ghostgo.data.run import Run, load_network
 from ghostgo.data.shards import read_shard
@@ -132,12 +133,13 @@ def test_imitation(tmp_path: Path) -> None:
     assert_kept(rows, ledger_rows(run))
 
 
-def test_arena(tmp_path: Path) -> None:
+def test_arena(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     rng = random.Random(3)
     (tmp_path / "c.toml").write_text(CONFIG)
     for name in ("scratch", "warm"):
         new = ["--game", "tic_tac_toe", "--config", "c.toml", "--games", "60"]
-        finish(ghostgo(tmp_path, "selfplay", "--run", name, *new))
+        assert cli.run(["selfplay", "--run", name, *new]) == 0
     results = tmp_path / "runs" / "arena" / "results.jsonl"
     words = ["arena", "--visits", "8"]
 

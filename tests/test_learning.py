@@ -82,9 +82,9 @@ def test_lessons_add_up_and_are_undone(root: Path) -> None:
 def test_a_lesson_on_another_board_serves_all(root: Path) -> None:
     taught = student(root)
     before = taught.network()
-    entry = taught.teach(finished("go7", seed=2))
+    entry = taught.teach(finished("go9", seed=2))
     after = taught.network()
-    assert entry.game == "go7" and after.game is get_game("go5") and not same(before, after)
+    assert entry.game == "go9" and after.game is get_game("go5") and not same(before, after)
 
 
 def test_what_it_spent_is_told(root: Path) -> None:
@@ -152,7 +152,7 @@ def test_the_bot_plays_with_what_it_has_learnt_on_every_board(root: Path) -> Non
     bot = make_bot("r", None, 8, 1, root, learn=True)
     assert isinstance(bot, SearchBot) and bot.student is not None
     bot.student.config = SMALL
-    large = bot.bind(get_game("go7"))
+    large = bot.bind(get_game("go9"))
     states = bot.game.new_states(1), large.game.new_states(1)
     before = [b.analyse(s) for b, s in zip((bot, large), states, strict=True)]
     assert bot.learn(finished(seed=1)) is not None

@@ -15,7 +15,7 @@ from ghostgo.engine.games.registry import get_game
 
 GAMES = (
     "tic_tac_toe", "connect_four", "connect_four_4x5", "othello", "hex3", "gomoku5", "go2", "go3",
-    "go5", "go4x6",
+    "go5", "go4x7",
 )  # fmt: skip
 CHOICES = st.lists(st.integers(0, 1000), max_size=60)
 
@@ -61,7 +61,7 @@ def test_views_agree_and_the_score_sums_to_the_board(
         assert view.score == int(view.owners.sum(dtype=np.int64)) - komi
 
 
-@pytest.mark.parametrize("name", ["go2", "go3", "go5", "go4x6", "go9"])
+@pytest.mark.parametrize("name", ["go2", "go3", "go5", "go4x7", "go9"])
 @settings(max_examples=40, deadline=None)
 @given(choices=CHOICES, passes=st.booleans())
 def test_hash_equals_the_hash_from_scratch(name: str, choices: list[int], passes: bool) -> None:

@@ -65,7 +65,7 @@ def test_what_is_written_is_read(name: str, moves: str, human: int, tmp_path: Pa
 
 
 def test_handicap_and_komi_are_kept(tmp_path: Path) -> None:
-    duel = game_of("go7", "")
+    duel = game_of("go9", "")
     duel.session.set_komi(-3.5)
     duel.session.place_handicap([16, 32])
     duel.session.play(20)

@@ -217,7 +217,7 @@ def test_session_stones_agree_with_go_after_captures_and_undo() -> None:
 
 
 def test_komi_changes_at_any_time_as_if_it_had_been_so_from_the_start() -> None:
-    late, early = Session(get_game("go7")), Session(get_game("go7"), {"komi": 3.5})
+    late, early = Session(get_game("go5")), Session(get_game("go5"), {"komi": 3.5})
     for session in (late, early):
         session.play(10)
         session.play(20)
