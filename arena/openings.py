@@ -98,6 +98,16 @@ class Openings:
 
     def __getitem__(self, index: int) -> tuple[int, ...]:
         """Raises UserError if the game has no opening at all, or the file cannot be written."""
+        self._find(index)
+        return self._found[index % len(self._found)].actions
+
+    def repeats(self, index: int) -> bool:
+        """Whether `openings[index]` stood in the list before; UserError as there."""
+        self._find(index)
+        return index >= len(self._found)
+
+    def _find(self, index: int) -> None:
+        """Find openings up to `index`, or until there are no more."""
         new: list[_Opening] = []
         while len(self._found) <= index and not self._exhausted:
             new += self._find_next()
@@ -106,7 +116,6 @@ class Openings:
                 file.append(*(_row(self._tag, opening) for opening in new))
         if not self._found:
             raise UserError(f"{self.game.name} has no opening of {SHORTEST} to {LONGEST} plies")
-        return self._found[index % len(self._found)].actions
 
     def _is_legal(self, actions: tuple[int, ...]) -> bool:
         """Whether the rules allow `actions` from the start, and the game goes on behind them."""

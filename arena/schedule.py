@@ -1,7 +1,7 @@
 """Who meets next: a spanning set first, then the pairing that narrows the table most.
 
-The gain of a pairing is how far one block of it would lower the sum of all rating variances (the
-A-optimal design, which serves the interval widths that a tournament stops at).
+The gain of a pairing is how far one pair of it would lower the sum of all standard errors (an
+A-optimal design weighted for the mean interval width, which a tournament stops at).
 `benchmarks/ratings.py` measures on simulated leagues what that saves and whether intervals hold.
 Pairs in flight count as played, by a rank-one update of the covariance,
 so that one call spreads its picks.
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from ghostgo.arena.ratings import ELO, spread
 
@@ -22,8 +23,8 @@ SPAN_PAIRS = 1
 """Pairs that each pairing of the spanning set gets before information decides."""
 FAR = 400.0
 """Elo beyond which a pairing carries model error, not information."""
-BLOCK = 2
-"""Pairs added at a time, so that a network's batches are fuller."""
+QUEUED = 2
+"""Pairs in flight that a player gets who plays one game at a time, so that it never waits."""
 
 Pairing = tuple[int, int]
 
@@ -34,27 +35,46 @@ class Member:
 
     run: str | None = None
     sequential: bool = False
-    """It plays one game at a time, so it never gets more than a block in flight."""
+    """It plays one game at a time, so it never gets more than `QUEUED` in flight."""
 
 
 def spanning_set(members: Sequence[Member]) -> list[Pairing]:
-    """Pairings that link all players; members of a run are in order of time, anchors of strength.
+    """The K - 1 pairings that link all K players, in a tree whose links are likely to be close.
 
-    Neighbours within each run and among the anchors; each run's first and last against the first
-    and last anchor; the runs' first and last against each other.
+    Members of a run are in order of time, anchors of strength: neighbours within each run and among
+    the anchors meet, and each run's first meets the weakest anchor, or the next run's first where
+    there is no anchor. One way to each player is enough: two cost games between unequal players.
     """
     groups: dict[str | None, list[int]] = {}
     for i, member in enumerate(members):
         groups.setdefault(member.run, []).append(i)
     pairings = [pairing for group in groups.values() for pairing in itertools.pairwise(group)]
     anchors = groups.pop(None, [])
-    ends = [(group[0], group[-1]) for group in groups.values()]
-    for first, last in ends:
-        if anchors:
-            pairings += [(first, anchors[0]), (last, anchors[-1])]
-    for one, other in itertools.pairwise(ends):
-        pairings += [(one[0], other[0]), (one[1], other[1])]
-    return list(dict.fromkeys((min(p), max(p)) for p in pairings if p[0] != p[1]))
+    firsts = [group[0] for group in groups.values()]
+    if anchors:
+        pairings += [(anchors[0], first) for first in firsts]
+    else:
+        pairings += itertools.pairwise(firsts)
+    return [(min(pairing), max(pairing)) for pairing in pairings]
+
+
+def planning_ratings(
+    members: Sequence[Member], elo: NDArray[np.float64], covariance: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(K,) ratings that pairings are chosen by: runs rise with time as far as that is plausible.
+
+    Later checkpoints are seldom weaker, while early ratings are mostly noise. Each rating is moved
+    to the isotonic fit of its run, weighted by the ratings' variances; the further that is, the
+    less of the way, and not at all beyond one standard error, so that a run that does fall is
+    planned as it is. No published rating is touched.
+    """
+    variance = np.maximum(np.diag(covariance), 1.0)
+    planned = elo.copy()
+    for run in {member.run for member in members} - {None}:
+        group = [i for i, member in enumerate(members) if member.run == run]
+        move = isotonic_regression(elo[group], weights=1 / variance[group]).x - elo[group]
+        planned[group] += move * np.maximum(1 - move**2 / variance[group], 0.0)
+    return planned
 
 
 def game_weight(elo: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,11 +88,16 @@ def game_weight(elo: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def gains(covariance: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(K, K) by how much one block of each pairing would lower the covariance's trace, Elo^2."""
-    square = covariance @ covariance
+    """(K, K) by how much one pair of each pairing would lower the sum of standard errors, Elo.
+
+    To first order: a standard error s falls by half the fall of its variance over s.
+    """
+    variance = np.diag(covariance)
+    share = np.where(variance > 0, 0.5 / np.sqrt(np.maximum(variance, 1.0)), 0.0)
+    square = covariance @ (share[:, None] * covariance)
     diagonal = np.diag(square)
     moved = diagonal[:, None] + diagonal[None, :] - 2 * square
-    scaled = 2 * BLOCK * weight / ELO**2
+    scaled = 2 * weight / ELO**2
     return np.asarray(scaled * moved / (1 + scaled * spread(covariance)))
 
 
@@ -115,6 +140,7 @@ def next_pairs(
                 chosen.append((a, b))
                 flying[a, b] += 1
                 flying[b, a] += 1
+    elo = planning_ratings(members, elo, covariance)
     allowed = near_enough(elo, covariance)
     if settled is not None:
         allowed &= ~settled
@@ -122,7 +148,7 @@ def next_pairs(
 
 
 def _room(members: Sequence[Member], flying: NDArray[np.int64], a: int, b: int) -> bool:
-    return not any(members[i].sequential and flying[i].sum() >= BLOCK for i in (a, b))
+    return not any(members[i].sequential and flying[i].sum() >= QUEUED for i in (a, b))
 
 
 def _narrowing(
@@ -133,7 +159,7 @@ def _narrowing(
     allowed: NDArray[np.bool_],
     count: int,
 ) -> list[Pairing]:
-    """Up to `count` pairs by gain, in blocks."""
+    """Up to `count` pairs by gain, one at a time."""
     k = len(members)
     weight = game_weight(elo)
     for a, b in zip(*np.nonzero(np.triu(flying)), strict=True):
@@ -142,16 +168,15 @@ def _narrowing(
     while len(chosen) < count:
         gain = np.where(allowed, gains(covariance, weight), -1.0)
         for i in range(k):
-            if members[i].sequential and flying[i].sum() >= BLOCK:
+            if members[i].sequential and flying[i].sum() >= QUEUED:
                 gain[i] = gain[:, i] = -1.0
         a, b = divmod(int(gain.argmax()), k)
         if gain[a, b] <= 0:
             break
-        size = min(BLOCK, count - len(chosen))
-        chosen += [(min(a, b), max(a, b))] * size
-        flying[a, b] += size
-        flying[b, a] += size
-        covariance = _after(covariance, weight, a, b, size)
+        chosen.append((min(a, b), max(a, b)))
+        flying[a, b] += 1
+        flying[b, a] += 1
+        covariance = _after(covariance, weight, a, b, 1)
     return chosen
 
 

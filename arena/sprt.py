@@ -46,6 +46,8 @@ UNSEEN = 1e-3
 """Count of an outcome that has not occurred, as in fishtest: no probability is ever zero."""
 MOST_ELO = 1000.0
 """Hypotheses further out than this say nothing that games could tell apart."""
+UNSEEDED = ("net", "gtp")
+"""Kinds of players whose moves no seed of the game's varies: two of them meet once an opening."""
 PARALLEL_PAIRS = 16
 """Pairs in flight; those beyond the deciding one are played for nothing."""
 
@@ -119,6 +121,8 @@ class Verdict:
     ratio: float
     forfeits: int = 0
     """Games among them that a player forfeited."""
+    exhausted: bool = False
+    """Whether it stopped because the game has no more openings that these players had not met."""
 
     def text(self, a: str, b: str, test: Sprt) -> str:
         """The verdict in words."""
@@ -128,6 +132,11 @@ class Verdict:
             "H0": f"H0 accepted: {a} against {b}, nearer {test.elo0:g} than {test.elo1:g} Elo",
             "": "no decision yet; the same command goes on",
         }[self.accepted]
+        if self.exhausted:
+            claim = (
+                f"no decision, no new openings: {sum(self.pairs)} pairs are all there are for "
+                "players that repeat their games"
+            )
         forfeits = f", {self.forfeits} of them forfeited" if self.forfeits else ""
         return (
             f"{claim} (log likelihood ratio {self.ratio:.2f}, bounds {test.lower:.2f} and "
@@ -156,6 +165,8 @@ def run_sprt(
     """Play pairs between players `a` and `b` (specs as in `ghostgo.arena.pool`) until H0 or H1.
 
     Pairs count in the order of their openings, whichever ends first, so a seed has one verdict.
+    Where both play the same game whenever they meet from one opening (networks, GTP engines), the
+    test ends without a verdict when a small game has no new openings: copies are no evidence.
     Games are kept in `out` (default `root/sprt`) and the same call goes on from them; `games`
     stops without a verdict. Raises UserError for bad input.
     """
@@ -210,6 +221,9 @@ class _Test:
         # A file a game: its openings are action numbers.
         path = out / f"openings-{game.name}.jsonl"
         self.openings = Openings(game, seed, self.rules, reference, path)
+        self.repeat_games = all(entry.info.kind in UNSEEDED for entry in entries)
+        self.most: int | None = None
+        """Pairs that there are, once that is known to be a limit."""
         self.counts = [0] * 5
         self.counted = self.forfeits = self.in_a_row = 0
 
@@ -228,9 +242,17 @@ class _Test:
         who = (f"sprt {self.entries[0].info.identity}", f"sprt {self.entries[1].info.identity}")
         return pair_id(self.game.name, self.game.version, self.rules, self.seed, who, k)
 
+    def copies(self, k: int) -> bool:
+        """Whether the k-th pair would be a copy of an earlier one; the first such is noted."""
+        if self.repeat_games and self.most is None and self.openings.repeats(k):
+            self.most = k
+        return self.most is not None and k >= self.most
+
     def decided(self) -> str:
         """Count what has come in, in order; the verdict as soon as there is one."""
         while result := self.found.get(self.pair(self.counted)):
+            if self.copies(self.counted):  # the ledger of an earlier version may hold some
+                return ""
             mine = result.a.identity == self.entries[0].info.identity
             points = sum(g.points if mine else 1 - g.points for g in result.games)
             self.counts[round(2 * points)] += 1
@@ -246,14 +268,17 @@ class _Test:
         stop = Stop()
         self.match = Match(self.game, players, 2 * PARALLEL_PAIRS, self.rules, 2, stop)
         progress, begun, flying = Progress(), time.monotonic(), 0
-        verdict, k, before = self.decided(), self.counted, self.counted
+        verdict = self.decided()
+        k = before = self.counted
         last = math.inf if games is None else (games + 1) // 2
         with ResultsFile(self.path) as ledger, stop:
             try:
                 while not verdict and (flying or k < last):
                     stop.check()
                     while flying < PARALLEL_PAIRS and k < last:
-                        if self.pair(k) not in self.found:
+                        if self.copies(k):
+                            last = k
+                        elif self.pair(k) not in self.found:
                             self.match.add(PairTask(self.pair(k), 0, 1, self.openings[k]))
                             flying += 1
                         k += 1
@@ -277,7 +302,8 @@ class _Test:
                         player.close()
                 self.match.close()
                 progress.close()
-        return Verdict(verdict, tuple(self.counts), self._ratio(), self.forfeits)
+        exhausted = not verdict and self.counted == self.most
+        return Verdict(verdict, tuple(self.counts), self._ratio(), self.forfeits, exhausted)
 
     def _watch(self, result: PairResult, progress: Progress) -> None:
         """Tell of forfeits; UserError after several in a row: that is no test of strength."""

@@ -1,7 +1,7 @@
 """Do the arena's intervals, its choice of pairings and its sequential test keep their word?
 
-    python benchmarks/ratings.py [--leagues 1000] [--pairs 240] [--tests 1000] [--workers N]
-                                 [--json FILE]
+    python benchmarks/ratings.py [--leagues 1000] [--pairs 240] [--tests 4000] [--hard 300]
+                                 [--workers N] [--json FILE]
 
 Simulated leagues of 12 players with known ratings: an anchor and two runs, games by the
 Bradley-Terry model with a first mover's advantage of 40 Elo. Printed with standard errors:
@@ -13,6 +13,14 @@ Bradley-Terry model with a first mover's advantage of 40 Elo. Printed with stand
     sprt_false_accept                 share of tests that accept H1 where players are equal
     sprt_false_reject                 share that accept H0 where the lead is elo1 (0 against 35 Elo,
                                       alpha = beta = 0.05)
+
+The same again, under further keys:
+
+    ..._twice                         `--hard` leagues twice as long
+    ..._hard                          as many of 2,500 Elo, a fifth of even games drawn, pairs that
+                                      share an opening worth 100 Elo (standard deviation) to whoever
+                                      moves first
+    sprt_..._correlated               tests on such pairs: draws, openings of 200 Elo
 """
 
 from __future__ import annotations
@@ -21,11 +29,13 @@ import argparse
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from ghostgo.arena.ratings import ELO, GameRow, rate
 from ghostgo.arena.schedule import Member, Pairing, next_pairs
@@ -36,13 +46,42 @@ NAMES = [str(i) for i in range(PLAYERS)]
 MEMBERS = [Member(None)] + [Member("a" if i < PLAYERS // 2 else "b") for i in range(1, PLAYERS)]
 
 
+@dataclass(frozen=True)
+class World:
+    """How the simulated games come about."""
+
+    spread: float = SPREAD
+    """Ratings lie between 0 and this."""
+    draws: float = 0.0
+    """Share of games drawn between equals."""
+    opening: float = 0.0
+    """Standard deviation, in Elo, of what a pair's opening is worth to whoever moves first."""
+
+    def pair(self, rng: np.random.Generator, gap: float) -> tuple[float, float]:
+        """Points of the player `gap` Elo ahead as first, then as second."""
+        edge = COLOUR + (rng.normal(0, self.opening) if self.opening else 0.0)
+        first, second = (self._points(rng, side * gap + edge) for side in (1, -1))
+        return first, 1 - second
+
+    def _points(self, rng: np.random.Generator, edge: float) -> float:
+        """One game's: draws take equally from both sides, so the mean is the logistic curve's."""
+        p = 1 / (1 + np.exp(-edge / ELO))
+        drawn = self.draws * min(p, 1 - p)
+        drew = rng.random()
+        return 1.0 if drew < p - drawn else 0.5 if drew < p + drawn else 0.0
+
+
+PLAIN, HARD = World(), World(2500.0, 0.2, 100.0)
+CORRELATED = World(draws=0.4, opening=200.0)
+
+
 class League:
     """Players of known ratings, and the games they have played."""
 
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, seed: int, world: World = PLAIN) -> None:
+        self.rng, self.world = np.random.default_rng(seed), world
         # Within a run later checkpoints are stronger, the two runs overlap.
-        ratings = self.rng.uniform(0, SPREAD, PLAYERS - 1)
+        ratings = self.rng.uniform(0, world.spread, PLAYERS - 1)
         half = PLAYERS // 2 - 1
         self.truth = np.concatenate([[0.0], np.sort(ratings[:half]), np.sort(ratings[half:])])
         self.games: list[GameRow] = []
@@ -54,10 +93,8 @@ class League:
             number = int(self.played.sum()) // 2
             self.played[a, b] += 1
             self.played[b, a] += 1
-            for first, second in ((a, b), (b, a)):
-                edge = (self.truth[first] - self.truth[second] + COLOUR) / ELO
-                won = self.rng.random() < 1 / (1 + np.exp(-edge))
-                self.games.append(GameRow(first, second, float(won), number))
+            first, second = self.world.pair(self.rng, self.truth[a] - self.truth[b])
+            self.games += [GameRow(a, b, first, number), GameRow(b, a, 1 - second, number)]
 
     def widths_and_coverage(self) -> tuple[float, float]:
         """Mean width of the intervals and the share that holds the truth."""
@@ -66,9 +103,11 @@ class League:
         return float(np.mean([r.width for r in rated])), float(np.mean(held))
 
 
-def one_league(pairs: int, seed: int) -> tuple[NDArray[np.float64], float, float, float]:
+def one_league(
+    pairs: int, world: World, seed: int
+) -> tuple[NDArray[np.float64], float, float, float]:
     """Widths after each batch and coverage by information; width and coverage by round robin."""
-    informed, turns = League(seed), pairs // BATCH
+    informed, turns = League(seed, world), pairs // BATCH
     widths = np.zeros(turns)
     fit = rate(NAMES, informed.games)
     for turn in range(turns):
@@ -77,7 +116,7 @@ def one_league(pairs: int, seed: int) -> tuple[NDArray[np.float64], float, float
         informed.play(chosen)
         fit = rate(NAMES, informed.games)
         widths[turn] = np.mean([r.width for r in fit.ratings[1:]])
-    robin = League(seed)
+    robin = League(seed, world)
     everyone = [(a, b) for a in range(PLAYERS) for b in range(a + 1, PLAYERS)]
     robin.play([everyone[i % len(everyone)] for i in range(turns * BATCH)])
     return widths, informed.widths_and_coverage()[1], *robin.widths_and_coverage()
@@ -92,22 +131,36 @@ def one_test(elo: float, seed: int) -> str:
     return verdict
 
 
-def main() -> None:
-    """Simulate, print, and write JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--leagues", type=int, default=1000)
-    parser.add_argument("--pairs", type=int, default=240, help="a league: 40 games a player")
-    parser.add_argument("--tests", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    seeds = range(given.seed * 1_000_000, given.seed * 1_000_000 + given.leagues)
-    tests = range(given.seed * 1_000_000, given.seed * 1_000_000 + given.tests)
-    with ProcessPoolExecutor(given.workers) as pool:
-        leagues = list(pool.map(partial(one_league, given.pairs), seeds, chunksize=4))
-        accepted = list(pool.map(partial(one_test, 0.0), tests, chunksize=16))
-        rejected = list(pool.map(partial(one_test, Sprt().elo1), tests, chunksize=16))
+def gap_for(score: float, world: World) -> float:
+    """The gap, in Elo, at which a pair's mean score is `score`, colours and openings averaged."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    edge = COLOUR + world.opening * nodes
+
+    def excess(gap: float) -> float:
+        mean = expected_score_of(gap + edge) / 2 + expected_score_of(gap - edge) / 2
+        return float(mean @ weights / weights.sum() - score)
+
+    return float(brentq(excess, -2000, 2000))
+
+
+def expected_score_of(elo: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Expected scores (n,) of players `elo` (n,) points stronger."""
+    return np.asarray(1 / (1 + np.exp(-elo / ELO)))
+
+
+def one_correlated_test(elo: float, seed: int, world: World = CORRELATED) -> str:
+    """As `one_test`, both games of a pair from one opening."""
+    test, rng, gap = Sprt(), np.random.default_rng([seed, 10]), gap_for(expected_score(elo), world)
+    pairs = [0] * 5
+    while not (verdict := test.decide(pairs)):
+        pairs[round(2 * sum(world.pair(rng, gap)))] += 1
+    return verdict
+
+
+def summary(
+    leagues: list[tuple[NDArray[np.float64], float, float, float]], suffix: str = ""
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Figures of some leagues by name, and the standard errors of those that have one."""
     curve = np.mean([league[0] for league in leagues], axis=0)
     cover, robin_width, robin_cover = (
         np.array([league[i] for league in leagues]) for i in (1, 2, 3)
@@ -119,22 +172,54 @@ def main() -> None:
         "coverage95": float(cover.mean()),
         "coverage95_round_robin": float(robin_cover.mean()),
         "information_vs_round_robin_games": float(needed / len(curve)),
-        "sprt_false_accept": accepted.count("H1") / given.tests,
-        "sprt_false_reject": rejected.count("H0") / given.tests,
+        "width": float(curve[-1]),
+        "width_round_robin": float(robin_width.mean()),
     }
     errors = {
-        "coverage95": cover.std(ddof=1) / given.leagues**0.5,
-        "coverage95_round_robin": robin_cover.std(ddof=1) / given.leagues**0.5,
-        "sprt_false_accept": (0.05 * 0.95 / given.tests) ** 0.5,
-        "sprt_false_reject": (0.05 * 0.95 / given.tests) ** 0.5,
+        "coverage95": float(cover.std(ddof=1) / len(leagues) ** 0.5),
+        "coverage95_round_robin": float(robin_cover.std(ddof=1) / len(leagues) ** 0.5),
     }
-    for name, value in figures.items():
-        error = f" +- {errors[name]:.3f}" if name in errors else ""
-        print(f"{name:36} {value:.3f}{error}")
-    print(
-        f"mean width after {given.pairs // BATCH * BATCH} pairs: {curve[-1]:.0f} Elo by "
-        f"information, {robin_width.mean():.0f} by round robin"
-    )
+    return {k + suffix: v for k, v in figures.items()}, {k + suffix: v for k, v in errors.items()}
+
+
+def main() -> None:
+    """Simulate, print, and write JSON if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--leagues", type=int, default=1000)
+    parser.add_argument("--pairs", type=int, default=240, help="a league: 40 games a player")
+    parser.add_argument("--hard", type=int, default=300, help="longer and harder leagues, each")
+    parser.add_argument("--tests", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    start, lead = given.seed * 1_000_000, Sprt().elo1
+    figures: dict[str, float] = {}
+    errors: dict[str, float] = {}
+    with ProcessPoolExecutor(given.workers) as pool:
+        for suffix, count, pairs, world in (
+            ("", given.leagues, given.pairs, PLAIN),
+            ("_twice", given.hard, 2 * given.pairs, PLAIN),
+            ("_hard", given.hard, given.pairs, HARD),
+        ):
+            seeds = range(start, start + count)
+            play = partial(one_league, pairs, world)
+            found = summary(list(pool.map(play, seeds, chunksize=4)), suffix)
+            figures |= found[0]
+            errors |= found[1]
+        seeds = range(start, start + given.tests)
+        for name, test in (
+            ("", one_test),
+            ("_correlated", one_correlated_test),
+        ):
+            for wrong, elo, end in (("H1", 0.0, "accept"), ("H0", lead, "reject")):
+                verdicts = list(pool.map(partial(test, elo), seeds, chunksize=16))
+                key = f"sprt_false_{end}{name}"
+                figures[key] = verdicts.count(wrong) / given.tests
+                errors[key] = (0.05 * 0.95 / given.tests) ** 0.5
+    for key, value in figures.items():
+        error = f" +- {errors[key]:.4f}" if key in errors else ""
+        print(f"{key:40} {value:.{0 if key.startswith('width') else 3}f}{error}")
     if given.json:
         given.json.write_text(json.dumps(figures, indent=1) + "\n")
 

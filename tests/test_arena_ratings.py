@@ -9,7 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from ghostgo.arena.ratings import ELO, GameRow, Ratings, drawn_shares, rate, spread
-from ghostgo.arena.schedule import FAR, Member, near_enough, next_pairs, spanning_set
+from ghostgo.arena.schedule import (
+    FAR,
+    Member,
+    near_enough,
+    next_pairs,
+    planning_ratings,
+    spanning_set,
+)
 
 Array = NDArray[np.float64]
 
@@ -199,16 +206,38 @@ def test_two_leagues_that_never_met_are_held_together_loosely() -> None:
     assert fit.difference_error()[0, 2] > 300
 
 
-def test_the_spanning_set_links_everyone() -> None:
-    members = [Member() for _ in range(3)]
-    members += [Member("a") for _ in range(4)] + [Member("b") for _ in range(5)]
+@pytest.mark.parametrize(
+    "groups",
+    [[4, 15], [4, 15, 15], [3, 4, 5], [0, 6, 7], [0, 5], [5], [1], [0, 1], [1, 1], [0, 1, 1, 1]],
+    ids=str,
+)
+def test_the_spanning_set_links_everyone_by_the_fewest_pairings(groups: list[int]) -> None:
+    """`groups`: how many anchors there are, then the length of each run."""
+    anchors, *runs = groups
+    members = [Member()] * anchors
+    members += [Member(f"run {i}") for i, length in enumerate(runs) for _ in range(length)]
     pairings = spanning_set(members)
+    assert len(pairings) == len(members) - 1
+    assert all(a < b for a, b in pairings)
     reached = {0}
     for _ in members:
         reached |= {x for pair in pairings for x in pair if reached & set(pair)}
-    assert reached == set(range(12))
-    assert {(3, 4), (4, 5), (0, 3), (2, 6), (3, 7), (6, 11)} <= set(pairings)
-    assert len(pairings) == len(set(pairings))
+    assert reached == set(range(len(members)))
+    neighbours = [(i, i + 1) for i in range(len(members) - 1) if members[i] == members[i + 1]]
+    assert set(neighbours) <= set(pairings)
+    starts = [i for i in range(1, len(members)) if members[i] != members[i - 1]]
+    if anchors:
+        assert {(0, start) for start in starts} <= set(pairings), "no link over a run's length"
+
+
+def test_plans_follow_a_runs_order_where_the_games_leave_it_open() -> None:
+    members = [Member(), Member(), *[Member("a")] * 3]
+    elo = np.array([0.0, -50.0, 200.0, 180.0, 400.0])
+    unsure = planning_ratings(members, elo, np.diag([0.0, 1e4, 1e4, 1e4, 1e4]))
+    assert unsure[2] - unsure[3] < 1, "a small fall is noise"
+    assert unsure[[0, 1, 4]].tolist() == [0, -50, 400], "anchors have no order, the rest rises"
+    sure = planning_ratings(members, elo, np.diag([0.0, 25.0, 25.0, 25.0, 25.0]))
+    assert sure.tolist() == elo.tolist(), "a fall beyond the errors is real"
 
 
 def league(seed: int, spread: float, pairs: int, planned: bool) -> tuple[Ratings, Array]:
@@ -258,7 +287,7 @@ def test_far_pairs_are_left_out_but_no_gap_stays_open() -> None:
     assert elo[2] - elo[1] > FAR
 
 
-def test_a_sequential_player_gets_one_block_at_a_time() -> None:
+def test_a_sequential_player_gets_two_pairs_at_a_time() -> None:
     members = [Member(), Member(), Member(sequential=True)]
     played = np.full((3, 3), 9)
     none = np.zeros((3, 3), np.int64)

@@ -49,6 +49,17 @@ def test_ratio_has_its_symmetries_and_decides_both_ways() -> None:
     assert test.decide((3, 5, 9, 6, 4)) == ""
 
 
+def test_counts_in_one_bin_tell_what_the_best_distributions_say() -> None:
+    """All pairs alike: each hypothesis moves the least mass that gives it its mean."""
+    half, most = expected_score(0), expected_score(35)
+    for n in (1, 10, 1000):
+        won = log_likelihood_ratio((0, 0, 0, 0, n), 0, 35)
+        assert won == pytest.approx(n * np.log(most / half), abs=0.02)
+        even = log_likelihood_ratio((0, 0, n, 0, 0), 0, 35)
+        assert even == pytest.approx(n * np.log(2 - 2 * most), abs=0.02)
+        assert np.isfinite(log_likelihood_ratio((n, 0, 0, 0, 0), -1000, 1000))
+
+
 @pytest.mark.parametrize(("elo", "wrong"), [(0.0, "H1"), (100.0, "H0")])
 def test_error_rates_are_within_bounds(elo: float, wrong: str) -> None:
     test, rng, tests = Sprt(0, 100, 0.1, 0.1), np.random.default_rng(5), 150
@@ -108,6 +119,47 @@ def test_sprt_stops_resumes_and_its_games_replay(
     assert cli.run(["arena", "replay", f"{pair['pair']}/2", "--every", "--move", "3", *out]) == 0
     shown = capsys.readouterr().out
     assert shown.count("move ") == 4 and f"Black: random, White: {tree}" in shown
+
+
+@pytest.fixture
+def small_runs(tmp_path: Path) -> Path:
+    """A folder with runs `x` and `y` of one untrained 2x2 network each."""
+    import torch
+
+    from ghostgo.data.run import Run
+    from ghostgo.engine.games.registry import get_game
+    from ghostgo.engine.network import Network, NetworkConfig
+
+    for seed, name in enumerate("xy", 1):
+        torch.manual_seed(seed)
+        network = Network(get_game("go2"), NetworkConfig.preset("b1c16"))
+        with Run.creating(tmp_path / "runs" / name, "go2", seed=seed, config="") as run:
+            run.save_checkpoint(1, network, {"totals": {}})
+    return tmp_path
+
+
+def test_copies_of_games_are_no_evidence(
+    small_runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(small_runs)
+    words = ("x", "y", "--visits", "2", "--elo1", "1")
+    assert sprt(*words, "--games", "4") == 0
+    assert "the same command goes on" in capsys.readouterr().out
+    assert sprt(*words) == 0
+    told = capsys.readouterr().out
+    results = read_results(small_runs / "runs/sprt/results.jsonl")
+    assert f"no decision, no new openings: {len(results)} pairs" in told
+    assert f"{2 * len(results)} games" in told
+    assert 3 < len(results) == len({result.opening for result in results})
+    # Copies in the ledger of an earlier version do not count either.
+    monkeypatch.setattr("ghostgo.arena.sprt.UNSEEDED", ())
+    more = 2 * len(results) + 6
+    assert sprt(*words, "--games", str(more)) == 0
+    assert f"{more} games" in capsys.readouterr().out, "players that vary their games go on"
+    monkeypatch.undo()
+    monkeypatch.chdir(small_runs)
+    assert sprt(*words) == 0
+    assert capsys.readouterr().out == told
 
 
 @pytest.mark.parametrize(
