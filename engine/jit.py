@@ -81,20 +81,35 @@ for _type in _named_by_content:
     _type.mangling_args = property(_mangle_by_content)
 
 
+def _compile(func: Callable[P, R], counted: bool) -> Callable[P, R]:
+    config: Any = numba.core.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(CACHE_DIR)
+    try:
+        compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, _nrt=counted)(func)
+    finally:
+        config.CACHE_DIR = before
+    return compiled
+
+
 def kernel(func: Callable[P, R]) -> Callable[P, R]:
     """Compile `func` with Numba in nopython mode, cached on disk, releasing the GIL while it runs.
 
     The signature is kept for type checkers. With NUMBA_DISABLE_JIT=1 the function runs as plain
     Python.
     """
-    config: Any = numba.core.config
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(CACHE_DIR)
-    try:
-        compiled: Callable[P, R] = numba.njit(cache=True, nogil=True)(func)
-    finally:
-        config.CACHE_DIR = before
-    return compiled
+    return _compile(func, counted=True)
+
+
+def borrowing_kernel(func: Callable[P, R]) -> Callable[P, R]:
+    """A `kernel` that borrows the arrays it is given, where others count references to them.
+
+    A function that takes `Trees` else begins and ends with an atomic operation for each array in
+    it, which costs more than most of them do. `func` must neither make arrays nor call Numba's
+    functions that do (Numba refuses to compile it then), and what it returns must not be a new
+    view, since nobody would own it. Other kernels may make arrays, also those that it calls.
+    """
+    return _compile(func, counted=False)
 
 
 def kernels_are_cached() -> bool:
