@@ -233,6 +233,26 @@ def start_searches(trees: Trees, games: int, budget: int) -> None:
         reset_tree(trees, g, budget)
 
 
+@borrowing_kernel
+def read_roots(
+    trees: Trees,
+    params: Params,
+    games: int,
+    visits: NDArray[np.int32],
+    q: NDArray[np.float32],
+    prior: NDArray[np.float32],
+    policy: NDArray[np.float32],
+    value: NDArray[np.float32],
+    raw_value: NDArray[np.float32],
+    action: NDArray[np.int32],
+) -> None:
+    """Write what trees 0 .. games-1 found into the arrays of a `SearchResult`, in its order."""
+    for g in range(games):
+        action[g] = read_root(trees, params, g, visits[g], q[g], prior[g], policy[g])
+        value[g] = root_value(trees, params, g)
+        raw_value[g] = trees.nodes[g, ROOT].raw_value
+
+
 @dataclass
 class SearchResult:
     """What a batch of n searches found; see each field for shape and side."""
@@ -337,13 +357,10 @@ class Searcher:
             raw_value=np.zeros(n, np.float32),
             action=np.zeros(n, np.int32),
         )
-        for i in range(n):
-            result.action[i] = read_root(
-                self.trees, params, i, result.visits[i], result.q[i], result.prior[i],
-                result.policy[i],
-            )  # fmt: skip
-            result.value[i] = root_value(self.trees, params, i)
-            result.raw_value[i] = self.trees.nodes[i, ROOT].raw_value
+        read_roots(
+            self.trees, params, n, result.visits, result.q, result.prior, result.policy,
+            result.value, result.raw_value, result.action,
+        )  # fmt: skip
         return result
 
     def principal_variation(self, i: int, first: int, length: int = 10) -> list[int]:

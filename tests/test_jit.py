@@ -7,9 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from numba.core.errors import NumbaError
+from numpy.typing import NDArray
+from sizes import INTERPRETED
 
 from ghostgo.engine import jit
 
@@ -58,6 +62,57 @@ def test_seeds() -> None:
     a, b = np.random.SeedSequence(1).spawn(2)
     assert jit.make_rng(a) != jit.make_rng(b)
     assert jit.make_rng(a).shape == (1,) and jit.make_rng(a).dtype == np.uint64
+
+
+class Pair(NamedTuple):
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+
+
+@jit.kernel
+def total_of_copy(values: NDArray[np.int64]) -> int:
+    return values.copy().sum()  # type: ignore[no-any-return]
+
+
+def add(pair: Pair, row: int) -> int:
+    values = pair.second[row]
+    return values[0] + values[1] + pair.first[row]  # type: ignore[no-any-return]
+
+
+def test_borrowing_kernels_count_no_references(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jit, "CACHE_DIR", tmp_path)  # code from a cache cannot be looked at
+    pair = Pair(np.arange(4), np.arange(8).reshape(4, 2))
+    counted, borrowing = jit.kernel(add), jit.borrowing_kernel(add)
+    assert [counted(pair, row) for row in range(4)] == [1, 6, 11, 16]
+    assert [borrowing(pair, row) for row in range(4)] == [1, 6, 11, 16]
+    if not INTERPRETED:
+        codes = [next(iter(k.inspect_llvm().values())) for k in (counted, borrowing)]  # type: ignore[attr-defined]
+        assert ["NRT_" in code for code in codes] == [True, False]
+
+
+def test_borrowing_kernels_call_those_that_make_arrays_and_give_back_what_they_took() -> None:
+    @jit.borrowing_kernel
+    def borrow(pair: Pair, row: int) -> int:
+        return total_of_copy(pair.second[row]) + pair.first[row]  # type: ignore[no-any-return]
+
+    pair = Pair(np.arange(4), np.arange(8).reshape(4, 2))
+    before = [sys.getrefcount(array) for array in pair]
+    assert [borrow(pair, row) for row in range(4)] == [1, 6, 11, 16]
+    assert [sys.getrefcount(array) for array in pair] == before
+
+
+def test_borrowing_kernels_make_no_arrays() -> None:
+    @jit.borrowing_kernel
+    def make(length: int) -> int:
+        return np.zeros(length).size
+
+    if INTERPRETED:
+        assert make(3) == 3
+        return
+    with pytest.raises(NumbaError):
+        make(3)
 
 
 def test_source_digest_follows_content_and_names(tmp_path: Path) -> None:
