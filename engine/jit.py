@@ -1,4 +1,4 @@
-"""The one decorator that compiles kernels, and where their cache lies.
+"""The decorators that compile kernels, and where their cache lies.
 
 Numba keys a cached kernel by the content of its own file only, so a change in a callee or in an
 imported constant would leave stale machine code behind (numba/numba#8359). The cache folder is
@@ -85,8 +85,10 @@ def _compile(func: Callable[P, R], counted: bool) -> Callable[P, R]:
     config: Any = numba.core.config
     before = config.CACHE_DIR
     config.CACHE_DIR = str(CACHE_DIR)
+    # `_nrt` is private: tests/test_jit.py holds what it does.
+    options: Any = {"cache": True, "nogil": True, "_nrt": counted}
     try:
-        compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, _nrt=counted)(func)
+        compiled: Callable[P, R] = numba.njit(**options)(func)
     finally:
         config.CACHE_DIR = before
     return compiled
