@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.engine.games.game import Game
-from ghostgo.engine.jit import kernel, random_u64
+from ghostgo.engine.jit import borrowing_kernel, kernel, random_u64
 
 NOT_FOUND = -1
 _LANES = 4
@@ -83,7 +83,7 @@ def answer_key(planes: NDArray[np.uint16], rows: int) -> np.uint64:
     return max(key ^ (np.uint64(rows) * _MULTIPLIER), np.uint64(1))
 
 
-@kernel
+@borrowing_kernel
 def find(cache: Cache, key: np.uint64) -> Any:
     """The entry of `key` (int64), or NOT_FOUND."""
     slot = np.int64(key & np.uint64(len(cache.keys) - 1))

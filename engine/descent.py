@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ghostgo.engine.games.game import outcome, score
-from ghostgo.engine.jit import kernel
+from ghostgo.engine.games.game import outcome_of, score_of
+from ghostgo.engine.jit import borrowing_kernel
 from ghostgo.engine.root import NO_EDGE, choose_by_halving, forced_visits, has_noise
 from ghostgo.engine.search_config import Params
 from ghostgo.engine.tree import EXPANDED, ROOT, TERMINAL, UNEXPANDED, Trees, follow_edge
 from ghostgo.engine.utility import utility
 
 
-@kernel
+@borrowing_kernel
 def choose_puct(trees: Trees, params: Params, g: int, index: int) -> int:
     """Edge with the highest q + c_puct * prior * sqrt(visits) / (1 + its visits).
 
@@ -47,7 +47,7 @@ def choose_puct(trees: Trees, params: Params, g: int, index: int) -> int:
     return best
 
 
-@kernel
+@borrowing_kernel
 def descend(trees: Trees, params: Params, g: int, b: int) -> int:
     """Walk tree `g` from its root to a leaf, noted in leaf slot `b`; returns the leaf's kind.
 
@@ -70,9 +70,9 @@ def descend(trees: Trees, params: Params, g: int, b: int) -> int:
     node = trees.nodes[g, index]
     if node.kind == UNEXPANDED and state.done:
         node.kind = TERMINAL
-        node.raw_value = outcome(state)
+        node.raw_value = outcome_of(state)
         if params.score_weight > 0:
-            margin = score(state) if state.to_play == 0 else -score(state)
+            margin = score_of(state) if state.to_play == 0 else -score_of(state)
             weight, scale = params.score_weight, params.score_scale
             node.raw_value = utility(weight, scale, node.raw_value, margin)
     return node.kind

@@ -1,4 +1,4 @@
-"""The one decorator that compiles kernels, and where their cache lies.
+"""The decorators that compile kernels, and where their cache lies.
 
 Numba keys a cached kernel by the content of its own file only, so a change in a callee or in an
 imported constant would leave stale machine code behind (numba/numba#8359). The cache folder is
@@ -105,22 +105,39 @@ def _compile_calls_once(compiled: Any) -> None:
     compiled.get_call_template = get_call_template
 
 
+def _compile(func: Callable[P, R], counted: bool) -> Callable[P, R]:
+    config: Any = numba.core.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(CACHE_DIR)
+    # `_nrt` is private: tests/test_jit.py holds what it does.
+    options: Any = {"cache": True, "nogil": True, "_nrt": counted}
+    try:
+        compiled: Callable[P, R] = numba.njit(**options)(func)
+    finally:
+        config.CACHE_DIR = before
+    if hasattr(compiled, "get_call_template"):  # not in plain Python
+        _compile_calls_once(compiled)
+    return compiled
+
+
 def kernel(func: Callable[P, R]) -> Callable[P, R]:
     """Compile `func` with Numba in nopython mode, cached on disk, releasing the GIL while it runs.
 
     The signature is kept for type checkers. With NUMBA_DISABLE_JIT=1 the function runs as plain
     Python.
     """
-    config: Any = numba.core.config
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(CACHE_DIR)
-    try:
-        compiled: Callable[P, R] = numba.njit(cache=True, nogil=True)(func)
-    finally:
-        config.CACHE_DIR = before
-    if hasattr(compiled, "get_call_template"):  # not in plain Python
-        _compile_calls_once(compiled)
-    return compiled
+    return _compile(func, counted=True)
+
+
+def borrowing_kernel(func: Callable[P, R]) -> Callable[P, R]:
+    """A `kernel` that borrows the arrays it is given, where others count references to them.
+
+    A function that takes `Trees` else begins and ends with an atomic operation for each array in
+    it, which costs more than most of them do. `func` must neither make arrays nor call Numba's
+    functions that do (Numba refuses to compile it then), and what it returns must not be a new
+    view, since nobody would own it. Other kernels may make arrays, also those that it calls.
+    """
+    return _compile(func, counted=False)
 
 
 def kernels_are_cached() -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.engine.games.game import Game
-from ghostgo.engine.jit import kernel
+from ghostgo.engine.jit import borrowing_kernel, kernel
 from ghostgo.engine.symmetry import inverse
 
 # Knuth's multiplier of a 64-bit linear congruential generator (MMIX).
@@ -107,15 +107,12 @@ def show_canonical(shown: Orientation, planes: NDArray[np.uint16]) -> int:
     return turn
 
 
-@kernel
-def turn_back(shown: Orientation, b: int, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The answer `logits` (A,) to the leaf at row `b`, turned as the leaf itself lies."""
-    if shown.turns[b] == 0:
-        return logits
+@borrowing_kernel
+def turn_back(shown: Orientation, b: int, logits: NDArray[np.float32]) -> None:
+    """Write the answer `logits` (A,) to the leaf at row `b` to `shown.logits`, as the leaf lies."""
     table = shown.actions[shown.turns[b]]
     for a in range(len(table)):
         shown.logits[a] = logits[table[a]]
-    return shown.logits
 
 
 @kernel

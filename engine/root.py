@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.engine.jit import kernel, random_gumbel, random_unit
+from ghostgo.engine.jit import borrowing_kernel, kernel, random_gumbel, random_unit
 from ghostgo.engine.search_config import Params
 from ghostgo.engine.tree import ROOT, Trees, best_if_all_proven, proven
 
@@ -52,7 +52,7 @@ def _add_dirichlet(trees: Trees, g: int, params: Params) -> None:
         edge.prior += params.dirichlet_weight * (noise - edge.prior)
 
 
-@kernel
+@borrowing_kernel
 def has_noise(trees: Trees, params: Params, g: int) -> bool:
     """Whether the root of tree `g` is searched with noise: cheap searches only want a good move."""
     return params.explore and trees.budget[g] != params.cheap_visits
@@ -80,12 +80,12 @@ def prepare_root(trees: Trees, params: Params, g: int, logits: NDArray[np.float3
         _add_dirichlet(trees, g, params)
 
 
-@kernel
+@borrowing_kernel
 def _sigma(params: Params, most_visits: int, q: float) -> Any:
     return (params.c_visit + most_visits) * params.c_scale * np.float32(0.5) * (q + 1.0)
 
 
-@kernel
+@borrowing_kernel
 def _most_visits(trees: Trees, g: int) -> int:
     node = trees.nodes[g, ROOT]
     most = 0
@@ -94,7 +94,7 @@ def _most_visits(trees: Trees, g: int) -> int:
     return most
 
 
-@kernel
+@borrowing_kernel
 def choose_by_halving(trees: Trees, params: Params, g: int) -> int:
     """Edge of the next simulation by sequential halving; NO_EDGE if none has the visits wanted."""
     node = trees.nodes[g, ROOT]
@@ -169,7 +169,7 @@ def read_root(
     return _choose_action(trees, params, g, visits, q, prior)
 
 
-@kernel
+@borrowing_kernel
 def forced_visits(params: Params, prior: float, visits: int) -> float:
     """Simulations that a root action of this prior is owed, of `visits` below the root so far.
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from ghostgo.engine.cache import NOT_FOUND, Cache, answer_key, find, make_cache, remember
 from ghostgo.engine.descent import descend
-from ghostgo.engine.games.game import Game, States, legal_mask, write_planes
-from ghostgo.engine.jit import kernel
+from ghostgo.engine.games.game import Game, States, legal_mask_of, write_planes_of
+from ghostgo.engine.jit import borrowing_kernel
 from ghostgo.engine.orientation import (
     Orientation,
     make_orientation,
@@ -69,9 +69,19 @@ class Evaluator(Protocol):
         """Judge rows 0 .. n-1."""
 
 
-@kernel
-def _judge(trees: Trees, params: Params, b: int, logits: NDArray[np.float32], value: float) -> None:
-    """Expand the leaf in slot `b` by its logits (A,) and back its value up."""
+@borrowing_kernel
+def _judge(
+    trees: Trees,
+    params: Params,
+    shown: Orientation,
+    b: int,
+    logits: NDArray[np.float32],
+    value: float,
+) -> None:
+    """Expand the leaf in slot `b` by the logits (A,) it was given as shown; back its value up."""
+    if shown.turns[b]:
+        turn_back(shown, b, logits)
+        logits = shown.logits
     g, index = trees.leaf_game[b], trees.leaf_node[b]
     node = trees.nodes[g, index]
     node.pending = 0
@@ -89,7 +99,7 @@ def _judge(trees: Trees, params: Params, b: int, logits: NDArray[np.float32], va
         keep_exact(trees, b)
 
 
-@kernel
+@borrowing_kernel
 def _judged_before(
     trees: Trees,
     params: Params,
@@ -106,11 +116,11 @@ def _judged_before(
     if entry == NOT_FOUND:
         cache.leaf_keys[b] = key
         return False
-    _judge(trees, params, b, turn_back(shown, b, cache.policy[entry]), cache.value[entry])
+    _judge(trees, params, shown, b, cache.policy[entry], cache.value[entry])
     return True
 
 
-@kernel
+@borrowing_kernel
 def select_leaves(
     trees: Trees,
     params: Params,
@@ -148,8 +158,8 @@ def select_leaves(
             node.pending = 1
             if not at_root:
                 trees.started[g] += 1
-            legal_mask(trees.scratch[0], trees.leaf_mask[b])
-            write_planes(trees.scratch[0], trees.leaf_mask[b], planes[b])
+            legal_mask_of(trees.scratch[0], trees.leaf_mask[b])
+            write_planes_of(trees.scratch[0], trees.leaf_mask[b], planes[b])
             shown.turns[b] = 0
             shown.rows[b] = rows
             if trees.scratch[0].move_number < params.canonical_plies:
@@ -163,7 +173,7 @@ def select_leaves(
     return b
 
 
-@kernel
+@borrowing_kernel
 def apply_evaluations(
     trees: Trees,
     params: Params,
@@ -184,7 +194,7 @@ def apply_evaluations(
         if rows > 1:
             worth = mean_answer(shown, b, trees.leaf_mask[b], policy, value)
             logits = shown.mean
-        _judge(trees, params, b, turn_back(shown, b, logits), worth)
+        _judge(trees, params, shown, b, logits, worth)
         if len(cache.keys):
             remember(cache, b, logits, worth)
         b += rows
@@ -210,17 +220,37 @@ def simulate(
     return count
 
 
-@kernel
+@borrowing_kernel
 def is_done(trees: Trees, g: int) -> bool:
     """Whether tree `g` has done its simulations (none may be in flight when this is asked)."""
     return trees.started[g] >= trees.budget[g] and trees.nodes[g, ROOT].kind != UNEXPANDED
 
 
-@kernel
+@borrowing_kernel
 def start_searches(trees: Trees, games: int, budget: int) -> None:
     """Reset trees 0 .. games-1 from their root states."""
     for g in range(games):
         reset_tree(trees, g, budget)
+
+
+@borrowing_kernel
+def read_roots(
+    trees: Trees,
+    params: Params,
+    games: int,
+    visits: NDArray[np.int32],
+    q: NDArray[np.float32],
+    prior: NDArray[np.float32],
+    policy: NDArray[np.float32],
+    value: NDArray[np.float32],
+    raw_value: NDArray[np.float32],
+    action: NDArray[np.int32],
+) -> None:
+    """Write what trees 0 .. games-1 found into the arrays of a `SearchResult`, in its order."""
+    for g in range(games):
+        action[g] = read_root(trees, params, g, visits[g], q[g], prior[g], policy[g])
+        value[g] = root_value(trees, params, g)
+        raw_value[g] = trees.nodes[g, ROOT].raw_value
 
 
 @dataclass
@@ -327,13 +357,10 @@ class Searcher:
             raw_value=np.zeros(n, np.float32),
             action=np.zeros(n, np.int32),
         )
-        for i in range(n):
-            result.action[i] = read_root(
-                self.trees, params, i, result.visits[i], result.q[i], result.prior[i],
-                result.policy[i],
-            )  # fmt: skip
-            result.value[i] = root_value(self.trees, params, i)
-            result.raw_value[i] = self.trees.nodes[i, ROOT].raw_value
+        read_roots(
+            self.trees, params, n, result.visits, result.q, result.prior, result.policy,
+            result.value, result.raw_value, result.action,
+        )  # fmt: skip
         return result
 
     def principal_variation(self, i: int, first: int, length: int = 10) -> list[int]:

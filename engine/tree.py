@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.engine.games.game import Game, State, play
-from ghostgo.engine.jit import kernel, make_rng
+from ghostgo.engine.games.game import Game, State, play_one
+from ghostgo.engine.jit import borrowing_kernel, make_rng
 
 EDGE_LIMIT = 1 << 24
 """Most edges a tree may hold (320 MiB); beyond it, leaves are valued but no longer expanded."""
@@ -136,7 +136,7 @@ def make_trees(
     )
 
 
-@kernel
+@borrowing_kernel
 def reset_tree(trees: Trees, g: int, budget: int) -> None:
     """Forget tree `g` and make its root from `states[g]`, with `budget` simulations to do."""
     trees.node_count[g] = 0
@@ -146,7 +146,7 @@ def reset_tree(trees: Trees, g: int, budget: int) -> None:
     new_node(trees, g, trees.states[g].to_play)
 
 
-@kernel
+@borrowing_kernel
 def new_node(trees: Trees, g: int, to_play: int) -> int:
     """Append an unexpanded node to tree `g`; returns its index."""
     index = trees.node_count[g]
@@ -164,7 +164,7 @@ def new_node(trees: Trees, g: int, to_play: int) -> int:
     return index
 
 
-@kernel
+@borrowing_kernel
 def _clear(edge: Any) -> None:
     """Statistics of an edge that was never tried."""
     edge.value_sum = 0.0
@@ -173,7 +173,7 @@ def _clear(edge: Any) -> None:
     edge.virtual = 0
 
 
-@kernel
+@borrowing_kernel
 def bring_best_forward(trees: Trees, g: int, index: int) -> None:
     """Swap the best unvisited prior of node `index` into the place behind the visited edges.
 
@@ -198,7 +198,7 @@ def bring_best_forward(trees: Trees, g: int, index: int) -> None:
     _clear(edges[first])
 
 
-@kernel
+@borrowing_kernel
 def softmax(mask: NDArray[np.uint8], logits: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Probabilities of the actions where `mask` is set, into `out`; all arrays (A,).
 
@@ -224,7 +224,7 @@ def softmax(mask: NDArray[np.uint8], logits: NDArray[np.float32], out: NDArray[n
         out[a] /= total
 
 
-@kernel
+@borrowing_kernel
 def expand(
     trees: Trees, g: int, index: int, mask: NDArray[np.uint8], logits: NDArray[np.float32]
 ) -> None:
@@ -257,7 +257,7 @@ def expand(
     bring_best_forward(trees, g, index)
 
 
-@kernel
+@borrowing_kernel
 def follow_edge(trees: Trees, g: int, index: int, edge_index: int, state: State) -> int:
     """Mark an edge of node `index` in flight and play it on `state`; returns the child's index.
 
@@ -269,13 +269,13 @@ def follow_edge(trees: Trees, g: int, index: int, edge_index: int, state: State)
     if edge_index - node.first_edge == node.visited:
         node.visited += 1
         bring_best_forward(trees, g, index)
-    play(state, edge.action)
+    play_one(state, edge.action)
     if edge.child == NO_CHILD:
         edge.child = new_node(trees, g, state.to_play)
     return edge.child
 
 
-@kernel
+@borrowing_kernel
 def backup(trees: Trees, b: int, value: float) -> None:
     """Add `value`, from the side to move at leaf `b`, to every edge and node of its path."""
     g = trees.leaf_game[b]
@@ -297,7 +297,7 @@ def backup(trees: Trees, b: int, value: float) -> None:
             index = edge.child
 
 
-@kernel
+@borrowing_kernel
 def cancel(trees: Trees, b: int) -> None:
     """Take back the virtual visits of leaf `b`, whose node another leaf is already waiting for."""
     g = trees.leaf_game[b]
@@ -305,7 +305,7 @@ def cancel(trees: Trees, b: int) -> None:
         trees.edges[g, trees.leaf_path[b, d]].virtual -= 1
 
 
-@kernel
+@borrowing_kernel
 def proven(trees: Trees, g: int, index: int, edge_index: int) -> float:
     """Proven value of an edge of node `index` for the side to move there; nan while unknown."""
     child = trees.edges[g, edge_index].child
@@ -315,7 +315,7 @@ def proven(trees: Trees, g: int, index: int, edge_index: int) -> float:
     return value if trees.nodes[g, child].to_play == trees.nodes[g, index].to_play else -value
 
 
-@kernel
+@borrowing_kernel
 def best_if_all_proven(trees: Trees, g: int, index: int) -> float:
     """The best edge's value if every legal action of node `index` is proven, else nan."""
     node = trees.nodes[g, index]
@@ -330,7 +330,7 @@ def best_if_all_proven(trees: Trees, g: int, index: int) -> float:
     return best
 
 
-@kernel
+@borrowing_kernel
 def prove(trees: Trees, b: int) -> None:
     """Carry the exact value of leaf `b`, a terminal node, up its path as far as it proves.
 
@@ -357,7 +357,7 @@ def prove(trees: Trees, b: int) -> None:
         nodes[index].raw_value = value
 
 
-@kernel
+@borrowing_kernel
 def keep_exact(trees: Trees, b: int) -> None:
     """Make the proven edges of leaf `b`'s path exact again: its value came from below a proof."""
     g = trees.leaf_game[b]

@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 import pytest
+from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 from sizes import INTERPRETED
 
@@ -62,6 +63,58 @@ def test_seeds() -> None:
     a, b = np.random.SeedSequence(1).spawn(2)
     assert jit.make_rng(a) != jit.make_rng(b)
     assert jit.make_rng(a).shape == (1,) and jit.make_rng(a).dtype == np.uint64
+
+
+class Pair(NamedTuple):
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+
+
+@jit.kernel
+def total_of_copy(values: NDArray[np.int64]) -> int:
+    return values.copy().sum()  # type: ignore[no-any-return]
+
+
+def add(pair: Pair, row: int) -> int:
+    values = pair.second[row]
+    return values[0] + values[1] + pair.first[row]  # type: ignore[no-any-return]
+
+
+def test_borrowing_kernels_count_no_references(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair(np.arange(4), np.arange(8).reshape(4, 2))
+    for decorator, counts in ((jit.kernel, True), (jit.borrowing_kernel, False)):
+        # Code from a cache cannot be looked at.
+        monkeypatch.setattr(jit, "CACHE_DIR", tmp_path / decorator.__name__)
+        compiled = decorator(add)
+        assert [compiled(pair, row) for row in range(4)] == [1, 6, 11, 16]
+        if not INTERPRETED:
+            code = next(iter(compiled.inspect_llvm().values()))  # type: ignore[attr-defined]
+            assert ("NRT_" in code) == counts
+
+
+def test_borrowing_kernels_call_those_that_make_arrays_and_give_back_what_they_took() -> None:
+    @jit.borrowing_kernel
+    def borrow(pair: Pair, row: int) -> int:
+        return total_of_copy(pair.second[row]) + pair.first[row]  # type: ignore[no-any-return]
+
+    pair = Pair(np.arange(4), np.arange(8).reshape(4, 2))
+    before = [sys.getrefcount(array) for array in pair]
+    assert [borrow(pair, row) for row in range(4)] == [1, 6, 11, 16]
+    assert [sys.getrefcount(array) for array in pair] == before
+
+
+def test_borrowing_kernels_make_no_arrays() -> None:
+    @jit.borrowing_kernel
+    def make(length: int) -> int:
+        return np.zeros(length).size
+
+    if INTERPRETED:
+        assert make(3) == 3
+        return
+    with pytest.raises(NumbaError):
+        make(3)
 
 
 def test_source_digest_follows_content_and_names(tmp_path: Path) -> None:

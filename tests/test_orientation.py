@@ -70,7 +70,8 @@ def test_all_images_are_shown_alike_and_answers_turned_back(name: str) -> None:
             turns.add(int(shown.turns[0]))
             seen.add(given.tobytes())
             assert any(np.array_equal(given, each) for each in plain), "no image of the position"
-            turned = turn_back(shown, 0, logits)
+            turn_back(shown, 0, logits)
+            turned = shown.logits
             answers.append(turned[game.action_symmetries[s]].copy())
         assert len(seen) == 1
         if len({each.tobytes() for each in plain}) == len(plain):  # not its own image
