@@ -96,9 +96,11 @@ def t_band(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
 def mean_curve(curves: Sequence[Points]) -> Band | None:
     """The mean of seeds' curves, each straight between its points in log compute.
 
-    It covers the range that all of them cover; None if that is empty, or with one seed.
+    It covers the range that all of them cover, but for curves of one point, which are left out as in
+    `ghostgo.arena.gain`; None if that is empty, or with one seed.
     """
-    if len(curves) < 2 or not all(len(x) for x, _ in curves):
+    curves = [(x, elo) for x, elo in curves if len(x) > 1]
+    if len(curves) < 2:
         return None
     low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
     if low >= high:
@@ -148,7 +150,9 @@ def arm_curves(report: Report, axis: Axis) -> list[ArmCurve]:
         there = tuple(lines[curve] for curve in curves if curve in lines)
         complete = len(there) == len(curves)
         mean = mean_curve([line.points() for line in there]) if complete else None
-        words = arms[arm].label(len(curves))
+        words = arms[arm].label(
+            sum(len(line.points()[0]) > 1 for line in there) if mean else len(curves)
+        )
         label = f"{words}, {rung.words}" if rung else words
         found.append(ArmCurve(label, arm, rung, there, mean))
     return found
@@ -185,7 +189,7 @@ def caption(every: Sequence[ArmCurve]) -> str:
     if any(curve.lines and not curve.mean for curve in every):
         said.append("Bands of single runs: the ratings' own 95 % intervals.")
     if any(curve.fits() for curve in every):
-        said.append("Dotted: monotone (isotonic) fits.")
+        said.append("Dotted: monotone (isotonic) fits, of the mean where there is one.")
     if any(x == 0 for curve in every for line in curve.lines for x in line.spent):
         said.append("What had spent nothing stands at the left edge.")
     return " ".join(said)

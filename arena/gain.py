@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,21 +53,23 @@ class Gain:
     high: float
     """95 % interval, 0 and infinity where an end is open; nan where there is none."""
     sign: str
-    """`=`; `>` at least; `<` at most; `beyond` what both arms spent; `before` the first checkpoint
-    of both; `mixed`: some seeds of each arm are bounds, so that nothing follows."""
+    """`=`; `>` at least; `<` at most; `beyond`: no run reaches it; `before`: every run begins above
+    it; `mixed`: the seeds differ in that, so that nothing follows."""
 
     def text(self, how: str) -> str:
         """In words; `how` says where the interval comes from."""
         apart = {
             "beyond": "beyond the budget of both",
             "before": "reached before the first checkpoint of both",
-            "mixed": "not every seed reaches it",
+            "mixed": "not every seed reaches it within its curve",
         }
         if self.sign in apart:
             return f"at {self.level:.0f} Elo: {apart[self.sign]}"
         words = {"=": "", ">": "at least ", "<": "at most "}[self.sign]
         interval = _interval(self.low, self.high, how)
-        return f"at {self.level:.0f} Elo: {words}{self.factor:.2g} times{interval}"
+        if words and not interval:
+            interval = " (mean over seeds, some of which are bounds: no interval)"
+        return f"at {self.level:.0f} Elo: {words}{_short(self.factor)} times{interval}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,9 @@ class Comparison:
         (a, b), how = self.arms, self.how
         one = self.seeds == (1, 1)
         seeds = "one seed each" if one else f"{self.seeds[0]} and {self.seeds[1]} seeds"
-        gains = "; ".join(gain.text(how) for gain in self.gains) or "no level that both cover"
+        gains = "; ".join(gain.text(how) for gain in self.gains) or (
+            "no level that two checkpoints of each run bear out (--level fixes one)"
+        )
         ahead = self.lead >= 0
         low, high = (self.lead_low, self.lead_high) if ahead else (-self.lead_high, -self.lead_low)
         crossing = {
@@ -143,20 +148,31 @@ def _interval(low: float, high: float, how: str, unit: str = "") -> str:
     if low == 0 and np.isinf(high):
         return f" (open at both ends, {how})"
     if np.isinf(high):
-        return f" ({low:.2g}{unit} or more, {how})"
+        return f" ({_short(low)}{unit} or more, {how})"
     if low == 0:
-        return f" ({high:.2g}{unit} or less, {how})"
-    return f" ({low:.2g} to {high:.2g}, {how})"
+        return f" ({_short(high)}{unit} or less, {how})"
+    return f" ({_short(low)} to {_short(high)}, {how})"
+
+
+def _short(value: float) -> str:
+    """Two digits of a number; one from 100 to a million without an exponent."""
+    return f"{value:.0f}" if 100 <= value < 1e6 else f"{value:.2g}"
 
 
 def arm_name(runs: Sequence[str]) -> str:
     """What the runs' names share, without a seed's number behind it."""
-    names = [run_name(run) for run in runs]
-    return (
-        names[0]
-        if len(names) == 1
-        else os.path.commonprefix(names).rstrip("-_.0123456789") or "+".join(names)
-    )
+    names = list(dict.fromkeys(run_name(run) for run in runs))
+    shared = re.sub(r"[-_.]?\d*$", "", os.path.commonprefix(names))
+    return names[0] if len(names) == 1 else shared or "+".join(names)
+
+
+def arm_names(arms: Sequence[Sequence[str]]) -> list[str]:
+    """The arms' names; of those that would be called alike, what all their runs are called."""
+    names = [arm_name(arm) for arm in arms]
+    return [
+        name if names.count(name) == 1 else "+".join(dict.fromkeys(map(run_name, arm)))
+        for name, arm in zip(names, arms, strict=True)
+    ]
 
 
 def gain_at(level: float, a: Sequence[Reached], b: Sequence[Reached]) -> Gain:
@@ -171,8 +187,7 @@ def gain_at(level: float, a: Sequence[Reached], b: Sequence[Reached]) -> Gain:
         return Gain(level, 10**difference, NAN, NAN, ">")
     if signs_a <= {"=", "<"} and signs_b <= {"=", ">"}:
         return Gain(level, 10**difference, NAN, NAN, "<")
-    signs = signs_a | signs_b
-    kind = "beyond" if "<" not in signs else "before" if ">" not in signs else "mixed"
+    kind = {">": "beyond", "<": "before"}.get("".join(signs_a | signs_b), "mixed")
     return Gain(level, NAN, NAN, NAN, kind)
 
 
@@ -256,7 +271,8 @@ def compare(
 
     With `imitation` an imitating run is charged for it, as its ledger is.
     """
-    names, axis = (arm_name(a), arm_name(b)), _axis(pool, imitation)
+    first, second = arm_names((a, b))
+    names, axis = (first, second), _axis(pool, imitation)
     given = [list(dict.fromkeys(map(run_name, runs))) for runs in (a, b)]
     if common := [run for run in given[0] if run in given[1]]:
         return Apart(names, axis, f"{', '.join(common)} in both arms")
@@ -341,6 +357,10 @@ def gain_csv(comparisons: Sequence[Comparison | Apart]) -> str:
             continue
         cross = c.crossing
         rows = [("gain", g.level, g.sign, g.factor, g.low, g.high) for g in c.gains]
+        rows += [
+            (f"final_{arm}", c.at, "=", elo, NAN, NAN)
+            for arm, elo in zip("ab", c.final, strict=True)
+        ]
         rows.append(("lead", c.at, "=", c.lead, c.lead_low, c.lead_high))
         rows.append(("crossing", c.at, cross.sign, cross.flops, cross.low, cross.high))
         rows.append(("ahead", c.at, "=", c.ahead, NAN, NAN))

@@ -70,11 +70,14 @@ class Goodness:
     def sentence(self) -> str:
         """Statistic, expectation, p and what it means."""
         p = f"p = {self.p_value:.2g}" if self.exceeding else f"p < {1 / self.tournaments:.2g}"
-        says = (
-            "nothing here speaks against one number a player"
-            if self.p_value >= 0.01
-            else "one number a player does not explain the pairings: some scored what they should not"
-        )
+        if self.p_value < 0.01:
+            says = "one number a player does not explain the pairings: some scored what they should not"
+        elif self.p_value < 0.05:
+            says = "these games cast some doubt on one number a player"
+        else:
+            says = (
+                "these games do not show one number a player to be too few; few games seldom could"
+            )
         return (
             f"Goodness of fit: squared deviations sum to {self.statistic:.1f}, {self.expected:.1f} is "
             f"to be expected ({self.tournaments} simulated tournaments, {p}); {says}."

@@ -132,6 +132,11 @@ class League:
         return len(self._distinct) / len(self.rows) if self.rows else 1.0
 
     @property
+    def former(self) -> int:
+        """Games in which somebody who is not in the present pool took part."""
+        return sum(max(row.first, row.second) >= self.pool_size for row in self.rows)
+
+    @property
     def repeated(self) -> int:
         """Games that are copies of others and do not count."""
         return len(self.rows) - len(self._met) - self._keys.count(None)

@@ -11,7 +11,7 @@ import numpy as np
 from ghostgo.engine.errors import UserError
 
 GAMES_PER_PLAYER = 40
-"""Budget where none is given."""
+"""Budget where none is given: so many in all for each player of the pool, who so plays 80 on average."""
 ENDLESS = 1 << 40
 """Games where only time or width count."""
 MOST_TOLD = 1 << 16

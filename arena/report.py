@@ -6,13 +6,13 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ghostgo.arena.bits_panel import bits_csv, bits_html
 from ghostgo.arena.cross import CrossTable, cross_csv, cross_html, make_cross
 from ghostgo.arena.effort import Effort
-from ghostgo.arena.gain import Apart, Comparison, arm_name, gain_csv
+from ghostgo.arena.gain import Apart, Comparison, arm_names, gain_csv
 from ghostgo.arena.gallery import make_gallery
 from ghostgo.arena.ladder import Ladder, ladder_csv, ladder_table, make_ladder
 from ghostgo.arena.league import League
@@ -90,19 +90,15 @@ def make_arms(arms: Sequence[Sequence[str]], points: Sequence[CurvePoint]) -> tu
     Other runs of `points` are arms by themselves. No two arms have one name.
     """
     left = list(dict.fromkeys(point.run for point in points))
-    found: list[Arm] = []
+    found: list[tuple[str, ...]] = []
     for given in arms:
         names = [os.path.basename(run.rstrip("/")) for run in given]
         runs = tuple(run for run in dict.fromkeys(names) if run in left)
         left = [run for run in left if run not in runs]
         if runs:
-            found.append(Arm(arm_name(runs), runs))
-    found += [Arm(run, (run,)) for run in left]
-    names = [arm.name for arm in found]
-    return tuple(
-        arm if names.count(arm.name) == 1 else replace(arm, name="+".join(arm.runs))
-        for arm in found
-    )
+            found.append(runs)
+    found += [(run,) for run in left]
+    return tuple(Arm(name, runs) for name, runs in zip(arm_names(found), found, strict=True))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from scipy.optimize import brentq
 from ghostgo.arena.effort import Effort, as_effort, split_effort, split_settings
 from ghostgo.arena.forfeits import FORFEITS_IN_A_ROW
 from ghostgo.arena.match import Match, PairTask
-from ghostgo.arena.openings import Openings, Reference
+from ghostgo.arena.openings import Openings, Reference, canonical_moves
 from ghostgo.arena.players import NetPlayer
 from ghostgo.arena.pool import Entry, PlayerOptions, make_entry
 from ghostgo.arena.progress import Progress
@@ -135,7 +135,7 @@ class Verdict:
         if self.exhausted:
             claim = (
                 f"no decision, no new openings: {sum(self.pairs)} pairs are all there are for "
-                "players that repeat their games"
+                "players that may repeat their games"
             )
         forfeits = f", {self.forfeits} of them forfeited" if self.forfeits else ""
         return (
@@ -222,6 +222,8 @@ class _Test:
         path = out / f"openings-{game.name}.jsonl"
         self.openings = Openings(game, seed, self.rules, reference, path)
         self.repeat_games = all(entry.info.kind in UNSEEDED for entry in entries)
+        self.deterministic = all(entry.info.deterministic for entry in entries)
+        self.met: set[tuple[int, tuple[int, ...]]] = set()
         self.most: int | None = None
         """Pairs that there are, once that is known to be a limit."""
         self.counts = [0] * 5
@@ -253,6 +255,11 @@ class _Test:
         while result := self.found.get(self.pair(self.counted)):
             if self.copies(self.counted):  # the ledger of an earlier version may hold some
                 return ""
+            met = {(g.first, canonical_moves(self.game, g.moves)) for g in result.games}
+            if self.deterministic and met <= self.met:  # another opening, but the same games
+                self.counted += 1
+                continue
+            self.met |= met
             mine = result.a.identity == self.entries[0].info.identity
             points = sum(g.points if mine else 1 - g.points for g in result.games)
             self.counts[round(2 * points)] += 1
@@ -321,6 +328,6 @@ class _Test:
 
     def _state(self) -> str:
         return (
-            f"{2 * self.counted} games, log likelihood ratio {self._ratio():.2f} "
+            f"{2 * sum(self.counts)} games, log likelihood ratio {self._ratio():.2f} "
             f"({self.test.lower:.2f}, {self.test.upper:.2f})"
         )

@@ -85,7 +85,7 @@ def run_arena(
     `checkpoints` are wanted), and the report is written anew each minute. It ends at `games`
     between the players of this call, those of earlier calls included, at `minutes` of this call, or
     at a mean interval of `width` Elo (or once that is out of reach), whichever is first; without
-    any of these, at 40 games a player, and not before the training that it follows ends. The first
+    any of these, at 40 games for each player of the pool, and not before the training that it follows ends. The first
     Ctrl-C ends it as well, with a report.
 
     Every network searches `visits` a move, or as many as a budget such as `2e9flops` pays for; with
@@ -168,7 +168,7 @@ class Tournament:
         self._parallel = parallel
         self._pace: Pace
         self._begun = 0.0
-        self._before = 0
+        self._before = self._counted = 0
         self._match: Match
         self._members = [Member(entry.run, entry.player.concurrent == 1) for entry in pool.entries]
         self._flying: dict[str, _Flight] = {}
@@ -229,7 +229,7 @@ class Tournament:
         game, capacity = self.pool.game, self._parallel or MOST_PARALLEL
         self._match = Match(game, players, capacity, self.rules, workers, stop)
         self._pace = Pace(capacity, game.points, limits.minutes)
-        self._before = len(self.league.rows)
+        self._before, self._counted = len(self.league.rows), self._games()
         try:
             with ResultsFile(self.path) as ledger:
                 limits = self._take_in(limits)
@@ -272,14 +272,15 @@ class Tournament:
         joined = self._follower.look()
         if not joined:
             return limits
+        # First of all: whatever interrupts the rest, the report needs a league of this pool.
+        self._rate(list(self.league.pairs.values()))
+        self._unfitted = 0
         for entry in joined:
             self._match.admit(entry.player)
             self._members.append(Member(entry.run))
             self._forfeits.admit()
             self._progress.say(f"{entry.info.name} joins")
         self._warm_up(joined)
-        self._rate(list(self.league.pairs.values()))
-        self._unfitted = 0
         return limits.for_players(len(self.pool.entries))
 
     def _waits(self, limits: Limits) -> bool:
@@ -442,12 +443,12 @@ class Tournament:
             self._unfitted = 0
 
     def _show(self, limits: Limits) -> None:
-        games, total = self._games(), len(self.league.rows)
-        rate = (total - self._before) / max(time.monotonic() - self._begun, 1e-9)
+        games = self._games()
+        rate = (games - self._counted) / max(time.monotonic() - self._begun, 1e-9)
         width = self._mean_width()
         left = limits.seconds_left(games, rate, width, time.monotonic() - self._started)
         players, follower = len(self.pool.entries), self._follower
         self._progress.show(
-            state_line(games, total - games, rate, players, follower.joined)
+            state_line(games, self.league.former, rate, players, follower.joined)
             + outlook(follower.training, width, left)
         )

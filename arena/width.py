@@ -94,7 +94,7 @@ class Reach:
         self._since = games if self._since is None else self._since
         if games - self._since < max(ONE_SIDED, PATIENCE * self._since):
             return ""
-        why = "one side wins every game of the pairings that are left"
-        if idle:
+        why = "the pairings that are left are won by one side alone, or repeat their games"
+        if idle and least_width(ratings, pool, np.ones(pool, bool), settled) <= wanted:
             why = f"{' and '.join(idle.values())} forfeited and is paired no more"
         return f"narrower than {least:.0f} Elo is not to be had: {why}"

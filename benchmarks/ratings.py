@@ -186,7 +186,7 @@ def main() -> None:
     """Simulate, print, and write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--leagues", type=int, default=1000)
-    parser.add_argument("--pairs", type=int, default=240, help="a league: 40 games a player")
+    parser.add_argument("--pairs", type=int, default=240, help="a league: 80 games a player")
     parser.add_argument("--hard", type=int, default=300, help="longer and harder leagues, each")
     parser.add_argument("--tests", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=1)

@@ -364,6 +364,10 @@ def test_bounds_where_an_arm_never_gets_there() -> None:
     assert gain_at(0, [never], [never]).sign == "beyond"
     assert gain_at(0, [already], [already]).sign == "before"
     assert gain_at(0, [never, already], [exact, exact]).sign == "mixed"
+    for a, b in (([exact, never], [exact, never]), ([never, never], [exact, never])):
+        assert gain_at(0, a, b).sign == "mixed", "one run does reach it"
+    bound = gain_at(0, [exact, never], [exact, exact])
+    assert bound.sign == ">" and "no interval" in bound.text("over seeds")
     assert gain_at(0, [never, exact], [exact, exact]).text("").count("at least") == 1
     exactly = gain_at(0, [exact, Reached(2.2, "=")], [already, already])
     assert exactly.sign == ">" and np.isnan(exactly.low)
@@ -461,11 +465,15 @@ def test_the_csv_has_a_line_a_number() -> None:
     pool, ratings, arms = league(2, 20.0, np.random.default_rng(1))
     c = found(pool, ratings, *map(" ".join, arms), levels=[900.0, 5000.0])
     rows = list(csv.DictReader(gain_csv([c]).splitlines()))
-    assert [row["what"] for row in rows] == ["gain", "gain", "lead", "crossing", "ahead"]
+    assert [row["what"] for row in rows] == [
+        "gain", "gain", "final_a", "final_b", "lead", "crossing", "ahead"
+    ]  # fmt: skip
     assert {(row["a"], row["b"], row["seeds_a"], row["seeds_b"]) for row in rows} == {
         ("animal", "ghost", "2", "2")
     }
-    gain, beyond, lead, crossing, ahead = rows
+    gain, beyond, final_a, final_b, lead, crossing, ahead = rows
+    levels = [float(row["value"]) for row in (final_a, final_b)]
+    assert levels[1] - levels[0] == pytest.approx(float(lead["value"]), rel=1e-4)
     assert (gain["at"], gain["sign"], gain["interval"]) == ("900", "=", "over seeds")
     assert float(gain["value"]) == pytest.approx(c.gains[0].factor, rel=1e-4)
     assert [beyond[key] for key in ("sign", "value", "low", "interval")] == ["beyond", "", "", ""]
