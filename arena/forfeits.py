@@ -29,6 +29,8 @@ class Forfeits:
         said = []
         for side, (number, name) in enumerate(zip(numbers, names, strict=True)):
             failed = game.end == "forfeit" and game.points == float(side)
+            if game.end == "forfeit" and not failed:
+                continue  # the other's failure tells nothing of this one
             self._in_a_row[number] = self._in_a_row[number] + 1 if failed else 0
             if failed:
                 said.append(f"forfeit: {game.note}")

@@ -39,6 +39,8 @@ LAST_WORDS = 0.5
 LONGEST_LINE = 1 << 16
 MOST_LINES = 1 << 12
 """Lines of an answer, at most; no command that is sent here has a tenth of that."""
+MOST_WAITING = 2 * MOST_LINES
+"""Lines read ahead of what was asked for."""
 LONGEST_TIMEOUT = 86400.0
 GAMES_PATH = "/usr/games:/usr/local/games"
 """Where Debian puts games, which is not on every user's PATH."""
@@ -95,6 +97,7 @@ class GtpEngine:
         if program is None:
             raise UserError(missing(words[0] if words else ""))
         self.timeout = timeout
+        self._closed = False
         self._said: deque[str] = deque(maxlen=QUOTED_LINES)
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._commands: queue.Queue[str | None] = queue.Queue()
@@ -125,6 +128,8 @@ class GtpEngine:
         with stream:
             while line := stream.readline(LONGEST_LINE):
                 self._lines.put(line.strip())
+                while self._lines.qsize() > MOST_WAITING and not self._closed:
+                    time.sleep(0.01)  # whoever floods us fills no memory
         self._lines.put(None)
 
     def _overhear(self, stream: IO[str]) -> None:
@@ -150,8 +155,8 @@ class GtpEngine:
         until = time.monotonic() + LAST_WORDS
         for thread in self._threads[:2]:
             thread.join(max(until - time.monotonic(), 0))
-        with contextlib.suppress(queue.Empty):
-            while True:
+        for _ in range(self._lines.qsize()):  # what is there now: a flood has no end
+            with contextlib.suppress(queue.Empty):
                 self._note(self._lines.get_nowait() or "")
         return EngineFailed(f"{what}; its last lines: {' | '.join(self._said) or 'nothing'}")
 
@@ -211,10 +216,11 @@ class GtpEngine:
                 told += self.ask(question).split()
             except EngineRefused:
                 continue
-        return " ".join(told)
+        return quoted(" ".join(told))
 
     def close(self) -> None:
         """End the process and its children, whatever state they are in; waits for nobody."""
+        self._closed = True
         self._commands.put(None)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if hasattr(os, "killpg"):

@@ -58,6 +58,8 @@ class League:
     rows: list[GameRow] = field(default_factory=list)
     """All games as they came, two a pair, copies included."""
     costs: list[Cost] = field(default_factory=list)
+    own: int = 0
+    """Games between players of the present pool, copies included."""
     _numbers: dict[str, int] = field(default_factory=dict)
     _distinct: Counter[tuple[int, ...]] = field(default_factory=Counter)
     _keys: list[_Key | None] = field(default_factory=list)
@@ -81,6 +83,11 @@ class League:
             raise UserError(
                 f"the arena folder holds games of {describe(*there)}, this is {describe(*here)}: "
                 "choose another --out folder"
+            )
+        if not all(0 <= move < self.game.actions for game in result.games for move in game.moves):
+            raise UserError(
+                f"the arena folder's pair {result.pair} has a move that {self.game.name} has not: "
+                "take its line out of the ledger"
             )
         numbers = [self._number(result.a), self._number(result.b)]
         self.pairs[result.pair] = result
@@ -108,6 +115,7 @@ class League:
         self._distinct[moves] += 1
         if max(first, second) >= self.pool_size:
             return
+        self.own += 1
         streak = self._in_a_row[first, second] + 1 if copy else 0
         self._in_a_row[first, second] = self._in_a_row[second, first] = streak
         if not copy:
@@ -130,11 +138,6 @@ class League:
     def distinct_share(self) -> float:
         """Share of the games that differ from all others, images under symmetry being alike."""
         return len(self._distinct) / len(self.rows) if self.rows else 1.0
-
-    @property
-    def former(self) -> int:
-        """Games in which somebody who is not in the present pool took part."""
-        return sum(max(row.first, row.second) >= self.pool_size for row in self.rows)
 
     @property
     def repeated(self) -> int:

@@ -47,7 +47,8 @@ class Limits:
         if rate > 0 and self.games < ENDLESS:
             ends.append((self.games - games) / rate)
         if rate > 0 and self.width is not None and np.isfinite(width):
-            ends.append(games * ((width / self.width) ** 2 - 1) / rate)
+            ratio = width / self.width
+            ends.append(games * (ratio * ratio - 1) / rate)  # a product overflows to infinity
         return max(min(ends), 0.0) if ends else None
 
 

@@ -77,4 +77,6 @@ def outlook(training: Sequence[str], width: float, left: float | None) -> str:
     """Whom it follows, how wide the intervals are in Elo, and the seconds left if that is known."""
     line = f", following {' and '.join(training)}" if training else ""
     line += f", mean interval {width:.0f} Elo" if math.isfinite(width) else ", first meetings"
-    return line if left is None else f"{line}, about {duration(left)} left"
+    if left is None or not math.isfinite(left):
+        return line
+    return f"{line}, about {duration(left)} left"

@@ -169,9 +169,11 @@ class Tournament:
         self._pace: Pace
         self._begun = 0.0
         self._before = self._counted = 0
+        self._lost = False
         self._match: Match
         self._members = [Member(entry.run, entry.player.concurrent == 1) for entry in pool.entries]
         self._flying: dict[str, _Flight] = {}
+        self._next: dict[tuple[str, str], int] = {}
         self._unfitted = 0
         self._forfeits = Forfeits(len(names))
         self._pair_seconds = 0.0
@@ -272,6 +274,7 @@ class Tournament:
         joined = self._follower.look()
         if not joined:
             return limits
+        self._lost = False
         # First of all: whatever interrupts the rest, the report needs a league of this pool.
         self._rate(list(self.league.pairs.values()))
         self._unfitted = 0
@@ -312,7 +315,7 @@ class Tournament:
 
     def _games(self) -> int:
         """Games played so far between players of the present pool."""
-        return int(self.league.played()[0].sum())  # each pair of games stands there twice
+        return self.league.own
 
     def _late(self, limits: Limits) -> bool:
         # A start that ended nothing would leave the next one just as far.
@@ -323,10 +326,9 @@ class Tournament:
     def _over(self, limits: Limits) -> bool:
         if self._late(limits):
             return True
-        done = self._narrow(limits) or self._games() >= limits.games
-        if done and not self._match.in_flight and not self._waits(limits):
-            return True
-        return self._out_of_reach(limits)
+        self._lost = self._lost or self._out_of_reach(limits)
+        done = self._narrow(limits) or self._lost or self._games() >= limits.games
+        return done and not self._match.in_flight and not self._waits(limits)
 
     def _narrow(self, limits: Limits) -> bool:
         return limits.width is not None and self._mean_width() <= limits.width
@@ -358,7 +360,7 @@ class Tournament:
         )
         hungry = self._match.in_flight == 0 or room >= parallel // 16
         late = late and (self._match.in_flight > 0 or len(self.league.rows) > self._before)
-        if min(room, budget) < 1 or late or self._narrow(limits) or not hungry:
+        if min(room, budget) < 1 or late or self._narrow(limits) or self._lost or not hungry:
             return True
         members, numbers = self._active()
         pick = np.array(numbers)
@@ -398,12 +400,13 @@ class Tournament:
         who = (self.pool.entries[a].info.identity, self.pool.entries[b].info.identity)
         if who[0] > who[1]:  # the same pair whatever the order of the pool
             who, a, b = (who[1], who[0]), b, a
-        k = 0
+        k = self._next.get(who, 0)
         while True:
             pair = pair_id(game.name, game.version, self.rules, self.seed, who, k)
             if pair not in self.league.pairs and pair not in self._flying:
                 break
             k += 1
+        self._next[who] = k + 1
         offset = hashlib.sha256("".join(who).encode()).digest()[0] % OPENING_OFFSETS
         opening = self._openings[offset + k]
         self._flying[pair] = _Flight(opening, a, b)
@@ -449,6 +452,6 @@ class Tournament:
         left = limits.seconds_left(games, rate, width, time.monotonic() - self._started)
         players, follower = len(self.pool.entries), self._follower
         self._progress.show(
-            state_line(games, self.league.former, rate, players, follower.joined)
+            state_line(games, len(self.league.rows) - games, rate, players, follower.joined)
             + outlook(follower.training, width, left)
         )

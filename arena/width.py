@@ -97,4 +97,5 @@ class Reach:
         why = "the pairings that are left are won by one side alone, or repeat their games"
         if idle and least_width(ratings, pool, np.ones(pool, bool), settled) <= wanted:
             why = f"{' and '.join(idle.values())} forfeited and is paired no more"
-        return f"narrower than {least:.0f} Elo is not to be had: {why}"
+        what = f"narrower than {least:.0f} Elo" if np.isfinite(least) else "an interval"
+        return f"{what} is not to be had: {why}"

@@ -17,10 +17,9 @@ Bradley-Terry model with a first mover's advantage of 40 Elo. Printed with stand
 The same again, under further keys:
 
     ..._twice                         `--hard` leagues twice as long
-    ..._hard                          as many of 2,500 Elo, a fifth of even games drawn, pairs that
-                                      share an opening worth 100 Elo (standard deviation) to whoever
-                                      moves first
-    sprt_..._correlated               tests on such pairs: draws, openings of 200 Elo
+    ..._hard                          as many of 2,500 Elo, a fifth of even games drawn, the luck of a
+                                      pair's two games correlated by 0.1
+    sprt_..._correlated               tests with draws (0.4 of even games) and a correlation of 0.3
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
+from scipy.special import ndtr
 
 from ghostgo.arena.ratings import ELO, GameRow, rate
 from ghostgo.arena.schedule import Member, Pairing, next_pairs
@@ -54,25 +53,34 @@ class World:
     """Ratings lie between 0 and this."""
     draws: float = 0.0
     """Share of games drawn between equals."""
-    opening: float = 0.0
-    """Standard deviation, in Elo, of what a pair's opening is worth to whoever moves first."""
+    shared: float = 0.0
+    """Correlation of the luck (as normal scores) that whoever moves first has in a pair's two games:
+    their opening. Each game by itself is still won as the ratings say."""
+    first: float = COLOUR
+    """Elo that moving first is worth."""
 
     def pair(self, rng: np.random.Generator, gap: float) -> tuple[float, float]:
         """Points of the player `gap` Elo ahead as first, then as second."""
-        edge = COLOUR + (rng.normal(0, self.opening) if self.opening else 0.0)
-        first, second = (self._points(rng, side * gap + edge) for side in (1, -1))
+        if self.shared:
+            common, own = rng.standard_normal(), rng.standard_normal(2)
+            luck = ndtr(self.shared**0.5 * common + (1 - self.shared) ** 0.5 * own)
+        else:
+            luck = rng.random(2)
+        first, second = (
+            self._points(float(u), side * gap + self.first)
+            for u, side in zip(luck, (1, -1), strict=True)
+        )
         return first, 1 - second
 
-    def _points(self, rng: np.random.Generator, edge: float) -> float:
+    def _points(self, luck: float, edge: float) -> float:
         """One game's: draws take equally from both sides, so the mean is the logistic curve's."""
         p = 1 / (1 + np.exp(-edge / ELO))
         drawn = self.draws * min(p, 1 - p)
-        drew = rng.random()
-        return 1.0 if drew < p - drawn else 0.5 if drew < p + drawn else 0.0
+        return 1.0 if luck < p - drawn else 0.5 if luck < p + drawn else 0.0
 
 
-PLAIN, HARD = World(), World(2500.0, 0.2, 100.0)
-CORRELATED = World(draws=0.4, opening=200.0)
+PLAIN, HARD = World(), World(2500.0, draws=0.2, shared=0.1)
+CORRELATED = World(draws=0.4, shared=0.3, first=0.0)
 
 
 class League:
@@ -131,29 +139,12 @@ def one_test(elo: float, seed: int) -> str:
     return verdict
 
 
-def gap_for(score: float, world: World) -> float:
-    """The gap, in Elo, at which a pair's mean score is `score`, colours and openings averaged."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
-    edge = COLOUR + world.opening * nodes
-
-    def excess(gap: float) -> float:
-        mean = expected_score_of(gap + edge) / 2 + expected_score_of(gap - edge) / 2
-        return float(mean @ weights / weights.sum() - score)
-
-    return float(brentq(excess, -2000, 2000))
-
-
-def expected_score_of(elo: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Expected scores (n,) of players `elo` (n,) points stronger."""
-    return np.asarray(1 / (1 + np.exp(-elo / ELO)))
-
-
 def one_correlated_test(elo: float, seed: int, world: World = CORRELATED) -> str:
     """As `one_test`, both games of a pair from one opening."""
-    test, rng, gap = Sprt(), np.random.default_rng([seed, 10]), gap_for(expected_score(elo), world)
+    test, rng = Sprt(), np.random.default_rng([seed, 10])
     pairs = [0] * 5
     while not (verdict := test.decide(pairs)):
-        pairs[round(2 * sum(world.pair(rng, gap)))] += 1
+        pairs[round(2 * sum(world.pair(rng, elo)))] += 1
     return verdict
 
 

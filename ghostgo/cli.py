@@ -7,6 +7,7 @@ code 2.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -53,7 +54,10 @@ from ghostgo.options import (
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 # The machine's fault or the user's, not the program's: worth a sentence instead of a traceback.
-ENVIRONMENT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
+ENVIRONMENT_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENAMETOOLONG,
+    errno.EISDIR, errno.ENOTDIR,
+}  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -414,7 +418,8 @@ def main() -> None:
     main_thread = threading.main_thread()
     if any(not thread.daemon for thread in threading.enumerate() if thread is not main_thread):
         # A thread computes for somebody who was interrupted: nobody waits for it.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
     sys.exit(code)

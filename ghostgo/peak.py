@@ -109,17 +109,21 @@ def compiled(op: _Instruction, cpu: str, features: str) -> tuple[Any, Any]:
 def fma_work(kind: str) -> Callable[[], int] | None:
     """A call that runs the loop in `kind` (`fp32`, `bf16`) and returns the FLOPs it took.
 
-    Both factors are 1/2. None where this processor has no such instruction that is known here.
+    Both factors are 1/2. None where this processor has no such instruction that is known here, or
+    LLVM is too old.
     Raises AssertionError if the sums are not what they must be.
     """
-    cpu, features = _host()
-    op = _instruction(kind, features)
-    if op is None:
-        return None
     import llvmlite.binding as llvm
 
-    flags = ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(features.items()))
-    module, target = compiled(op, cpu, flags)
+    try:
+        cpu, features = _host()
+        op = _instruction(kind, features)
+        if op is None:
+            return None
+        flags = ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(features.items()))
+        module, target = compiled(op, cpu, flags)
+    except RuntimeError:  # LLVM does not know its host, or is too old for the assembly
+        return None
     engine = llvm.create_mcjit_compiler(module, target)
     engine.finalize_object()
     entry = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import struct
@@ -21,12 +22,13 @@ from sizes import sized
 from ghostgo import cli
 from ghostgo.arena import limits, pool, progress
 from ghostgo.arena.effort import MOST_VISITS, Effort
+from ghostgo.arena.forfeits import FORFEITS_IN_A_ROW, Forfeits
 from ghostgo.arena.league import labels
 from ghostgo.arena.openings import Openings
 from ghostgo.arena.players import RESIGN, Actions, PlayerFailed, RandomPlayer
 from ghostgo.arena.progress import Progress, outlook, state_line
 from ghostgo.arena.ratings import GameRow, rate
-from ghostgo.arena.results import PlayerInfo, read_results
+from ghostgo.arena.results import GameResult, PlayerInfo, read_results
 from ghostgo.arena.sprt import run_sprt
 from ghostgo.arena.stop import Stop
 from ghostgo.arena.tournament import run_arena
@@ -92,7 +94,7 @@ class Broken(RandomPlayer):
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
-        (Loser, "one side wins every game of the pairings that are left"),
+        (Loser, "the pairings that are left are won by one side alone, or repeat their games"),
         (Broken, "random forfeited and is paired no more"),
     ],
 )
@@ -236,6 +238,42 @@ def test_openings_of_older_folders_are_kept_if_the_rules_allow_them(tmp_path: Pa
         path.write_text(json.dumps({**untagged_moves, "value": None, "reference": None}) + "\n")
         with pytest.raises(UserError, match="line 1: .* is no opening of go5"):
             Openings(get_game("go5"), 1, None, None, path)
+
+
+def test_two_broken_engines_are_both_given_up() -> None:
+    forfeits, said = Forfeits(2), []
+    for k in range(FORFEITS_IN_A_ROW):
+        for loser in (0, 1):
+            end = GameResult(
+                loser, (), float(loser), None, "forfeit", f"{k}", (0.0, 0.0), (0, 0), (0.0, 0.0)
+            )
+            said += forfeits.record((0, 1), ("a", "b"), end)
+    assert forfeits.idle() == [0, 1]
+    assert sum("paired no more" in line for line in said) == 2
+
+
+def test_a_move_that_the_game_has_not_is_one_sentence(tmp_path: Path) -> None:
+    arena(tmp_path, ("random", "mcts:2"), games=2)
+    ledger = tmp_path / "results.jsonl"
+    row = json.loads(ledger.read_text())
+    row["games"][1]["moves"][-1] = 99
+    ledger.write_text(json.dumps(row) + "\n")
+    with pytest.raises(UserError, match=f"pair {row['pair']} has a move that {GAME} has not"):
+        arena(tmp_path, ("random", "mcts:2"), games=4)
+
+
+def test_the_smallest_of_widths_takes_for_ever_and_no_traceback() -> None:
+    assert (
+        limits.Limits(limits.ENDLESS, None, 1e-200).seconds_left(100, 1.0, 500.0, 1.0) == math.inf
+    )
+
+
+def test_a_name_too_long_for_a_file_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["arena", "--a", "", "--b", "", "--game", GAME, "--root", str(tmp_path)]
+    assert cli.run([*words, "--player", "x=" + "a" * 300]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_no_two_labels_are_alike() -> None:

@@ -18,7 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from ghostgo.arena import gtp_client
-from ghostgo.arena.gtp_client import EngineFailed, GtpEngine, GtpPlayer, find_program
+from ghostgo.arena.gtp_client import (
+    MOST_WAITING,
+    EngineFailed,
+    GtpEngine,
+    GtpPlayer,
+    find_program,
+)
 from ghostgo.arena.match import FinishedPair, Match, PairTask
 from ghostgo.arena.openings import Openings, Reference, canonical_moves
 from ghostgo.arena.pace import Pace
@@ -336,6 +342,21 @@ def test_one_time_limit_for_all_of_an_answer(engine: str) -> None:
         in_time(ask)
     finally:
         running.close()
+
+
+@pytest.mark.parametrize("flood", ["yes", "yes ''"])
+def test_a_flood_of_lines_is_given_up_and_fills_no_memory(flood: str) -> None:
+    running = GtpEngine(flood, 1.0)
+
+    def ask() -> None:
+        with pytest.raises(EngineFailed, match="lines|no GTP|no answer"):
+            running.ask("name")
+
+    try:
+        in_time(ask)
+        assert running._lines.qsize() <= MOST_WAITING + 1
+    finally:
+        in_time(running.close)
 
 
 def test_an_engine_that_reads_nothing_is_given_up(engine: str) -> None:
