@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,14 @@ run_arena(None, None, game="go5", out=Path(sys.argv[1]), games=60, gtp_timeout=3
           anchors=("random", "capture"), players={"slow": sys.argv[2]})
 print("ended as it should")
 """
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C interrupt, as on a terminal: what runs in the background of a shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def arena(out: Path, anchors: Sequence[str], **options: Any) -> int:
@@ -357,7 +365,7 @@ def test_ctrl_c_waits_for_no_player(
     class Thinker(RandomPlayer):
         def choose(self, states: States, games: Sequence[int]) -> Actions:
             os.kill(os.getpid(), signal.SIGINT)
-            woken.append(thinking.wait(600))
+            woken.append(thinking.wait(60))
             return super().choose(states, games)
 
     monkeypatch.setattr(pool, "RandomPlayer", Thinker)
