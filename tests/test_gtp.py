@@ -275,7 +275,7 @@ def test_the_process_writes_answers_only(
     script = "boardsize 7\ngenmove b\ngenmove w\nshowboard\n"
     done = subprocess.run(
         [*ghostgo_command, "gtp", "mcts:20", "--seed", "1"],
-        input=script, check=False, capture_output=True, text=True, timeout=60, env=clean_environment,
+        input=script, check=False, capture_output=True, text=True, timeout=300, env=clean_environment,
     )  # fmt: skip
     assert done.returncode == 0
     answers = done.stdout.split("\n\n")
