@@ -30,8 +30,9 @@ class Meeting:
     expected: float
     """Player a's points as the ratings have it."""
     deviation: float
-    """(points - expected) in standard deviations, which allow for the pairing's draws and for the
-    openings that its pairs share; a quarter of a game is added to the variance."""
+    """(points - expected) in standard deviations, which allow for the pairing's draws, for the
+    openings that its pairs share, and, if the pairings have a cycle, for the ratings having been
+    fitted to these games (`Goodness.deviation`); a quarter of a game is added to the variance."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,10 @@ def make_cross(league: League, ratings: Ratings) -> CrossTable:
     k = len(ratings.ratings)
     games = tally(league.ordered_rows(), ratings)
     points, expected = by_pairing(games.points), by_pairing(games.counts * games.means)
+    fit = goodness(games, ratings)
+    variance = games.variance if fit is None else fit.deviation**2
     # The slack keeps certain wins from dividing by nothing.
-    deviation = (points - expected) / np.sqrt(games.variance + SLACK)
+    deviation = (points - expected) / np.sqrt(variance + SLACK)
     grids = np.zeros((3, k, k))
     for grid, mine, other in zip(
         grids, (points, games.games, expected), (games.games - points, games.games, games.games - expected),
@@ -87,7 +90,7 @@ def make_cross(league: League, ratings: Ratings) -> CrossTable:
     return CrossTable(
         tuple(names[i] for i in order), points, played.astype(np.int64), expected,
         tuple(sorted(meetings, key=lambda meeting: -abs(meeting.deviation))),
-        cycles(k, games.a, games.b), goodness(games, ratings),
+        cycles(k, games.a, games.b), fit,
     )  # fmt: skip
 
 

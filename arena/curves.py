@@ -100,12 +100,6 @@ def read_curve(pool: Pool, ratings: Ratings, run: str, imitation: bool) -> Curve
     return Curve(name, np.array(costs), entries)
 
 
-def make_curves(pool: Pool, ratings: Ratings, runs: Sequence[str], imitation: bool) -> list[Curve]:
-    """The curves of those `runs` that have two points at least, see `read_curve`."""
-    curves = [read_curve(pool, ratings, run, imitation) for run in runs]
-    return [curve for curve in curves if len(curve.flops) > 1]
-
-
 def shared_range(curves: Sequence[Curve]) -> tuple[float, float]:
     """The log10 FLOPs from which and up to which all curves go; the first is larger if none are."""
     return (

@@ -61,6 +61,9 @@ class Goodness:
     exceeding: int
     """Simulated tournaments whose statistic is as large or larger."""
     tournaments: int
+    deviation: Array
+    """(M,) standard deviation of each pairing's points less those expected, over the simulated: what
+    is left of the luck once the ratings have been fitted to it."""
 
     @property
     def p_value(self) -> float:
@@ -228,17 +231,27 @@ def goodness(
     wanted = min(tournaments, max(int(WORK / (20 * total + players**3)), FEWEST))
     most = max(CHUNK // (2 * total + (players + 1) ** 2), 1)
     found: list[Array] = []
+    squares = np.zeros(len(games.a))
     for start in range(0, wanted, most):
         points = _play(games, rng, min(most, wanted - start))
-        found.append(_statistic(games, points, rater.refit(points)))
+        means = rater.refit(points)
+        found.append(_statistic(games, points, means))
+        squares += (_residual(games, points, means) ** 2).sum(axis=1)
     simulated = np.concatenate(found)
     exceeding = int((simulated >= statistic - 1e-9).sum())
-    return Goodness(statistic, float(simulated.mean()), exceeding, wanted)
+    return Goodness(
+        statistic, float(simulated.mean()), exceeding, wanted, np.sqrt(squares / wanted)
+    )
+
+
+def _residual(games: Tally, points: Array, means: Array) -> Array:
+    """(M, S) pairings' points less those expected, from cells' (2M, S)."""
+    return by_pairing(points - games.counts[:, None] * means)
 
 
 def _statistic(games: Tally, points: Array, means: Array) -> Array:
     """(S,) from cells' points and expected scores (2M, S)."""
-    residual = by_pairing(points - games.counts[:, None] * means)
+    residual = _residual(games, points, means)
     return np.asarray((residual**2 / (games.variance_at(means) + SLACK)).sum(axis=0))
 
 

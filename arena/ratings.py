@@ -86,15 +86,6 @@ class Ratings:
     colour: float
     """Elo advantage of moving first, an average over the games."""
     colour_error: float
-    games: int
-
-    def difference_error(self) -> NDArray[np.float64]:
-        """(K, K) standard error of each rating difference in Elo, the larger of both estimates."""
-        return np.sqrt(np.maximum(spread(self.covariance), spread(self.clustered)))
-
-    def expected_score(self) -> NDArray[np.float64]:
-        """(K, K) expected score of row against column, colours apart."""
-        return np.asarray(1 / (1 + np.exp((self.elo[None, :] - self.elo[:, None]) / ELO)))
 
 
 def rate(names: Sequence[str], games: Sequence[GameRow], anchor: int = 0) -> Ratings:
@@ -121,7 +112,6 @@ def rate(names: Sequence[str], games: Sequence[GameRow], anchor: int = 0) -> Rat
         anchor=anchor,
         colour=float(beta[-1] * ELO),
         colour_error=float(np.sqrt(max(hat[-1, -1], sandwich[-1, -1])) * ELO),
-        games=len(games),
     )
 
 
@@ -135,7 +125,7 @@ def _trivial(names: Sequence[str], anchor: int) -> Ratings:
     n = len(names)
     ratings = _table(names, [], np.zeros(n), np.zeros(n), anchor)
     zero = np.zeros((n, n))
-    return Ratings(ratings, np.zeros(n), zero, zero, anchor, 0.0, 0.0, 0)
+    return Ratings(ratings, np.zeros(n), zero, zero, anchor, 0.0, 0.0)
 
 
 def _rows(

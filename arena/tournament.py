@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,25 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.arena.effort import Effort, as_effort
 from ghostgo.arena.follow import REDRAW_EVERY, Follower
 from ghostgo.arena.forfeits import Forfeits
-from ghostgo.arena.gain import compare_arms
 from ghostgo.arena.league import League
-from ghostgo.arena.limits import Limits, check_numbers, make_limits
+from ghostgo.arena.limits import Limits
 from ghostgo.arena.match import FinishedPair, Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
 from ghostgo.arena.pace import Pace
 from ghostgo.arena.players import NetPlayer
-from ghostgo.arena.pool import Entry, PlayerOptions, Pool, build_pool, open_run
+from ghostgo.arena.pool import Entry, PlayerOptions, Pool
 from ghostgo.arena.progress import Progress, outlook, state_line
 from ghostgo.arena.ratings import Ratings
-from ghostgo.arena.report import Report, write_report
 from ghostgo.arena.results import (
     LEDGER,
     PairResult,
     ResultsFile,
-    locked,
     pair_id,
     read_results,
 )
@@ -47,84 +42,6 @@ MOST_PARALLEL = 256
 OPENINGS = "openings.jsonl"
 IDLE = 0.2
 """Seconds slept at a time while there is nothing to play."""
-
-
-def run_arena(
-    a: str | Sequence[str] | None = "scratch",
-    b: str | Sequence[str] | None = "warm",
-    *,
-    root: Path = Path("runs"),
-    out: Path | None = None,
-    visits: Effort | int | str = 64,
-    games: int | None = None,
-    minutes: float | None = None,
-    width: float | None = None,
-    visits_ladder: Sequence[Effort] = (),
-    checkpoints: int | None = None,
-    follow: bool = True,
-    players: Mapping[str, str] | None = None,
-    anchors: Sequence[str] | None = None,
-    anchor: str = "random",
-    levels: Sequence[float] | None = None,
-    game: str | None = None,
-    rules: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    parallel: int | None = None,
-    workers: int | None = None,
-    device: str = "auto",
-    gtp_timeout: float = 60.0,
-) -> Report:
-    """Rate every checkpoint of runs `a` and `b`, fixed rating anchors and `players` in one pool.
-
-    `a` and `b` are a run each, or several that differ by their seed, which are compared as arms at
-    the Elo `levels` (default: three within what both cover).
-
-    Games are kept in `out` (default `root/arena`), and so are the table and the plots. The same
-    call again goes on where it stopped and takes in new checkpoints, as it does while it plays: a
-    run that another process trains is followed (unless told not to `follow`, or only so many
-    `checkpoints` are wanted), and the report is written anew each minute. It ends at `games`
-    between the players of this call, those of earlier calls included, at `minutes` of this call, or
-    at a mean interval of `width` Elo (or once that is out of reach), whichever is first; without
-    any of these, at 40 games for each player of the pool, and not before the training that it follows ends. The first
-    Ctrl-C ends it as well, with a report.
-
-    Every network searches `visits` a move, or as many as a budget such as `2e9flops` pays for; with
-    a `visits_ladder` each checkpoint plays at all of its budgets, and the report says what search
-    buys beside training. At most so many `checkpoints` of a run play, spread over what they cost.
-    `players` maps names to specs, `anchors` are specs, both as in `ghostgo.arena.pool`; `anchor` is
-    the player whose rating is frozen at 0. At most `parallel` games run at a time (as many as end
-    within two minutes, 256 at most), in `workers` threads (one a core). Raises UserError for bad
-    input.
-    """
-    started = time.monotonic()
-    out = out or root / "arena"
-    check_numbers(games, minutes, width, parallel, workers, levels)
-    options = PlayerOptions(
-        root, as_effort(visits), device, gtp_timeout, tuple(visits_ladder), checkpoints
-    )
-    arms = [[arm] if isinstance(arm, str) else list(arm or ()) for arm in (a, b)]
-    arms = [[run for run in arm if run] for arm in arms]
-    runs = list(dict.fromkeys(run for arm in arms for run in arm))
-    pool = build_pool(runs, players or {}, game, anchors, options)
-    try:
-        limits = make_limits(len(pool.entries), games, minutes, width)
-        # Whatever is wrong with the input comes to light before anything is written.
-        tournament = Tournament(pool, out, anchor, rules or {}, seed, parallel, started)
-
-        def report(shown: bool = True) -> Report:
-            league, ratings = tournament.league, tournament.ratings
-            comparisons = compare_arms(pool, ratings, arms, levels)
-            return write_report(out, pool, league, ratings, comparisons, shown, arms)
-
-        if follow and checkpoints is None:
-            watched = {Path(run).name: open_run(run, root) for run in runs}
-            tournament.follow(watched, options, lambda: report(shown=False))
-        with locked(out), Stop() as stop:
-            tournament.read()
-            tournament.play(limits, workers or os.cpu_count() or 1, stop)
-            return report()
-    finally:
-        pool.close()
 
 
 @dataclass

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import tomlkit
 
+from ghostgo.arena.arena import run_arena
 from ghostgo.arena.curves import welch
-from ghostgo.arena.tournament import run_arena
 from ghostgo.data.config import overlay
 from ghostgo.data.shards import replace_file
 from ghostgo.engine.games.game import Game

@@ -1,13 +1,18 @@
 """How fast the arena plays 30 checkpoints of two 7x7 runs, and how near to bare inference.
 
-    python benchmarks/tournament.py [--minutes 2] [--parallel 256] [--net b2c32] [--json FILE]
+    python benchmarks/tournament.py [--minutes 10] [--parallel 64] [--json FILE]
+                                    [--root runs --a RUN --b RUN | --net b2c32]
 
-Two runs with 15 untrained checkpoints each, in a temporary folder, meet by the arena's own schedule
-and match code at 64 visits, one thread. Between waves of games the same networks judge batches of
-the size that the games gave them, with no search: both rates come from the same minutes.
+15 checkpoints of run a and 15 of run b, or of two runs of untrained networks in a temporary folder,
+meet by the arena's own schedule and match code at 64 visits, one thread. Between waves of games the
+same networks judge batches of the size that the games gave them, with no search: both rates come
+from the same minutes, half of them each. What is played before the first `parallel` games have
+ended is not counted, since all of them began together.
 
-    games_per_second        finished games over the time that the games took
-    moves_per_second        moves in all games; steady before the first games have ended
+    games, moves_per_game   finished games, and the mean number of moves after the opening
+    games_per_second        moves a second over the mean length: games in progress count as well
+    games_ended_per_second  finished games over the time that the games took
+    moves_per_second        moves in all games
     evaluations_per_second  what their searches had judged
     raw_per_second          the same networks at the same mean batch, nothing else
     share_of_raw            the first of these over the second
@@ -17,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -38,7 +44,7 @@ from ghostgo.engine.network import Network, NetworkConfig
 GAME, CHECKPOINTS, WAVE = "go7", 15, 4.0
 
 
-def make_runs(root: Path, net: str) -> Pool:
+def untrained(root: Path, net: str) -> Pool:
     """Two runs of untrained checkpoints, as a pool without anchors."""
     for number, name in enumerate(("scratch", "warm")):
         with Run.creating(root / name, GAME, 0, "") as run:
@@ -47,7 +53,12 @@ def make_runs(root: Path, net: str) -> Pool:
                 network = Network(get_game(GAME), NetworkConfig.preset(net))
                 totals = Totals(selfplay_flops=1e12 * (step + 1))
                 run.save_checkpoint(step, network, {"totals": totals.to_dict()})
-    return build_pool(["scratch", "warm"], {}, None, (), PlayerOptions(root))
+    return trained(root, "scratch", "warm")
+
+
+def trained(root: Path, *runs: str) -> Pool:
+    """The checkpoints of `runs`, as many of each, as a pool without anchors."""
+    return build_pool(runs, {}, None, (), PlayerOptions(root, checkpoints=CHECKPOINTS))
 
 
 class Games:
@@ -61,7 +72,7 @@ class Games:
         self.openings = Openings(pool.game, 0)
         k = len(self.members)
         self.played, self.flying = np.zeros((2, k, k), np.int64)
-        self.begun = self.games = 0
+        self.begun = self.games = self.moves = 0
         self.seconds = 0.0
 
     def top_up(self) -> None:
@@ -69,7 +80,7 @@ class Games:
         k, room = len(self.members), (self.parallel - self.match.in_flight) // 2
         if room < self.parallel // 16:
             return
-        # Ratings are held equal: with untrained networks they would be, and the fit is not timed.
+        # Ratings are held equal: whoever meets makes the same work, and the fit is not timed.
         covariance = np.diag(4e4 / (1.0 + self.played.sum(axis=1)))
         pairs = next_pairs(self.members, np.zeros(k), covariance, self.played, self.flying, room)
         for a, b in pairs:
@@ -82,8 +93,9 @@ class Games:
         start = time.perf_counter()
         while time.perf_counter() - start < seconds:
             self.top_up()
-            for task, _ in self.match.sweep():
+            for task, results in self.match.sweep():
                 self.games += 2
+                self.moves += sum(len(game.moves) - len(task.opening) for game in results)
                 for table, by in ((self.played, 1), (self.flying, -1)):
                     table[[task.a, task.b], [task.b, task.a]] += by
         self.seconds += time.perf_counter() - start
@@ -127,36 +139,57 @@ class Calls:
         self.rows, self.count = rows, count
 
 
-def main() -> None:
-    """Measure, print, and write JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=2.0)
-    parser.add_argument("--parallel", type=int, default=256, help="games in flight")
-    parser.add_argument("--net", default="b2c32")
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        games = Games(make_runs(Path(folder), given.net), given.parallel)
+def measure(games: Games, minutes: float) -> dict[str, float]:
+    """Play and judge in turns for so many minutes, once the games no longer end together."""
     calls = Calls(games.evaluators())
-    games.play(WAVE)  # compiles, and fills the batches
-    calls.rows = calls.count = games.games = 0
+    begun = time.perf_counter()
+    while games.games < games.parallel:
+        games.play(WAVE)
+        print(f"\r{games.games} of {games.parallel} games to warm up", end="", file=sys.stderr)
+    print(f", {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    calls.rows = calls.count = games.games = games.moves = 0
     games.seconds, warm = 0.0, games.match.plies
-    while games.seconds < 30 * given.minutes:
+    while games.seconds < 30 * minutes:
         games.play(WAVE)
         calls.raw(WAVE)
     rate, raw = calls.rows / games.seconds, calls.raw_rows / calls.raw_seconds
-    games.match.close()
-    figures = {
+    moves = (games.match.plies - warm) / games.seconds
+    length = games.moves / games.games if games.games else float("nan")
+    return {
         "players": len(games.players),
         "games": games.games,
-        "games_per_second": games.games / games.seconds,
-        "moves_per_second": (games.match.plies - warm) / games.seconds,
+        "moves_per_game": length,
+        "games_per_second": moves / length,
+        "games_ended_per_second": games.games / games.seconds,
+        "moves_per_second": moves,
         "mean_batch": calls.rows / calls.count,
         "evaluations_per_second": rate,
         "raw_per_second": raw,
         "share_of_raw": rate / raw,
     }
+
+
+def main() -> None:
+    """Measure, print, and write JSON if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--parallel", type=int, default=64, help="games in flight")
+    parser.add_argument("--root", type=Path, default=Path("runs"))
+    parser.add_argument("--a", help=f"a run of {GAME}")
+    parser.add_argument("--b", help=f"another run of {GAME}")
+    parser.add_argument("--net", default="b2c32", help="of untrained checkpoints")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    if bool(given.a) != bool(given.b):
+        parser.error("--a and --b go together")
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        pool = (
+            trained(given.root, given.a, given.b) if given.a else untrained(Path(folder), given.net)
+        )
+        games = Games(pool, given.parallel)
+        figures = measure(games, given.minutes)
+    games.match.close()
     for name, value in figures.items():
         print(f"{name:24} {value:,.2f}")
     if given.json:

@@ -262,10 +262,11 @@ class Run:
 
     def checkpoint_names(self) -> set[str]:
         """Names of the folders of the checkpoints that there are now."""
-        folder = self.folder / "checkpoints"
-        if not folder.is_dir():
+        try:
+            paths = list((self.folder / "checkpoints").iterdir())
+        except (FileNotFoundError, NotADirectoryError):  # none yet, or the run was taken away
             return set()
-        return {path.name for path in folder.iterdir() if path.name.isdigit()}
+        return {path.name for path in paths if path.name.isdigit()}
 
     def checkpoint(self, name: str) -> CheckpointInfo | None:
         """The checkpoint in the folder called `name`; None if the run has just pruned it.

@@ -153,7 +153,7 @@ def arena(context: click.Context, /, **options: Any) -> None:
     """
     if is_for_another(context):
         return
-    from ghostgo.arena.tournament import run_arena
+    from ghostgo.arena.arena import run_arena
 
     run_arena(**options)
 

@@ -18,11 +18,11 @@ import pytest
 import torch
 from evidence import copies
 
+from ghostgo.arena.arena import run_arena
 from ghostgo.arena.effort import Effort
 from ghostgo.arena.match import Match, PairTask
 from ghostgo.arena.pool import PlayerOptions, build_pool
 from ghostgo.arena.results import PairResult, ResultsFile, read_results
-from ghostgo.arena.tournament import run_arena
 from ghostgo.data.ledger import Totals
 from ghostgo.data.run import Run
 from ghostgo.engine.games.registry import get_game
@@ -35,7 +35,7 @@ GIVEN: dict[str, Any] = {"visits": VISITS, "anchors": ANCHORS, "workers": 1}
 STARTER = """
 import json, os, sys
 from pathlib import Path
-from ghostgo.arena.tournament import run_arena
+from ghostgo.arena.arena import run_arena
 root = Path(sys.argv[1])
 given = {"root": root, **json.loads(sys.argv[2])}
 run_arena(**given, out=root / "warm-up", games=4)

@@ -22,6 +22,7 @@ from sizes import sized
 
 from ghostgo import cli
 from ghostgo.arena import limits, pool, progress
+from ghostgo.arena.arena import run_arena
 from ghostgo.arena.effort import MOST_VISITS, Effort
 from ghostgo.arena.forfeits import FORFEITS_IN_A_ROW, Forfeits
 from ghostgo.arena.league import labels
@@ -31,7 +32,6 @@ from ghostgo.arena.progress import Progress, outlook, state_line
 from ghostgo.arena.ratings import GameRow, rate
 from ghostgo.arena.results import GameResult, PlayerInfo, read_results
 from ghostgo.arena.sprt import run_sprt
-from ghostgo.arena.tournament import run_arena
 from ghostgo.arena.width import least_width, mean_width
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import States
@@ -49,7 +49,7 @@ for line in sys.stdin:
 STARTER = """
 import sys
 from pathlib import Path
-from ghostgo.arena.tournament import run_arena
+from ghostgo.arena.arena import run_arena
 run_arena(None, None, game="go5", out=Path(sys.argv[1]), games=60, gtp_timeout=3600,
           anchors=("random", "capture"), players={"slow": sys.argv[2]})
 print("ended as it should")

@@ -19,9 +19,9 @@ import torch
 from evidence import copies
 from sizes import sized
 
+from ghostgo.arena.arena import run_arena
 from ghostgo.arena.report import Report, table
 from ghostgo.arena.results import read_results
-from ghostgo.arena.tournament import run_arena
 from ghostgo.data.ledger import Totals
 from ghostgo.data.run import Run
 from ghostgo.engine.errors import UserError
@@ -32,7 +32,7 @@ GAME = "tic_tac_toe"
 KILLER = """
 import sys
 from pathlib import Path
-from ghostgo.arena.tournament import run_arena
+from ghostgo.arena.arena import run_arena
 run_arena(None, None, game="go5", out=Path(sys.argv[1]), games=60, parallel=16,
           anchors=("random", "capture", sys.argv[2]))
 """

@@ -61,7 +61,7 @@ def simulated(
         for i, (info, e) in enumerate(zip(infos, elo, strict=True))
     )
     none = np.zeros((len(elo), len(elo)))
-    ratings = Ratings(rows, np.array(elo), none, none, 0, 0.0, 0.0, 10)
+    ratings = Ratings(rows, np.array(elo), none, none, 0, 0.0, 0.0)
     return pool, League(pool.game, {}, infos, len(infos)), ratings
 
 

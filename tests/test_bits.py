@@ -14,9 +14,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_replay import random_table
 
+from ghostgo.arena.arena import run_arena
 from ghostgo.arena.bits_panel import bits_csv, bits_html
 from ghostgo.arena.pool import CurvePoint
-from ghostgo.arena.tournament import run_arena
 from ghostgo.data.ledger import Totals
 from ghostgo.data.replay import Batch
 from ghostgo.data.run import Run

@@ -24,7 +24,7 @@ HELP_SECONDS = 0.5
 TARGETS = {
     "selfplay": "ghostgo.selfplay.loop:run_selfplay",
     "warmstart": "ghostgo.warmstart.imitate:run_warmstart",
-    "arena": "ghostgo.arena.tournament:run_arena",
+    "arena": "ghostgo.arena.arena:run_arena",
     "play": "ghostgo.terminal:play",
     "gtp": "ghostgo.gtp_server:serve",
     "doctor": "ghostgo.doctor:report",

@@ -18,12 +18,12 @@ from evidence import copies
 
 from ghostgo import cli
 from ghostgo.arena import follow, limits, progress
+from ghostgo.arena.arena import run_arena
 from ghostgo.arena.effort import Effort
 from ghostgo.arena.follow import Follower
 from ghostgo.arena.pool import Entry, PlayerOptions, Pool, build_pool
 from ghostgo.arena.report import Report
 from ghostgo.arena.results import read_results
-from ghostgo.arena.tournament import run_arena
 from ghostgo.data.ledger import Totals
 from ghostgo.data.run import Run
 from ghostgo.engine.errors import UserError

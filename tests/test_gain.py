@@ -15,8 +15,8 @@ from ghostgo.arena.curves import (
     default_levels,
     find_crossing,
     leads,
-    make_curves,
     reach,
+    read_curve,
     welch,
 )
 from ghostgo.arena.gain import (
@@ -65,7 +65,7 @@ def rated(elo: Sequence[float], covariance: Array | None = None) -> Ratings:
     if covariance is None:
         covariance = np.zeros((len(elo), len(elo)))
     rows = tuple(Rating(str(i), e, e - 10, e + 10, 10, 5.0, "") for i, e in enumerate(elo))
-    return Ratings(rows, np.array(elo), covariance, covariance, 0, 0.0, 0.0, 100)
+    return Ratings(rows, np.array(elo), covariance, covariance, 0, 0.0, 0.0)
 
 
 def league(
@@ -168,7 +168,7 @@ def test_the_newest_of_checkpoints_that_cost_the_same_counts() -> None:
     points = [(1.0, 0.0), (10.0, 100.0), (10.0, 200.0), (100.0, 300.0)]
     pool, ratings = small({"a": points})
     pool.points.reverse()  # in whatever order they joined
-    (curve,) = make_curves(pool, ratings, ["a"], imitation=True)
+    curve = read_curve(pool, ratings, "a", imitation=True)
     assert curve.flops.tolist() == [1, 10, 100]
     assert ratings.elo[curve.entries].tolist() == [0, 200, 300]
 
@@ -181,7 +181,7 @@ def test_seeds_may_share_a_checkpoint() -> None:
     pool.points[4] = CurvePoint("b-2", 0, shared.totals, shared.entry)
     c = found(pool, ratings, "a", "b-1 b-2")
     assert c.seeds == (1, 2) and c.lead == pytest.approx(30)
-    (a,), bs = (make_curves(pool, ratings, runs, True) for runs in (["a"], ["b-1", "b-2"]))
+    a, *bs = (read_curve(pool, ratings, run, imitation=True) for run in ("a", "b-1", "b-2"))
     start = leads([[a], bs], ratings, np.array([0.0]))[:, 0]
     half = Z95 * 10 * np.sqrt(2)  # one rating against one, not against the mean of two
     assert start.tolist() == pytest.approx([50, 50 - half, 50 + half])
@@ -213,7 +213,7 @@ def test_over_seeds_it_is_welch_on_what_each_seed_has() -> None:
     ends = [
         np.array([
             np.interp(3.0, curve.log_flops, ratings.elo[curve.entries])
-            for curve in make_curves(pool, ratings, arm, imitation=True)
+            for curve in (read_curve(pool, ratings, run, imitation=True) for run in arm)
         ])
         for arm in (b, a)
     ]  # fmt: skip
@@ -221,7 +221,7 @@ def test_over_seeds_it_is_welch_on_what_each_seed_has() -> None:
     logs = [
         np.array([
             reach(curve, curve.monotone(ratings.elo), 900.0).log_flops
-            for curve in make_curves(pool, ratings, arm, imitation=True)
+            for curve in (read_curve(pool, ratings, run, imitation=True) for run in arm)
         ])
         for arm in (a, b)
     ]  # fmt: skip
@@ -239,13 +239,13 @@ def test_games_alone_weigh_the_covariance_of_the_ratings() -> None:
     pool, ratings = small({"a": [(1, 0), (100, 200)], "b": [(1, 10), (10, 150)]})
     model = np.diag([0.0, 1.0, 4.0, 9.0, 16.0])
     model[2, 4] = model[4, 2] = 3.0
-    half = Ratings(ratings.ratings, ratings.elo, model, model / 2, 0, 0.0, 0.0, 100)
+    half = Ratings(ratings.ratings, ratings.elo, model, model / 2, 0, 0.0, 0.0)
     # Half way between a's checkpoints: 16 + 1/4 + 4/4 - 2 * 3/2.
     wide = Z95 * np.sqrt(16 + 0.25 + 1 - 3)
     c = found(pool, half, "a", "b")
     assert c.lead == pytest.approx(50)
     assert [c.lead_low, c.lead_high] == pytest.approx([50 - wide, 50 + wide])
-    double = Ratings(ratings.ratings, ratings.elo, model, model * 4, 0, 0.0, 0.0, 100)
+    double = Ratings(ratings.ratings, ratings.elo, model, model * 4, 0, 0.0, 0.0)
     assert found(pool, double, "a", "b").lead_high == pytest.approx(50 + 2 * wide)
 
 

@@ -138,9 +138,10 @@ def test_large_leagues_are_simulated_less_often(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_sentence_says_how_fine_p_is() -> None:
-    assert "p < 0.0005)" in Goodness(30.0, 10.0, 0, 2000).sentence()
-    assert "p < 0.005)" in Goodness(30.0, 10.0, 0, 200).sentence()
-    assert "p = 0.05)" in Goodness(12.0, 10.0, 100, 2000).sentence()
+    none = np.zeros(0)
+    assert "p < 0.0005)" in Goodness(30.0, 10.0, 0, 2000, none).sentence()
+    assert "p < 0.005)" in Goodness(30.0, 10.0, 0, 200, none).sentence()
+    assert "p = 0.05)" in Goodness(12.0, 10.0, 100, 2000, none).sentence()
 
 
 def test_without_a_cycle_there_is_nothing_to_find() -> None:

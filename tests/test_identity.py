@@ -15,6 +15,7 @@ import torch
 
 from ghostgo.arena import openings
 from ghostgo.arena import pool as pool_module
+from ghostgo.arena.arena import run_arena
 from ghostgo.arena.cross import make_cross
 from ghostgo.arena.gtp_client import GtpPlayer, find_program
 from ghostgo.arena.league import REPEATED, League
@@ -31,7 +32,6 @@ from ghostgo.arena.pool import Entry, PlayerOptions, Pool, make_entry
 from ghostgo.arena.report import make_notes
 from ghostgo.arena.results import GameResult, PairResult, PlayerInfo
 from ghostgo.arena.schedule import Member, next_pairs
-from ghostgo.arena.tournament import run_arena
 from ghostgo.data.run import Run
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, play_one

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ghostgo import cli
-from ghostgo.arena.curves import make_curves
+from ghostgo.arena.curves import read_curve
 from ghostgo.arena.effort import Effort, parse_ladder
 from ghostgo.arena.ladder import Step, Trade, fit_trade, ladder_table, make_ladder
 from ghostgo.arena.league import League
@@ -46,7 +46,7 @@ def simulated(
             steps.append(Step(point, 4**k, move, elo[-1], low, high, 40))
     covariance = np.eye(len(elo)) * error**2
     rows = tuple(Rating(str(i), e, e, e, 40, 20.0, "") for i, e in enumerate(elo))
-    return steps, Ratings(rows, np.array(elo), covariance, covariance, 0, 0.0, 0.0, 400)
+    return steps, Ratings(rows, np.array(elo), covariance, covariance, 0, 0.0, 0.0)
 
 
 def trade_of(error: float, seed: int, **options: Any) -> Trade:
@@ -210,7 +210,7 @@ def test_runs_are_compared_at_one_rung() -> None:
     steps, ratings = simulated(1.0, 0)
     pool = Pool(get_game(GAME), rungs=(Effort(1), Effort(4), Effort(16)), base=Effort(4))
     pool.points = [step.point for step in steps]
-    (curve,) = make_curves(pool, ratings, ["run"], imitation=True)
+    curve = read_curve(pool, ratings, "run", imitation=True)
     at = {step.point.entry: step.visits for step in steps}
     assert [at[int(entry)] for entry in curve.entries] == 5 * [4]
 
@@ -223,7 +223,7 @@ def test_an_unplayed_rung_leaves_its_cell_empty() -> None:
     rows[2] = Rating("2", 0.0, 0.0, 0.0, 0, 0.0, "unplayed")
     infos = [PlayerInfo(str(i), "net", {"visits": i}) for i in range(11)]
     league = League(pool.game, {}, infos, 11)
-    part = Ratings(tuple(rows), ratings.elo, ratings.covariance, ratings.clustered, 0, 0, 0, 10)
+    part = Ratings(tuple(rows), ratings.elo, ratings.covariance, ratings.clustered, 0, 0, 0)
     ladder = make_ladder(pool, league, part)
     assert ladder is not None and len(ladder.steps) == 9
     first = ladder_table(ladder).splitlines()[2]

@@ -18,6 +18,7 @@ from sizes import sized
 
 from ghostgo import cli
 from ghostgo.arena import gallery
+from ghostgo.arena.arena import run_arena
 from ghostgo.arena.gallery import (
     changes,
     choose_games,
@@ -32,7 +33,6 @@ from ghostgo.arena.results import (
     outcome_words,
     read_results,
 )
-from ghostgo.arena.tournament import run_arena
 from ghostgo.arena.viewer import viewer_html
 from ghostgo.engine.games.registry import get_game
 from ghostgo.session import Session
