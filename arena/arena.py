@@ -14,6 +14,7 @@ from ghostgo.arena.limits import check_numbers, make_limits
 from ghostgo.arena.pool import PlayerOptions, build_pool, open_run
 from ghostgo.arena.report import Report, write_report
 from ghostgo.arena.results import locked
+from ghostgo.arena.speeds import SPEEDS, Speeds
 from ghostgo.arena.stop import Stop
 from ghostgo.arena.tournament import Tournament
 
@@ -57,7 +58,8 @@ def run_arena(
     any of these, at 40 games for each player of the pool, and not before the training that it follows ends. The first
     Ctrl-C ends it as well, with a report.
 
-    Every network searches `visits` a move, or as many as a budget such as `2e9flops` pays for; with
+    Every network searches `visits` a move, or as many as a budget such as `2e9flops` or `0.05s` of
+    one core pays for (measured once and kept in `out`, see `ghostgo.arena.speeds`); with
     a `visits_ladder` each checkpoint plays at all of its budgets, and the report says what search
     buys beside training. At most so many `checkpoints` of a run play, spread over what they cost.
     `players` maps names to specs, `anchors` are specs, both as in `ghostgo.arena.pool`; `anchor` is
@@ -68,8 +70,9 @@ def run_arena(
     started = time.monotonic()
     out = out or root / "arena"
     check_numbers(games, minutes, width, parallel, workers, levels)
+    speeds = Speeds(out / SPEEDS)
     options = PlayerOptions(
-        root, as_effort(visits), device, gtp_timeout, tuple(visits_ladder), checkpoints
+        root, as_effort(visits), device, gtp_timeout, tuple(visits_ladder), checkpoints, speeds
     )
     arms = [[arm] if isinstance(arm, str) else list(arm or ()) for arm in (a, b)]
     arms = [[run for run in arm if run] for arm in arms]
@@ -89,6 +92,7 @@ def run_arena(
             watched = {Path(run).name: open_run(run, root) for run in runs}
             tournament.follow(watched, options, lambda: report(shown=False))
         with locked(out), Stop() as stop:
+            speeds.save()
             tournament.read()
             tournament.play(limits, workers or os.cpu_count() or 1, stop)
             return report()

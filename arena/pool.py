@@ -2,7 +2,7 @@
 
 A player is written as `random`, `capture` (Go), `mcts:ROLLOUTS`, `openspiel:mcts:SIMULATIONS`,
 `gtp:COMMAND` (or a command line whose program is installed), or a checkpoint: `RUN`, `RUN@STEP`, a
-folder, with `:VISITS` or `:2e9flops` behind it to search with another budget than the rest, and
+folder, with `:VISITS` `:2e9flops` or `:0.05s` behind it to search with another budget than the rest, and
 `,symmetries=8`, `,leaf_symmetries=2`, `,score_weight=0.1` (see `SearchConfig`) or `,rank=5k` behind
 that (networks that are told ranks).
 """
@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from ghostgo.arena.effort import (
+    FLOPS,
     RANK,
-    UNIT,
+    SECONDS,
     Effort,
     split_effort,
     split_settings,
@@ -38,6 +39,7 @@ from ghostgo.arena.players import (
     RolloutPlayer,
 )
 from ghostgo.arena.results import PlayerInfo
+from ghostgo.arena.speeds import Speeds
 from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import Totals
 from ghostgo.data.run import CheckpointInfo, Run, find_checkpoint, load_network
@@ -131,7 +133,7 @@ class PlayerOptions:
     root: Path = Path("runs")
     """Folder of the runs."""
     effort: Effort = USUAL
-    """Search visits a move, or FLOPs, of every network."""
+    """Search visits a move, FLOPs or seconds, of every network."""
     device: str = "auto"
     gtp_timeout: float = 60.0
     """Seconds that a GTP engine has for one answer."""
@@ -139,6 +141,8 @@ class PlayerOptions:
     """Budgets at each of which the runs' checkpoints play, lowest first; none: all play at `effort`."""
     checkpoints: int | None = None
     """Most checkpoints of a run; None: all."""
+    speeds: Speeds = field(default_factory=Speeds)
+    """What a budget of seconds is worth."""
 
 
 def build_pool(
@@ -269,11 +273,18 @@ def _net_entry(
     if rank and network.rank is None:
         raise UserError(f"player {name!r}: its network is not told ranks: it has none to play at")
     network = network.at_rank(rank)
-    price = count_flops(network) if effort.flops else 0.0
-    visits = effort.visits_at(price, name, config.symmetries, config.leaf_symmetries)
     # int8 was admitted for the weights that are told no rank.
     backend = chosen_backend(info, options.device, training=rank > 0)
-    player = NetPlayer(name, lambda: network, visits, options.device, config, backend)
+
+    def make(visits: int) -> NetPlayer:
+        return NetPlayer(name, lambda: network, visits, options.device, config, backend)
+
+    price = count_flops(network) if effort.flops else 0.0
+    if effort.seconds:
+        kind = f"{game.name} {network.config.name} {backend.name} {options.device}"
+        price = options.speeds.seconds(kind, game, make)
+    visits = effort.visits_at(price, name, config.symmetries, config.leaf_symmetries)
+    player = make(visits)
     settings = {"sha256": info.meta["sha256"], "visits": visits}
     searched = asdict(config).items()
     settings |= {key: value for key, value in searched if FIRST_SEARCH.get(key) != value}
@@ -331,7 +342,7 @@ def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entr
     except UserError as error:
         raise UserError(
             f"player {name}={spec}: {error}; players are random, capture, mcts:1000, "
-            f"{OPENSPIEL}1000, RUN@STEP, RUN@STEP:VISITS, RUN@STEP:2e9{UNIT}, either with "
-            f",symmetries=8 behind it, or gtp:COMMAND"
+            f"{OPENSPIEL}1000, RUN@STEP, RUN@STEP:VISITS, RUN@STEP:2e9{FLOPS}, "
+            f"RUN@STEP:0.05{SECONDS}, each with ,symmetries=8 behind it, or gtp:COMMAND"
         ) from None
     return _net_entry(name, found, game, given or options.effort, options, search=search)

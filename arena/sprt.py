@@ -35,6 +35,7 @@ from ghostgo.arena.results import (
     pair_id,
     read_results,
 )
+from ghostgo.arena.speeds import SPEEDS, Speeds
 from ghostgo.arena.stop import Stop
 from ghostgo.data.run import find_checkpoint, list_bots
 from ghostgo.engine.errors import UserError
@@ -176,7 +177,9 @@ def run_sprt(
         )
     if not (0 < alpha < 0.5 and 0 < beta < 0.5):
         raise UserError(f"--alpha {alpha:g} and --beta {beta:g} must lie between 0 and 0.5")
-    options = PlayerOptions(root, as_effort(visits), device, gtp_timeout)
+    out = out or root / "sprt"
+    speeds = Speeds(out / SPEEDS)
+    options = PlayerOptions(root, as_effort(visits), device, gtp_timeout, speeds=speeds)
     board = get_game(game or _game_of((a, b), root))
     entries: list[Entry] = []
     try:
@@ -184,9 +187,9 @@ def run_sprt(
             entries.append(make_entry(spec, spec, board, options))
         if entries[0].info.identity == entries[1].info.identity:
             raise UserError(f"{a} and {b} are one player: nothing to test")
-        out = out or root / "sprt"
         test = Sprt(elo0, elo1, alpha, beta)
         with locked(out):
+            speeds.save()
             verdict = _Test(board, entries, test, out, seed).play(games)
     finally:
         for entry in entries:

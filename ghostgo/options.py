@@ -48,7 +48,7 @@ def is_for_another(context: click.Context) -> bool:
 
 
 def effort(context: click.Context, parameter: click.Parameter, value: str) -> Any:
-    """Visits or FLOPs a move."""
+    """Visits, FLOPs or seconds a move."""
     from ghostgo.arena.effort import parse_effort
 
     return parse_effort(value)
@@ -166,10 +166,11 @@ resume_option = click.option(
 rating_visits_option = click.option(
     "--visits",
     callback=effort,
-    metavar="N|NUMBERflops",
+    metavar="N|NUMBERflops|NUMBERs",
     default="64",
     show_default=True,
-    help="Search visits a move, for every network; 2e9flops: as many as so many FLOPs pay for.",
+    help="Search visits a move, for every network; 2e9flops, 0.05s: as many as so many FLOPs, or "
+    "seconds of one core, pay for.",
 )
 
 
@@ -177,7 +178,7 @@ ladder_option = click.option(
     "--visits-ladder",
     callback=ladder,
     metavar="N,N,...",
-    help="Rate the checkpoints at each of these visits (or FLOPs) a move: training against search.",
+    help="Rate the checkpoints at each of these visits (or FLOPs, or seconds) a move: training against search.",
 )
 checkpoints_option = click.option(
     "--checkpoints",

@@ -98,7 +98,7 @@ def test_a_ladder_is_two_budgets_of_one_kind_in_order() -> None:
         ("16", "two budgets at least"),
         ("16,16", "two budgets at least"),
         ("16,many", "'many' is no budget"),
-        ("16,1e9flops", "either all rungs are visits or all are FLOPs"),
+        ("16,1e9flops", "all visits, or all FLOPs, or all seconds"),
     ):
         with pytest.raises(UserError, match=says):
             parse_ladder(text)

@@ -44,10 +44,14 @@ def price() -> float:
 def test_a_budget_is_visits_or_flops() -> None:
     assert parse_effort("64") == as_effort(64) == Effort(visits=64)
     assert parse_effort(" 2.5e9FLOPs ") == Effort(flops=2.5e9)
-    assert [parse_effort(str(effort)) for effort in (Effort(9), Effort(flops=2e9))] == [
-        Effort(9), Effort(flops=2e9),
-    ]  # fmt: skip
-    for text in ("0", "-3", "64.5", "flops", "nanflops", "infflops", "-1e9flops", "many", ""):
+    assert parse_effort("5E-2S") == Effort(seconds=0.05)
+    for effort in (Effort(9), Effort(flops=2e9), Effort(seconds=0.125)):
+        assert parse_effort(str(effort)) == effort
+    assert Effort(seconds=0.125).words == "0.125 s a move"
+    for text in (
+        *("0", "-3", "64.5", "flops", "nanflops", "infflops", "-1e9flops", "many", ""),
+        *("s", "0s", "-1s", "nans", "infs", "2flopss"),
+    ):
         with pytest.raises(UserError, match="is no budget for a move"):
             parse_effort(text)
 
@@ -66,7 +70,9 @@ def test_a_budget_of_flops_buys_whole_visits() -> None:
 def test_a_budget_stands_behind_the_checkpoint() -> None:
     assert split_effort("scratch@12:400") == ("scratch@12", Effort(visits=400))
     assert split_effort("scratch:2e9flops") == ("scratch", Effort(flops=2e9))
+    assert split_effort("scratch:1.5e-2s") == ("scratch", Effort(seconds=0.015))
     assert split_effort("scratch@12") == ("scratch@12", None)
+    assert split_effort("runs") == ("runs", None)
     with pytest.raises(UserError, match="'0' is no budget"):
         split_effort("scratch:0")
 
