@@ -1,0 +1,220 @@
+"""Mutated game records into the importer: no crash, no hang, bounded memory.
+
+    python benchmarks/fuzz_records.py [--files 100000] [--seed 0] [--records PATH] [--json FILE]
+
+Files are made from games written here and, with --records, from those in PATH, by one to four
+mutations each: bytes flipped, dropped, repeated, swapped, spliced from another game, cut off, and
+pieces of syntax that readers stumble over. They are imported in folders of 500 as 5x5, 9x9 and
+19x19 Go, some of them inside archives which are then mutated themselves. Checked: nothing but
+UserError is raised, every record read is either kept or dropped for a reason, and what is kept
+replays by the rules. Reported: the slowest folder and how far memory grew after the first tenth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import resource
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from ghostgo.data import archives, sgf
+from ghostgo.data.records import GameTable
+from ghostgo.data.replay import start_states
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import is_legal_one, play_one
+from ghostgo.engine.games.registry import get_game
+from ghostgo.warmstart.select import import_records
+
+FOLDER = 500
+GAMES = ("go9", "go5", "go19")
+MOST_BASES = 2000
+STUMBLES = (
+    b"(", b")", b";", b"[", b"]", b"\\", b"\\]", b"(;", b";)", b"()", b"B[tt]", b"W[zz]", b"B[]", b"B[aa][bb]",
+    b"AB[aa:ss]", b"AB[ss:aa]", b"AW[aa:ii:aa]", b"AE[aa]", b"AB[]", b"SZ[0]", b"SZ[99999999999999]", b"SZ[9:7]",
+    b"SZ[-9]", b"KM[1e999]", b"KM[nan]", b"KM[-0]", b"KM[3.75]", b"KM[650]", b"HA[-3]", b"HA[999999]",
+    b"RE[B+999999999]", b"RE[Void]", b"RE[", b"PL[W]", b"PL[?]", b"CA[gbk]", b"CA[shift_jis]", b"CA[no-such]",
+    b"GM[2]", b"FF[9]", b"RU[\xff\xfe]", b"BR[99p]", b"WR[0k]", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\r\n",
+    b"AddBlack[aa]", b"addblack[aa]", b"\xf0\x9f\x98\x80", b"C[" + b"x" * 5000 + b"]",
+)  # fmt: skip
+
+
+Bases = dict[str, list[bytes]]
+"""SGF texts by the game that they are of."""
+
+
+def own_games(rng: np.random.Generator) -> Bases:
+    """SGF of random games on small and large boards, with all that the writer can say."""
+    bases: Bases = {name: [] for name in GAMES}
+    for name in GAMES * 12:
+        game = get_game(name)
+        state, moves = game.new_states(1)[0], list[int]()
+        for _ in range(int(rng.integers(4, 2 * game.points))):
+            if state.done:
+                break
+            moves.append(int(rng.choice(game.legal_actions(state))))
+            play_one(state, moves[-1])
+        setup = {int(p): 1 for p in rng.choice(game.points, 3)} if rng.random() < 0.2 else None
+        text = sgf.write_game(
+            game, [] if setup else moves, komi=float(rng.choice([0, 5.5, 6.5, 7, -2.5])),
+            rules=str(rng.choice(["Chinese", "Japanese", ""])), black="b \\ ]", white="白",
+            result=str(rng.choice(["B+3.5", "W+R", "0", "", "B+T"])), date="2001-02-03",
+            comments={0: "a [b\\", 3: "]"}, setup=setup,
+        )  # fmt: skip
+        bases[name].append(
+            text.replace("SZ[", f"BR[{rng.integers(1, 10)}d]WR[5k]HA[0]SZ[", 1).encode()
+        )
+    return bases
+
+
+def add_records(bases: Bases, path: Path) -> None:
+    """Every seventh record in `path` of each game, up to `MOST_BASES`."""
+    for number, record in enumerate(archives.records(path)):
+        game = next(sgf.parse_games(record.content), None) if number % 7 == 0 else None
+        size = sgf.parse_size(game.raw(b"SZ")) if game else None
+        texts = bases.get(f"go{size[0]}", []) if size and size[0] == size[1] else []
+        if len(texts) < MOST_BASES:
+            texts.append(record.content)
+
+
+def mutated(bases: Sequence[bytes], rng: np.random.Generator) -> bytes:
+    """One of `bases` after one to four mutations."""
+    text = bytearray(bases[rng.integers(len(bases))])
+    for _ in range(int(rng.integers(1, 5))):
+        if not text:
+            text += b"(;"
+        at, to = sorted(int(i) for i in rng.integers(0, len(text) + 1, 2))
+        near = min(to, at + int(rng.integers(1, 40)))
+        kind = int(rng.integers(9))
+        if kind == 0:
+            text[min(at, len(text) - 1)] = int(rng.integers(256))
+        elif kind == 1:
+            del text[at:near]
+        elif kind == 2:
+            text[at:at] = bytes(text[at:near]) * int(rng.integers(1, 50))
+        elif kind in (3, 4):
+            text[at:at] = STUMBLES[rng.integers(len(STUMBLES))]
+        elif kind == 5:
+            text[at:to] = text[at:to][::-1] if rng.random() < 0.2 else text[near:to] + text[at:near]
+        elif kind == 6:
+            text[at:] = bases[rng.integers(len(bases))][at:]
+        elif kind == 7:
+            del text[to:]
+        elif rng.random() < 0.02:  # seldom something huge
+            text[at:at] = STUMBLES[rng.integers(len(STUMBLES))] * int(rng.integers(1000, 30_000))
+    return bytes(text)
+
+
+def write_folder(
+    folder: Path, bases: Sequence[bytes], count: int, rng: np.random.Generator
+) -> None:
+    """`count` mutated records as files, of which a part lies in mutated archives and `.sgfs` files."""
+    texts = [mutated(bases, rng) for _ in range(count)]
+    packed = count // 10
+    for i, text in enumerate(texts[packed:]):
+        (folder / f"{i:04d}.sgf").write_bytes(text)
+    (folder / "lines.sgfs").write_bytes(b"\n".join(texts[: packed // 2]))
+    buffer, tarred = io.BytesIO(), io.BytesIO()
+    with (
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as pack,
+        tarfile.open(fileobj=tarred, mode="w:gz") as tar,
+    ):
+        for i, text in enumerate(texts[packed // 2 : packed]):
+            pack.writestr(f"{i}.sgf", text)
+            info = tarfile.TarInfo(f"{i}.sgf")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text))
+    for name, made in (("a.zip", buffer), ("b.tgz", tarred)):
+        whole = bytearray(made.getvalue())
+        for _ in range(int(rng.integers(0, 6))):
+            whole[rng.integers(len(whole))] = int(rng.integers(256))
+        (folder / name).write_bytes(whole)
+
+
+def check(table: GameTable, name: str) -> None:
+    """AssertionError, or what `GameTable.validate` raises, if a kept game does not replay."""
+    table.validate()
+    game = get_game(name)
+    starts, index = start_states(game, table)
+    scratch = game.new_states(1)
+    for i in range(len(table)):
+        scratch[0] = starts[index[i]]
+        state = scratch[0]
+        for move in table.moves_of(i).tolist():
+            assert not state.done and is_legal_one(state, move), (name, i, move)
+            play_one(state, move)
+
+
+def fuzz(files: int, seed: int, records: Path | None) -> dict[str, float]:
+    """Import so many mutated files; what was seen. Raises whatever the importer should not."""
+    rng = np.random.default_rng(seed)
+    bases = own_games(rng)
+    if records is not None:
+        add_records(bases, records)
+    read, kept, dropped, done, slowest, early = 0, 0, Counter[str](), 0, 0.0, 0.0
+    began = time.perf_counter()
+    while done < files:
+        count = min(FOLDER, files - done)
+        name = GAMES[done // FOLDER % len(GAMES)]
+        with tempfile.TemporaryDirectory() as place:
+            chosen = bases[name] if rng.random() < 0.9 else list(chain(*bases.values()))
+            write_folder(Path(place), chosen, count, rng)
+            start = time.perf_counter()
+            try:
+                table, report = import_records(place, name)
+            except UserError as error:
+                assert "holds no" in str(error), error
+            else:
+                assert report.read == report.kept + sum(report.dropped.values())
+                assert len(table) == report.kept
+                check(table, name)
+                read, kept = read + report.read, kept + report.kept
+                dropped += report.dropped
+            slowest = max(slowest, time.perf_counter() - start)
+        done += count
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        early = early if early and done > files / 10 else memory
+        rate = done / (time.perf_counter() - began)
+        end = "\r" if sys.stderr.isatty() else "\n"
+        if done % (10 * FOLDER) == 0 or done >= files:
+            print(
+                f"{done} of {files} files, {rate:.0f} a second, {memory:.0f} MiB",
+                end=end,
+                file=sys.stderr,
+            )
+    for reason, number in dropped.most_common():
+        print(f"{reason:44} {number:9,}")
+    return {
+        "files": float(done), "records_read": float(read), "kept": float(kept),
+        "reasons": float(len(dropped)), "slowest_folder_seconds": slowest,
+        "peak_mebibytes": memory, "growth_mebibytes": memory - early,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Fuzz, print, and write JSON if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--records", type=Path)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    figures = fuzz(given.files, given.seed, given.records)
+    for name, value in figures.items():
+        print(f"{name:24} {value:12,.1f}")
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
