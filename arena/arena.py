@@ -82,6 +82,8 @@ def run_arena(
         limits = make_limits(len(pool.entries), games, minutes, width)
         # Whatever is wrong with the input comes to light before anything is written.
         tournament = Tournament(pool, out, anchor, rules or {}, seed, parallel, started)
+        for run in runs:
+            tournament.warn_of_other_rules(open_run(run, root))
 
         def report(shown: bool = True) -> Report:
             league, ratings = tournament.league, tournament.ratings
@@ -95,6 +97,7 @@ def run_arena(
             speeds.save()
             tournament.read()
             tournament.play(limits, workers or os.cpu_count() or 1, stop)
+            speeds.save()  # newcomers may be of another kind
             return report()
     finally:
         pool.close()

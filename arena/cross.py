@@ -120,8 +120,10 @@ def cross_html(cross: CrossTable) -> str:
     return (
         '<h2>Cross-table</h2><div class="scroll"><table class="cross">' + "".join(lines)
         + f"</table></div><h2>How well the ratings fit</h2><p>{cross.verdict()}</p>"
+        "<p>Deviations are in standard deviations of what luck leaves once the ratings are fitted, with a "
+        "quarter of a game added to the variance: pairings of few games look smaller than they are.</p>"
         '<div class="scroll"><table><tr><th>worst explained</th><th>points</th><th>expected</th>'
-        "<th>standard deviations</th></tr>" + "".join(worst) + "</table></div>"
+        "<th>deviation</th></tr>" + "".join(worst) + "</table></div>"
     )  # fmt: skip
 
 

@@ -173,6 +173,11 @@ def judged_nodes(trees: Trees, n: int) -> NDArray[np.int64]:
     return np.asarray((there & judged).sum(axis=1))
 
 
+def search_rows(visits: int) -> int:
+    """Games that a network searches at once, so that their trees of so many `visits` fit."""
+    return min(max(MOST_NODES // visits, 8), 64)
+
+
 class NetPlayer(BatchPlayer):
     """A network with search, without noise. It is loaded when it is first asked for a move."""
 
@@ -184,11 +189,13 @@ class NetPlayer(BatchPlayer):
         device: str = "auto",
         search: SearchConfig = RATING,
         backend: tuple[str, Calibration | None] = ("auto", None),
+        rows: int | None = None,
     ) -> None:
+        """At most `rows` games are searched at once; None: `search_rows`."""
         super().__init__(name)
         self._load, self._backend = load, backend
         self._visits = visits
-        self._batch = min(max(MOST_NODES // visits, 8), 64)
+        self._batch = rows or search_rows(visits)
         self._device = device
         self._search_config = search
         self._searcher: Searcher | None = None

@@ -44,6 +44,7 @@ from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import Totals
 from ghostgo.data.run import CheckpointInfo, Run, find_checkpoint, load_network
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.go import is_go
 from ghostgo.engine.games.registry import get_game
@@ -275,16 +276,22 @@ def _net_entry(
     network = network.at_rank(rank)
     # int8 was admitted for the weights that are told no rank.
     backend = chosen_backend(info, options.device, training=rank > 0)
-
-    def make(visits: int) -> NetPlayer:
-        return NetPlayer(name, lambda: network, visits, options.device, config, backend)
-
-    price = count_flops(network) if effort.flops else 0.0
+    images = config.symmetries, config.leaf_symmetries
     if effort.seconds:
-        kind = f"{game.name} {network.config.name} {backend.name} {options.device}"
-        price = options.speeds.seconds(kind, game, make)
-    visits = effort.visits_at(price, name, config.symmetries, config.leaf_symmetries)
-    player = make(visits)
+        device = choose_device(options.device)[0]
+        kind = f"{game.name} {network.config.name} {backend.name}"
+
+        def timed(visits: int, rows: int) -> NetPlayer:
+            return NetPlayer(name, lambda: network, visits, device, RATING, backend, rows)
+
+        def priced(rows: int) -> float:
+            return options.speeds.seconds(kind, rows, device, game, timed)
+
+        visits = options.speeds.visits(effort, name, images, priced)
+    else:
+        price = count_flops(network) if effort.flops else 0.0
+        visits = effort.visits_at(price, name, *images)
+    player = NetPlayer(name, lambda: network, visits, options.device, config, backend)
     settings = {"sha256": info.meta["sha256"], "visits": visits}
     searched = asdict(config).items()
     settings |= {key: value for key, value in searched if FIRST_SEARCH.get(key) != value}

@@ -1,7 +1,7 @@
 """How long an evaluation takes on this machine, measured once for each kind of network.
 
-It turns a budget of seconds into visits, so that players at equal seconds are players of so many
-visits each: their games depend on the seed as all others do, and a checkpoint is not stronger for
+It turns a budget of seconds into visits: as many as one core makes in that time for each of a full
+batch of games. So players at equal seconds are players of so many visits each: their games depend on the seed as all others do, and a checkpoint is not stronger for
 having been measured while the machine was quiet. What was measured is kept beside the ledger, and a
 tournament that goes on uses it again.
 """
@@ -14,18 +14,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ghostgo.arena.effort import Effort
 from ghostgo.arena.match import one_torch_thread
-from ghostgo.arena.players import NetPlayer
+from ghostgo.arena.players import NetPlayer, search_rows
 from ghostgo.data.shards import replace_file
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 
 SPEEDS = "speeds.json"
-ROWS = 64
-"""Games searched at once."""
 VISITS = 32
 TIMES = 3
 """Searches, of which the fastest counts: whatever else the machine did only slows one down."""
+Make = Callable[[int, int], NetPlayer]
+"""The player of so many visits that searches so many games at once."""
 
 
 class Speeds:
@@ -51,17 +52,38 @@ class Speeds:
             )
         return found
 
-    def seconds(self, kind: str, game: Game, make: Callable[[int], NetPlayer]) -> float:
-        """Seconds that an evaluation takes a network of such a `kind`.
+    def seconds(self, kind: str, rows: int, device: str, game: Game, make: Make) -> float:
+        """Seconds of one core for an evaluation of such a `kind` of network, `rows` at a time.
 
-        Unless that is known, the player that `make` gives for so many visits is timed.
+        On a GPU seconds by the clock. Unless that is known, the player that `make` gives is timed.
         """
+        kind = f"{kind} {device} {rows}"
         if kind not in self._found:
-            player = make(VISITS)
+            player = make(VISITS, rows)
+            clock = time.thread_time if device == "cpu" else time.perf_counter
             with ThreadPoolExecutor(1, initializer=one_torch_thread) as thread:
-                self._found[kind] = thread.submit(_measure, player, game).result()
+                self._found[kind] = thread.submit(measure, player, game, rows, clock).result()
             player.close()
         return self._found[kind]
+
+    def visits(
+        self,
+        effort: Effort,
+        player: str,
+        images: tuple[int, int],
+        priced: Callable[[int], float],
+    ) -> int:
+        """Visits that `effort`'s seconds pay for, where `priced` says what an evaluation costs.
+
+        Long searches run in small batches, whose evaluations cost more, so the price is asked for
+        as many rows as the answer will be searched with. `images` are as `visits_at` takes them.
+        Raises UserError as that does.
+        """
+        visits = effort.visits_at(priced(search_rows(1)), player, *images)
+        rows = search_rows(visits)
+        if rows < search_rows(1):
+            visits = effort.visits_at(priced(rows), player, *images)
+        return visits
 
     def save(self) -> None:
         """Write what has been measured; what the file has by now stays as it is."""
@@ -71,12 +93,13 @@ class Speeds:
             self._kept = dict(self._found)
 
 
-def _measure(player: NetPlayer, game: Game) -> float:
-    states, numbers = game.new_states(ROWS), list(range(ROWS))
+def measure(player: NetPlayer, game: Game, rows: int, clock: Callable[[], float]) -> float:
+    """Seconds by `clock` for each of the `player`'s evaluations while it searches `rows` games."""
+    states, numbers = game.new_states(rows), list(range(rows))
     player.choose(states, numbers)  # compiles
     each = []
     for _ in range(TIMES):
-        before, start = player.evaluations, time.perf_counter()
+        before, start = player.evaluations, clock()
         player.choose(states, numbers)
-        each.append((time.perf_counter() - start) / (player.evaluations - before))
+        each.append((clock() - start) / (player.evaluations - before))
     return min(each)

@@ -158,6 +158,7 @@ def run_sprt(
     games: int | None = None,
     game: str | None = None,
     seed: int = 0,
+    rules: Mapping[str, Any] | None = None,
     root: Path = Path("runs"),
     out: Path | None = None,
     device: str = "auto",
@@ -181,6 +182,8 @@ def run_sprt(
     speeds = Speeds(out / SPEEDS)
     options = PlayerOptions(root, as_effort(visits), device, gtp_timeout, speeds=speeds)
     board = get_game(game or _game_of((a, b), root))
+    rules = {**board.rules, **(rules or {})}
+    board.new_states(1, rules)  # raises UserError for an unknown rule
     entries: list[Entry] = []
     try:
         for spec in (a, b):
@@ -190,7 +193,7 @@ def run_sprt(
         test = Sprt(elo0, elo1, alpha, beta)
         with locked(out):
             speeds.save()
-            verdict = _Test(board, entries, test, out, seed).play(games)
+            verdict = _Test(board, rules, entries, test, out, seed).play(games)
     finally:
         for entry in entries:
             entry.player.close()
@@ -213,10 +216,16 @@ class _Test:
     """Two players at play over a ledger of pairs."""
 
     def __init__(
-        self, game: Game, entries: Sequence[Entry], test: Sprt, out: Path, seed: int
+        self,
+        game: Game,
+        rules: Mapping[str, Any],
+        entries: Sequence[Entry],
+        test: Sprt,
+        out: Path,
+        seed: int,
     ) -> None:
         self.game, self.entries, self.test, self.seed = game, entries, test, seed
-        self.rules: Mapping[str, Any] = dict(game.rules)
+        self.rules = dict(rules)
         self.path = out / LEDGER
         self.found = {result.pair: result for result in read_results(self.path)}
         self.match: Match
@@ -259,7 +268,7 @@ class _Test:
             if self.copies(self.counted):  # the ledger of an earlier version may hold some
                 return ""
             met = {(g.first, canonical_moves(self.game, g.moves)) for g in result.games}
-            if self.deterministic and met <= self.met:  # another opening, but the same games
+            if self.deterministic and met & self.met:  # another opening, but a game as before
                 self.counted += 1
                 continue
             self.met |= met

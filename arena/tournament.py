@@ -120,6 +120,21 @@ class Tournament:
             self.path.with_name(OPENINGS),
         )
 
+    def warn_of_other_rules(self, run: Run) -> None:
+        """Say so if `run` has learnt by rules that are not those of this tournament."""
+        learnt = run.latest().meta.get("rules") or {}
+        other = {
+            name: learnt[name]
+            for name in self.rules
+            if learnt.get(name, None) not in (None, self.rules[name])
+        }
+        if other:
+            asked = " ".join(f"--rule {name}={str(value).lower()}" for name, value in other.items())
+            mine = ", ".join(f"{name} {self.rules[name]}" for name in other)
+            self._progress.say(
+                f"{run.name} learnt by other rules than this arena's {mine}: {asked}"
+            )
+
     def _rate(self, results: Iterable[PairResult]) -> None:
         """Make the league of the present pool and `results`."""
         infos = [entry.info for entry in self.pool.entries]
@@ -128,11 +143,16 @@ class Tournament:
         self.ratings = self.league.fit(self._anchor)
 
     def _reference(self) -> Reference | None:
-        """The checkpoint that has cost most, as the judge of openings."""
+        """The judge of openings: the checkpoint that has cost most, else the first other network."""
         points = sorted(self.pool.points, key=lambda point: (point.totals.flops, point.entry))
-        if not points or not points[-1].totals.flops:
-            return None  # nobody has learnt anything yet
-        entry = self.pool.entries[points[-1].entry]
+        if points and points[-1].totals.flops:
+            entry = self.pool.entries[points[-1].entry]
+        else:  # nobody in the runs has learnt anything yet
+            others = [entry for entry in self.pool.entries if entry.run is None]
+            nets = [entry for entry in others if isinstance(entry.player, NetPlayer)]
+            if not nets:
+                return None
+            entry = nets[0]
         player = entry.player
         assert isinstance(player, NetPlayer)
         return Reference(

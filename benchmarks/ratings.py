@@ -58,6 +58,9 @@ class World:
     their opening. Each game by itself is still won as the ratings say."""
     first: float = COLOUR
     """Elo that moving first is worth."""
+    runs: bool = True
+    """Whether the players but the first are checkpoints of two runs, each stronger than those before
+    it, as the schedule may plan with; else they are outsiders of whom nothing is known."""
 
     def pair(self, rng: np.random.Generator, gap: float) -> tuple[float, float]:
         """Points of the player `gap` Elo ahead as first, then as second."""
@@ -80,6 +83,7 @@ class World:
 
 
 PLAIN, HARD = World(), World(2500.0, draws=0.2, shared=0.1)
+OUTSIDERS = World(runs=False)
 CORRELATED = World(draws=0.4, shared=0.3, first=0.0)
 
 
@@ -91,7 +95,9 @@ class League:
         # Within a run later checkpoints are stronger, the two runs overlap.
         ratings = self.rng.uniform(0, world.spread, PLAYERS - 1)
         half = PLAYERS // 2 - 1
-        self.truth = np.concatenate([[0.0], np.sort(ratings[:half]), np.sort(ratings[half:])])
+        if world.runs:
+            ratings = np.concatenate([np.sort(ratings[:half]), np.sort(ratings[half:])])
+        self.truth = np.concatenate([[0.0], ratings])
         self.games: list[GameRow] = []
         self.played = np.zeros((PLAYERS, PLAYERS), np.int64)
 
@@ -117,10 +123,11 @@ def one_league(
     """Widths after each batch and coverage by information; width and coverage by round robin."""
     informed, turns = League(seed, world), pairs // BATCH
     widths = np.zeros(turns)
+    members = MEMBERS if world.runs else [Member(None)] * PLAYERS
     fit = rate(NAMES, informed.games)
     for turn in range(turns):
         flying = np.zeros_like(informed.played)
-        chosen = next_pairs(MEMBERS, fit.elo, fit.covariance, informed.played, flying, BATCH)
+        chosen = next_pairs(members, fit.elo, fit.covariance, informed.played, flying, BATCH)
         informed.play(chosen)
         fit = rate(NAMES, informed.games)
         widths[turn] = np.mean([r.width for r in fit.ratings[1:]])
@@ -192,6 +199,7 @@ def main() -> None:
             ("", given.leagues, given.pairs, PLAIN),
             ("_twice", given.hard, 2 * given.pairs, PLAIN),
             ("_hard", given.hard, given.pairs, HARD),
+            ("_outsiders", given.hard, given.pairs, OUTSIDERS),
         ):
             seeds = range(start, start + count)
             play = partial(one_league, pairs, world)

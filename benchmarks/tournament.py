@@ -15,7 +15,9 @@ ended is not counted, since all of them began together.
     moves_per_second        moves in all games
     evaluations_per_second  what their searches had judged
     raw_per_second          the same networks at the same mean batch, nothing else
-    share_of_raw            the first of these over the second
+    share_of_raw            evaluations_per_second over it: what search and bookkeeping leave
+    best_raw_per_second     the same networks at batches of 64
+    share_of_best_raw       evaluations_per_second over it: what small batches cost as well
 """
 
 from __future__ import annotations
@@ -29,10 +31,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ghostgo.arena.match import Match, PairTask
 from ghostgo.arena.openings import Openings
-from ghostgo.arena.players import NetPlayer
+from ghostgo.arena.players import NetPlayer, search_rows
 from ghostgo.arena.pool import PlayerOptions, Pool, build_pool
 from ghostgo.arena.schedule import Member, next_pairs
 from ghostgo.data.ledger import Totals
@@ -42,6 +45,7 @@ from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
 
 GAME, CHECKPOINTS, WAVE = "go7", 15, 4.0
+ROWS = search_rows(64)
 
 
 def untrained(root: Path, net: str) -> Pool:
@@ -58,7 +62,9 @@ def untrained(root: Path, net: str) -> Pool:
 
 def trained(root: Path, *runs: str) -> Pool:
     """The checkpoints of `runs`, as many of each, as a pool without anchors."""
-    return build_pool(runs, {}, None, (), PlayerOptions(root, checkpoints=CHECKPOINTS))
+    pool = build_pool(runs, {}, None, (), PlayerOptions(root, checkpoints=CHECKPOINTS))
+    assert len(pool.entries) == CHECKPOINTS * len(runs), f"{len(pool.entries)} checkpoints"
+    return pool
 
 
 class Games:
@@ -106,12 +112,15 @@ class Games:
         return [e for e in found if isinstance(e, NetworkEvaluator)]
 
 
+Amount = NDArray[np.float64]
+"""Rows judged, and the seconds that they took."""
+
+
 class Calls:
     """Counts network calls, and can make such calls itself."""
 
     def __init__(self, evaluators: list[NetworkEvaluator]) -> None:
-        self.evaluators, self.count, self.raw_rows, self.raw_seconds = evaluators, 0, 0, 0.0
-        self.rows = 0
+        self.evaluators, self.count, self.rows = evaluators, 0, 0
         for evaluator in evaluators:
             self._count(evaluator)
 
@@ -125,18 +134,22 @@ class Calls:
 
         evaluator.evaluate = evaluate  # type: ignore[method-assign]
 
-    def raw(self, seconds: float) -> None:
-        """Every network in turn judges a batch of the mean size, nothing else."""
-        batch, start = round(self.rows / self.count), time.perf_counter()
-        rows, count = self.rows, self.count
+    @property
+    def mean_batch(self) -> float:
+        """Rows a call."""
+        return self.rows / self.count
+
+    def raw(self, batch: int, seconds: float) -> Amount:
+        """Every network in turn judges batches of one size, nothing else; not counted."""
+        rows, count, start = self.rows, self.count, time.perf_counter()
         while time.perf_counter() - start < seconds:
             for evaluator in self.evaluators:
                 # A visit's worth of calls in a row, as a search makes them.
                 for _ in range(64):
                     evaluator.evaluate(batch)
-        self.raw_rows += self.rows - rows
-        self.raw_seconds += time.perf_counter() - start
+        found = np.array([self.rows - rows, time.perf_counter() - start])
         self.rows, self.count = rows, count
+        return found
 
 
 def measure(games: Games, minutes: float) -> dict[str, float]:
@@ -149,10 +162,12 @@ def measure(games: Games, minutes: float) -> dict[str, float]:
     print(f", {time.perf_counter() - begun:.0f} s", file=sys.stderr)
     calls.rows = calls.count = games.games = games.moves = 0
     games.seconds, warm = 0.0, games.match.plies
+    same, best = np.zeros((2, 2))
     while games.seconds < 30 * minutes:
         games.play(WAVE)
-        calls.raw(WAVE)
-    rate, raw = calls.rows / games.seconds, calls.raw_rows / calls.raw_seconds
+        same += calls.raw(round(calls.mean_batch), WAVE / 2)
+        best += calls.raw(ROWS, WAVE / 2)
+    rate, raw, most = calls.rows / games.seconds, same[0] / same[1], best[0] / best[1]
     moves = (games.match.plies - warm) / games.seconds
     length = games.moves / games.games if games.games else float("nan")
     return {
@@ -162,10 +177,12 @@ def measure(games: Games, minutes: float) -> dict[str, float]:
         "games_per_second": moves / length,
         "games_ended_per_second": games.games / games.seconds,
         "moves_per_second": moves,
-        "mean_batch": calls.rows / calls.count,
+        "mean_batch": calls.mean_batch,
         "evaluations_per_second": rate,
         "raw_per_second": raw,
         "share_of_raw": rate / raw,
+        "best_raw_per_second": most,
+        "share_of_best_raw": rate / most,
     }
 
 

@@ -30,6 +30,7 @@ from ghostgo.options import (
     config_option,
     flops_option,
     game_option,
+    gtp_timeout_option,
     human_option,
     human_prior_option,
     is_for_another,
@@ -44,6 +45,7 @@ from ghostgo.options import (
     rating_visits_option,
     resume_option,
     root_option,
+    rules_option,
     score_weight_option,
     seconds_option,
     seed_option,
@@ -127,8 +129,8 @@ def selfplay(**options: Any) -> None:
     multiple=True,
     callback=pairs,
     metavar="NAME=SPEC",
-    help="One more player: RUN@STEP (:400 or :2e9flops behind it: its own budget a move; then "
-    ",symmetries=8 or ,score_weight=0.1), mcts:1000, openspiel:mcts:1000, or gtp: and an engine's "
+    help="One more player: RUN@STEP (:400, :2e9flops or :0.05s behind it: its own budget a move; "
+    "then ,symmetries=8 or ,score_weight=0.1), mcts:1000, openspiel:mcts:1000, or gtp: and an engine's "
     "command line.",
 )
 @click.option("--anchor", default="random", show_default=True, help="The player whose rating is 0.")
@@ -143,6 +145,8 @@ def selfplay(**options: Any) -> None:
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the openings."
 )
+@rules_option
+@gtp_timeout_option
 @out_option("ledger, table and plots", "arena")
 @root_option
 @click.pass_context
@@ -185,13 +189,15 @@ def arena(context: click.Context, /, **options: Any) -> None:
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the openings."
 )
+@rules_option
+@gtp_timeout_option
 @out_option("the game ledger", "sprt")
 @root_option
 def sprt(**options: Any) -> None:
     """Test whether A is stronger than B, with as few games as that takes.
 
-    A and B are players: RUN, RUN@STEP (:400 or :2e9flops behind it: its own budget a move; then
-    ,symmetries=8 or ,score_weight=0.1), mcts:1000, openspiel:mcts:1000, or gtp: and an engine's
+    A and B are players: RUN, RUN@STEP (:400, :2e9flops or :0.05s behind it: its own budget a move;
+    then ,symmetries=8 or ,score_weight=0.1), mcts:1000, openspiel:mcts:1000, or gtp: and an engine's
     command line. The sequential test on pairs of games that fishtest uses. Read no rating off it: it stops when
     luck and strength together have gone far enough.
     """

@@ -18,18 +18,24 @@ def check_game(context: click.Context, parameter: click.Parameter, value: str | 
     return value
 
 
-def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Any:
-    """NAME=SPEC options as a dict."""
+GNU_GO = "NAME=SPEC, such as 'gnugo=gtp:gnugo --mode gtp --level 1 --chinese-rules'"
+
+
+def pairs(
+    context: click.Context,
+    parameter: click.Parameter,
+    values: tuple[str, ...],
+    form: str = GNU_GO,
+    twice: str = "give one another name",
+) -> dict[str, str]:
+    """NAME=SPEC options as a dict; `form` and `twice` are for whoever writes them wrongly."""
     pairs = {}
     for value in values:
         name, sign, spec = value.partition("=")
         if not (name and sign and spec):
-            raise click.BadParameter(
-                f"{value!r} is not NAME=SPEC, such as "
-                "'gnugo=gtp:gnugo --mode gtp --level 1 --chinese-rules'"
-            )
+            raise click.BadParameter(f"{value!r} is not {form}")
         if name in pairs:
-            raise click.BadParameter(f"{name!r} is given twice; give one another name")
+            raise click.BadParameter(f"{name!r} is given twice; {twice}")
         pairs[name] = spec
     return pairs
 
@@ -52,6 +58,18 @@ def effort(context: click.Context, parameter: click.Parameter, value: str) -> An
     from ghostgo.arena.effort import parse_effort
 
     return parse_effort(value)
+
+
+def rules(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Any:
+    """Rules from repeated NAME=VALUE: numbers, true, false, or words."""
+    words, form = {"true": True, "false": False}, "NAME=VALUE, such as komi=5.5 or ko=simple"
+    found: dict[str, Any] = {}
+    for name, text in pairs(context, parameter, values, form, "once is enough").items():
+        try:
+            found[name] = words[text] if text in words else float(text)
+        except ValueError:
+            found[name] = text
+    return found
 
 
 def ladder(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -162,6 +180,21 @@ load_option = click.option(
 )
 resume_option = click.option(
     "--resume", is_flag=True, help="Go on with your newest unfinished game, of --game if given."
+)
+rules_option = click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    callback=rules,
+    metavar="NAME=VALUE",
+    help="A rule that is not the game's usual one: komi=5.5, ko=simple, suicide=true; several times.",
+)
+gtp_timeout_option = click.option(
+    "--gtp-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds in which a GTP engine must answer, or it forfeits the game.",
 )
 rating_visits_option = click.option(
     "--visits",

@@ -19,6 +19,7 @@ import torch
 from evidence import copies
 from sizes import sized
 
+from ghostgo import cli
 from ghostgo.arena.arena import run_arena
 from ghostgo.arena.report import Report, table
 from ghostgo.arena.results import read_results
@@ -276,6 +277,54 @@ def test_one_folder_holds_one_game_and_one_set_of_rules(tmp_path: Path) -> None:
         run_arena(None, None, game=GAME, **options)
     with pytest.raises(UserError, match="komi"):
         run_arena(None, None, game="go5", rules={"komi": 5.5}, **options)
+
+
+def test_rules_are_chosen_and_other_ones_of_a_run_are_named(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Run.creating(root / "small", "go3", 0, "") as run:
+        network = Network(get_game("go3"), NetworkConfig(1, 8))
+        learnt = {"totals": {"selfplay_flops": 1e9}, "rules": {"komi": 0.5, "ko": "simple"}}
+        run.save_checkpoint(0, network, learnt)
+    words = ["arena", "--a", "small", "--b", "", "--root", str(root), "--visits", "2", "--games"]
+    assert cli.run([*words, "4", "--out", str(tmp_path / "usual")]) == 0
+    told = capsys.readouterr().err
+    assert "small learnt by other rules than this arena's komi" in told
+    assert "--rule komi=0.5 --rule ko=simple" in told
+    chosen = ["--out", str(tmp_path / "its own"), "--rule", "komi=0.5", "--rule", "ko=simple"]
+    assert cli.run([*words, "4", *chosen]) == 0
+    assert "learnt by other rules" not in capsys.readouterr().err
+    pair = read_results(tmp_path / "its own" / "results.jsonl")[0]
+    assert (pair.rules["komi"], pair.rules["ko"]) == (0.5, "simple")
+    test = [
+        "arena",
+        "sprt",
+        "small",
+        "random",
+        "--root",
+        str(root),
+        "--visits",
+        "2",
+        "--games",
+        "2",
+    ]
+    assert cli.run([*test, "--rule", "komi=0.5"]) == 0
+    assert read_results(root / "sprt" / "results.jsonl")[0].rules["komi"] == 0.5
+    for rule, says in (("komi", "NAME=VALUE"), ("komi=many", "komi"), ("colour=red", "colour")):
+        for verb in (words[:-1], test):
+            capsys.readouterr()
+            assert cli.run([*verb, "--out", str(tmp_path / "none"), "--rule", rule]) == 2
+            assert says in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_network_that_is_no_runs_checkpoint_judges_openings_too(root: Path) -> None:
+    out = root / "judged"
+    words = ["arena", "--a", "", "--b", "", "--game", GAME, "--root", str(root), "--visits", "2"]
+    words += ["--player", "net=scratch", "--games", "4", "--out", str(out)]
+    assert cli.run(words) == 0
+    openings = [json.loads(line) for line in (out / "openings.jsonl").read_text().splitlines()]
+    assert openings and all(opening["value"] is not None for opening in openings)
 
 
 def pairs_on_disk(path: Path) -> int:

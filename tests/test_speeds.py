@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,14 +11,14 @@ from click.testing import CliRunner
 from sizes import sized
 
 from ghostgo.arena.effort import Effort, parse_ladder
-from ghostgo.arena.players import NetPlayer
+from ghostgo.arena.players import Actions, RandomPlayer, search_rows
 from ghostgo.arena.pool import PlayerOptions, make_entry
 from ghostgo.arena.results import read_results
-from ghostgo.arena.speeds import SPEEDS, Speeds
+from ghostgo.arena.speeds import SPEEDS, Make, Speeds, measure
 from ghostgo.cli import cli
 from ghostgo.data.run import Run
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.game import Game
+from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
 
@@ -38,16 +38,16 @@ def root(tmp_path: Path) -> Path:
 
 
 class Known(Speeds):
-    """Given speeds, and a list of what was asked for."""
+    """Given seconds by size of network, a hundredth more for each row less than 64."""
 
     def __init__(self, **seconds: float) -> None:
         super().__init__()
-        self.given, self.asked = seconds, list[str]()
+        self.given, self.asked = seconds, set[tuple[str, int]]()
 
-    def seconds(self, kind: str, game: Game, make: Callable[[int], NetPlayer]) -> float:
-        """Seconds by the network's size, the second word of its kind."""
-        self.asked.append(kind)
-        return self.given[kind.split()[1]]
+    def seconds(self, kind: str, rows: int, device: str, game: Game, make: Make) -> float:
+        """What was given for the second word of `kind`."""
+        self.asked.add((kind, rows))
+        return self.given[kind.split()[1]] * (1 + (64 - rows) / 100)
 
 
 def test_equal_seconds_are_visits_by_how_fast_a_network_is(root: Path) -> None:
@@ -55,25 +55,50 @@ def test_equal_seconds_are_visits_by_how_fast_a_network_is(root: Path) -> None:
     options = PlayerOptions(root, Effort(seconds=0.0401), speeds=speeds)
     visits = {
         spec: make_entry("x", spec, get_game(GAME), options).info.settings["visits"]
-        for spec in ("small", "small@0", "large", "large:0.0081s", "large:7")
+        for spec in ("small", "small@0", "small,symmetries=8", "large", "large:0.0081s", "large:7")
     }
-    assert visits == {"small": 39, "small@0": 39, "large": 9, "large:0.0081s": 1, "large:7": 7}
-    assert len(set(speeds.asked)) == 2, "one kind of network is one question"
+    assert visits == {
+        "small": 39, "small@0": 39, "small,symmetries=8": 32, "large": 9, "large:0.0081s": 1, "large:7": 7,
+    }  # fmt: skip
+    assert len(speeds.asked) == 2, "one kind of network is one question, whatever its search"
+    # Longer searches have room for fewer games at once, and an evaluation costs more then.
+    assert search_rows(1000) == 8
+    long = make_entry("x", "small:1s", get_game(GAME), options).info.settings["visits"]
+    assert long == int(1 / 1.56e-3) - 1 and len(speeds.asked) == 3
     with pytest.raises(UserError, match="0.001 s a move do not pay .* one visit takes 0.008"):
         make_entry("x", "large:1e-3s", get_game(GAME), options)
 
 
+class Clocked(RandomPlayer):
+    """Searches as a network does, by a clock of its own: a millisecond an evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__("clocked")
+        self.now = 0.0
+
+    def choose(self, states: States, games: Sequence[int]) -> Actions:
+        """Random moves, at the price of 32 evaluations each; the first call is slow."""
+        self.now += 1e-3 * 32 * len(states) if self.evaluations else 60.0
+        self.evaluations += 32 * len(states)
+        return super().choose(states, games)
+
+
+def test_the_price_is_that_of_one_evaluation_without_compiling() -> None:
+    player = Clocked()
+    price = measure(player, get_game(GAME), 8, lambda: player.now)  # type: ignore[arg-type]
+    assert price == pytest.approx(1e-3)
+
+
 def test_what_was_measured_is_kept_and_used_again(root: Path) -> None:
-    path, measured = root / SPEEDS, list[float]()
+    path, measured = root / SPEEDS, list[dict[str, float]]()
     for _ in range(2):
         speeds = Speeds(path)
         options = PlayerOptions(root, Effort(seconds=10.0), speeds=speeds)
         with pytest.raises(UserError, match="more than"):  # ten seconds buy too much
             make_entry("x", "small", get_game(GAME), options)
         speeds.save()
-        (seconds,) = json.loads(path.read_text()).values()
-        measured.append(seconds)
-    assert 0 < measured[0] < 10 and measured[0] == measured[1]
+        measured.append(json.loads(path.read_text()))
+    assert measured[0] == measured[1] and all(0 < x < 10 for x in measured[0].values())
     late = Speeds(path)
     path.write_text(json.dumps({"go9 b1c8": 3.0}))
     with pytest.raises(UserError):
@@ -81,7 +106,7 @@ def test_what_was_measured_is_kept_and_used_again(root: Path) -> None:
         make_entry("x", "large", get_game(GAME), options)
     late.save()
     kept = json.loads(path.read_text())
-    assert kept["go9 b1c8"] == 3.0 and len(kept) == 3, "what others have found stays"
+    assert kept["go9 b1c8"] == 3.0 and len(kept) == 2 + len(measured[0]), "what others found stays"
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"a": "x"}', '{"a": 0}', '{"a": NaN}'])
