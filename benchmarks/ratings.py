@@ -19,6 +19,8 @@ The same again, under further keys:
     ..._twice                         `--hard` leagues twice as long
     ..._hard                          as many of 2,500 Elo, a fifth of even games drawn, the luck of a
                                       pair's two games correlated by 0.1
+    ..._outsiders                     as many of players who are no run's checkpoints, so that the
+                                      schedule knows no order among them
     sprt_..._correlated               tests with draws (0.4 of even games) and a correlation of 0.3
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import importlib.util
+import itertools
 import json
 import re
 import shutil
@@ -34,7 +35,9 @@ from ghostgo.arena.results import (
     read_results,
 )
 from ghostgo.arena.viewer import viewer_html
+from ghostgo.data.run import Run
 from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import Network, NetworkConfig
 from ghostgo.session import Session
 
 OPENSPIEL = importlib.util.find_spec("pyspiel") is not None
@@ -274,3 +277,55 @@ def test_a_browser_steps_through_a_game(name: str, tmp_path: Path) -> None:
     assert outcome_words(game, pair.games[1]) in last.split(". ")[1]
     assert f"; {listed} of the games below" in answers[-1][0] and listed == 6
     assert len(answers) == len(plies) + 1
+
+
+LOOK = """<script>
+addEventListener("load", () => setTimeout(() => {
+  const page = document.documentElement, shade = (element) => getComputedStyle(element);
+  const sum = (colour) => colour.match(/[0-9.]+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0);
+  parent.postMessage(JSON.stringify({
+    width: innerWidth, wide: page.scrollWidth,
+    ground: sum(shade(document.body).backgroundColor), ink: sum(shade(document.body).color),
+    charts: document.querySelectorAll("svg, canvas").length,
+    empty: [...document.querySelectorAll(".chart")].filter((e) => !e.children.length).length,
+  }), "*");
+}, 1000));
+</script>"""
+FRAME = """<iframe src="page.html" style="border:0;width:WIDTHpx;height:1200px"></iframe><script>
+addEventListener("message", (message) => {
+  const out = document.createElement("pre");
+  out.id = "look";
+  out.textContent = message.data;
+  document.body.append(out);
+});
+</script>"""
+"""A window has a least width, a frame has none."""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome here")
+def test_the_page_fits_a_telephone_and_a_desk_by_day_and_by_night(tmp_path: Path) -> None:
+    with Run.creating(tmp_path / "runs" / "scratch", "tic_tac_toe", 0, "") as run:
+        for step in range(3):
+            network = Network(get_game("tic_tac_toe"), NetworkConfig(1, 8))
+            totals = {"selfplay_flops": 1e9 * (step + 1)}
+            run.save_checkpoint(step, network, {"totals": totals})
+    run_arena("scratch", None, root=tmp_path / "runs", out=tmp_path, games=16, visits=2)
+    page = tmp_path / "page.html"
+    before, after = (tmp_path / "arena.html").read_text().rsplit("</body>", 1)
+    page.write_text(f"{before}{LOOK}</body>{after}")
+    assert BROWSER is not None
+    frame = tmp_path / "frame.html"
+    for width, dark in itertools.product((400, 1400), (False, True)):
+        frame.write_text(FRAME.replace("WIDTH", str(width)))
+        done = subprocess.run(
+            [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=9000",
+             "--window-size=1500,1200", f"--blink-settings=preferredColorScheme={int(not dark)}",
+             f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", frame.as_uri()],
+            check=True, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        (shown,) = re.findall(r'<pre id="look">(.*?)</pre>', done.stdout)
+        found = json.loads(html.unescape(shown))
+        assert width - 20 <= found["width"] <= width
+        assert found["wide"] <= found["width"], f"{width} px: scrolls sideways"
+        assert (found["ground"] < found["ink"]) == dark
+        assert found["charts"] and not found["empty"]
