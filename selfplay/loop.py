@@ -198,8 +198,11 @@ def run_selfplay(
 def _heading(trainer: Trainer, new: bool) -> str:
     """What is about to run, in one line."""
     config, totals = trainer.config, trainer.ledger.totals
+    boards = config.game
+    if len(trainer.boards) > 1:
+        boards = " + ".join(f"{board.game.name} {board.share:.0%}" for board in trainer.boards)
     return (
-        f"{'new run' if new else 'resuming'} {trainer.run.folder}: {config.game}, "
+        f"{'new run' if new else 'resuming'} {trainer.run.folder}: {boards}, "
         f"{config.network}, {config.selfplay.games} games on {trainer.workers} worker(s), "
         f"device {trainer.device}"
         f"{'' if new else f', {totals.games} games and {si(totals.flops)}FLOP so far'}"
