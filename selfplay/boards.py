@@ -8,12 +8,17 @@ would draw if it were alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from ghostgo.data.records import GameTable, concat
 from ghostgo.data.replay import ReplayWindow
+from ghostgo.data.shards import DamagedFile, read_shard
 from ghostgo.engine.evaluator import NetworkEvaluator, make_evaluator
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
@@ -40,7 +45,7 @@ class Board:
         self.actors: list[Actor] = []
         """The first is worker 0's, and so on; fewer than workers where there are fewer games."""
 
-    def man(
+    def make_actors(
         self, network: Network, config: RunConfig, workers: int, device: str, backend: str,
         entropy: list[int], prior: Network | None,
     ) -> None:  # fmt: skip
@@ -106,3 +111,51 @@ def draw_board(boards: Sequence[Board], rng: np.random.Generator) -> Board:
         return boards[0]
     ends = np.cumsum([board.window.rows for board in boards])
     return boards[int(np.searchsorted(ends, rng.integers(ends[-1]), side="right"))]
+
+
+def fill_windows(
+    boards: Sequence[Board], shards: Path, wanted: int, say: Callable[[str], None]
+) -> None:
+    """Fill the windows to `wanted` rows in all from the newest files in the folder `shards`.
+
+    A damaged one is set apart, and named by `say`.
+    """
+    tables: dict[str, list[GameTable]] = {board.game.name: [] for board in boards}
+    short = {board.game.name: board.rows(wanted) for board in boards}  # windows not full yet
+    for path in sorted(shards.glob("*.h5"), reverse=True):
+        if not short:
+            break
+        try:
+            table = read_shard(path)
+        except DamagedFile as error:
+            apart = path.with_suffix(".damaged")
+            path.rename(apart)
+            say(f"{error}; set apart as {apart.name}")
+            continue
+        if table.game in short:
+            found = tables[table.game]
+            found.append(table)
+            if sum(int((each.weights > 0).sum()) for each in found) >= short[table.game]:
+                del short[table.game]
+    for board in boards:
+        for table in reversed(tables[board.game.name]):
+            board.window.add(table, board.rows(wanted))
+
+
+def raw_rate(actors: Sequence[Actor], seconds: float) -> float:
+    """Evaluations a second of all `actors` at once on full batches, with no search."""
+
+    def work(actor: Actor) -> float:
+        torch.set_num_threads(1)
+        evaluator = actor.evaluator
+        rows = len(evaluator.value)
+        evaluator.evaluate(rows)
+        before, start = evaluator.evaluations, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            evaluator.evaluate(rows)
+        rate = (evaluator.evaluations - before) / (time.perf_counter() - start)
+        evaluator.evaluations = 0
+        return rate
+
+    with ThreadPoolExecutor(len(actors)) as pool:
+        return sum(pool.map(work, actors))

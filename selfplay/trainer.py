@@ -9,7 +9,6 @@ the run has several (`ghostgo.selfplay.boards`).
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -17,20 +16,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer, read_ledger
 from ghostgo.data.records import GameTable, distinct_sequences
 from ghostgo.data.replay import window_rows
 from ghostgo.data.run import CheckpointInfo, Run, load_network
-from ghostgo.data.shards import DamagedFile, attributes, read_shard, write_shard
+from ghostgo.data.shards import DamagedFile, attributes, write_shard
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import count_flops
 from ghostgo.selfplay.actor import Actor
 from ghostgo.selfplay.anchor import Anchor
 from ghostgo.selfplay.bits import Marginals, bits_a_game
-from ghostgo.selfplay.boards import draw_board, make_boards
+from ghostgo.selfplay.boards import draw_board, fill_windows, make_boards, raw_rate
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import RunConfig, default_workers, rate_share, rule_sets
 from ghostgo.selfplay.learner import Learner
@@ -61,9 +61,10 @@ class Trainer:
         self.marginals = Marginals(self.game)
         kept = info.meta.get("bits", {})
         self.bits: dict[str, float] = kept.get("game", {})
-        """Bits of the newest games that the network knew, a game and head; see `bits_a_game`."""
+        """Bits of the newest games that the network knew, a game and head; see `bits_a_game`. With
+        several boards, of those on the run's own."""
         self.bits_a_pflop: dict[str, float] = kept.get("pflop", {})
-        """The same for each PFLOP spent on those games and the training after them."""
+        """The same for each PFLOP spent on those games, those of other boards and the training after."""
         found = run.checkpoints()
         # What self-play starts from, such as a prior, is kept as well.
         self.kept = {
@@ -87,7 +88,7 @@ class Trainer:
         prior = self.anchor.network if self.anchor and config.anchor.kind == "root" else None
         for i, board in enumerate(self.boards):
             entropy = [config.seed, self.step, newer, *([i] if i else [])]
-            board.man(network, config, threads, self.device, self.backend, entropy, prior)
+            board.make_actors(network, config, threads, self.device, self.backend, entropy, prior)
         self.raw_rate = 0.0
         self.share_before = 0.0
         self.losses: dict[str, float] = {}
@@ -160,27 +161,7 @@ class Trainer:
             unfinished.unlink(missing_ok=True)
         total = self.ledger.totals.positions
         wanted = window_rows(total, self.config.selfplay.window_start)
-        tables: dict[str, list[GameTable]] = {board.game.name: [] for board in self.boards}
-        short = {board.game.name: board.rows(wanted) for board in self.boards}
-        """Boards whose windows are not full yet, and the rows that they want."""
-        for path in sorted(self.run.shards.glob("*.h5"), reverse=True):
-            if not short:
-                break
-            try:
-                table = read_shard(path)
-            except DamagedFile as error:
-                apart = path.with_suffix(".damaged")
-                path.rename(apart)
-                self.line.say(f"{error}; set apart as {apart.name}")
-                continue
-            if table.game in short:
-                found = tables[table.game]
-                found.append(table)
-                if sum(int((t.weights > 0).sum()) for t in found) >= short[table.game]:
-                    del short[table.game]
-        for board in self.boards:
-            for table in reversed(tables[board.game.name]):
-                board.window.add(table, board.rows(wanted))
+        fill_windows(self.boards, self.run.shards, wanted, self.line.say)
 
     def save(self, stage: str = "selfplay") -> CheckpointInfo:
         """Write a checkpoint of the present and drop those that no milestone keeps."""
@@ -210,21 +191,7 @@ class Trainer:
         """
         if len(self.boards) > 1:
             return
-
-        def work(actor: Actor) -> float:
-            torch.set_num_threads(1)
-            evaluator = actor.evaluator
-            rows = len(evaluator.value)
-            evaluator.evaluate(rows)
-            before, start = evaluator.evaluations, time.perf_counter()
-            while time.perf_counter() - start < seconds:
-                evaluator.evaluate(rows)
-            rate = (evaluator.evaluations - before) / (time.perf_counter() - start)
-            evaluator.evaluations = 0
-            return rate
-
-        with ThreadPoolExecutor(self.workers) as pool:
-            self.raw_rate = sum(pool.map(work, self.actors))
+        self.raw_rate = raw_rate(self.actors, seconds)
 
     def play(self, stop: Stop) -> list[GameTable]:
         """Play this iteration's share of positions on every worker; each board's finished games."""
@@ -243,37 +210,29 @@ class Trainer:
                 stop.event.set()  # one worker's failure ends the phase for all
                 raise
 
-        before = [(board.evaluations, board.cached) for board in self.boards]
-        evaluations, cached = self._evaluations(), self._cached()
+        before = self._work()
         steps = sum(actor.steps for actor in self.actors)
         timer = Timer()
         with ThreadPoolExecutor(self.workers) as pool:
             futures = [pool.submit(work, worker) for worker in range(self.workers)]
             while wait(futures, timeout=0.2).not_done:
-                self._show_play(evaluations, cached, steps, timer, stop)
+                self._show_play(before, steps, timer, stop)
             for future in futures:
                 future.result()
-        spent = timer.amounts()
-        done = [
-            (board.evaluations - evaluated, board.cached - remembered)
-            for board, (evaluated, remembered) in zip(self.boards, before, strict=True)
-        ]
-        if (self._evaluations() - evaluations) / timer.seconds > self.raw_rate > 0:
+        spent, work_done = timer.amounts(), self._work() - before
+        if work_done[:, 0].sum() / timer.seconds > self.raw_rate > 0:
             self.measure_raw_rate(0.2)  # the machine was busier when it was measured
-        return self._store(done, spent)
+        return self._store(work_done.tolist(), spent)
 
-    def _store(self, done: list[tuple[int, int]], spent: dict[str, float]) -> list[GameTable]:
-        """Write each board's finished games as a shard, and charge them and what it has `done`.
+    def _store(self, work: list[list[int]], spent: dict[str, float]) -> list[GameTable]:
+        """Write each board's finished games as a shard and charge its `work` (see `_work`).
 
-        That is, evaluations and what was remembered. The time `spent` is shared out by FLOPs.
+        The time `spent` by all is shared out by FLOPs.
         """
-        flops = [
-            evaluations * board.flops
-            for board, (evaluations, _) in zip(self.boards, done, strict=True)
-        ]
+        flops = [done[0] * board.flops for board, done in zip(self.boards, work, strict=True)]
         flops[0] += self._anchor_flops()
         tables = []
-        for board, cost, (evaluations, cached) in zip(self.boards, flops, done, strict=True):
+        for board, cost, (evaluations, cached) in zip(self.boards, flops, work, strict=True):
             share = cost / sum(flops) if any(flops) else board.share
             positions = sum(actor.positions for actor in board.actors)
             table = board.take()
@@ -294,8 +253,9 @@ class Trainer:
             tables.append(table)
         return tables
 
-    def _evaluations(self) -> int:
-        return sum(board.evaluations for board in self.boards)
+    def _work(self) -> NDArray[np.int64]:
+        """(boards, 2) so far: positions that the network judged, and those that were remembered."""
+        return np.array([(board.evaluations, board.cached) for board in self.boards])
 
     def _anchor_flops(self) -> float:
         """What the anchor's judgements have cost since the last call."""
@@ -305,9 +265,6 @@ class Trainer:
                 spent += actor.anchor.evaluations * self.prior_flops
                 actor.anchor.evaluations = 0
         return spent
-
-    def _cached(self) -> int:
-        return sum(board.cached for board in self.boards)
 
     def _next_shard(self) -> Path:
         existing = [int(path.stem) for path in self.run.shards.glob("*.*") if path.stem.isdigit()]
@@ -362,10 +319,9 @@ class Trainer:
 
     # -- reporting ------------------------------------------------------------------------------
 
-    def _show_play(self, before: int, cached: int, steps: int, timer: Timer, stop: Stop) -> None:
+    def _show_play(self, before: NDArray[np.int64], steps: int, timer: Timer, stop: Stop) -> None:
         seconds = max(1e-9, timer.seconds)
-        evaluations = self._evaluations() - before
-        saved = self._cached() - cached
+        evaluations, saved = (self._work() - before).sum(axis=0).tolist()
         rate = evaluations / seconds
         calls = sum(actor.steps for actor in self.actors) - steps
         share = f" ({rate / self.raw_rate:.0%} of raw)" if self.raw_rate else ""
