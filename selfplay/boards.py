@@ -34,6 +34,7 @@ class Board:
 
     def __init__(self, game: Game, share: float, games: int, network: Network, config: RunConfig):
         self.game, self.share, self.games = game, share, games
+        """The share is of positions and of rows, `games` how many are in play."""
         self.flops = count_flops(network.on(game))
         """Of one evaluation."""
         self.window = ReplayWindow(
@@ -53,13 +54,13 @@ class Board:
         play = config.selfplay
         seeds = np.random.SeedSequence(entropy).spawn(min(workers, self.games))
         for i, seed in enumerate(seeds):
-            share = len(range(i, self.games, workers))
-            rows = batch_rows(config.search, share)
+            games = len(range(i, self.games, workers))
+            rows = batch_rows(config.search, games)
             evaluator = make_evaluator(network.on(self.game), rows, device, backend)
-            asked = None if prior is None else make_evaluator(prior, share, device)
+            asked = None if prior is None else make_evaluator(prior, games, device)
             self.actors.append(
                 Actor(
-                    self.game, evaluator, share, play.visits, config.search,
+                    self.game, evaluator, games, play.visits, config.search,
                     rule_sets(play, self.game), play.sampled_moves, play.opening_plies, seed,
                     play.cheap_visits, play.full_share, asked, config.anchor.weight if asked else 0.0,
                 )

@@ -65,7 +65,7 @@ class SelfplayConfig:
     sizes: dict[str, float] = field(default_factory=dict)
     """Shares of the games in play on boards of several sizes, such as `{go7 = 0.3, go9 = 0.7}`, the
     run's own game among them; in proportion, so they need not add up to 1. Empty: its own alone.
-    `rules` and `vary` hold on every board."""
+    `rules` and `vary` hold on every board; `cache_mb` is for each worker and board."""
     rules: dict[str, Any] = field(default_factory=dict)
     """Rule options that differ from the game's defaults, such as komi."""
 

@@ -57,7 +57,12 @@ def refuse_other_start(
     if values is None:
         return
     mine = to_mapping(config)
-    make_config(values, preset=values.get("preset", config.preset))  # names keys that do not exist
+    # Names keys that do not exist.
+    make_config(
+        values,
+        preset=values.get("preset", config.preset),
+        game=values.get("game", config.game),
+    )
     # What the file leaves open is as the run has it, whatever the defaults are by now.
     wanted = overlay(mine, values)
     if wanted["selfplay"]["positions_per_iteration"] == 0:  # derived when the run was made

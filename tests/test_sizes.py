@@ -249,5 +249,12 @@ def test_the_command_line_tells_the_boards(
 ) -> None:
     (tmp_path / "c.toml").write_text(CONFIG.format(sizes=MIXED, games=8, positions=40))
     words = ["selfplay", "--run", "r", "--game", "go5", "--root", str(tmp_path), "--games", "1"]
-    assert cli.run([*words, "--config", str(tmp_path / "c.toml")]) == 0
-    assert "go5 75% + go3 25%, b1c8, 8 games" in capsys.readouterr().err
+    for _ in range(2):  # the same command goes on
+        assert cli.run([*words, "--config", str(tmp_path / "c.toml")]) == 0
+        assert "go5 75% + go3 25%, b1c8, 8 games" in capsys.readouterr().err
+    (tmp_path / "c.toml").write_text(CONFIG.format(sizes="", games=8, positions=40))
+    assert cli.run([*words, "--config", str(tmp_path / "c.toml")]) == 0, "the file leaves it open"
+    other = CONFIG.format(sizes="sizes = {go5 = 1, go3 = 1}", games=8, positions=40)
+    (tmp_path / "c.toml").write_text(other)
+    assert cli.run([*words, "--config", str(tmp_path / "c.toml")]) == 2
+    assert "made with another selfplay" in capsys.readouterr().err
