@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sizes import sized
 
 from ghostgo import cli
 from ghostgo.data.ledger import read_ledger
@@ -41,19 +42,20 @@ samples_per_position = 2.0
 [learner]
 batch_size = 16
 """
-MIXED = "sizes = {go3 = 1, go5 = 3}"
+OWN, SMALL = sized(("go5", "go3"), ("go3", "go2"))
+MIXED = f"sizes = {{{SMALL} = 1, {OWN} = 3}}"
 POSITIONS = 80
-ITERATIONS = 4
+ITERATIONS = sized(4, 2)
 
 
 def trainer(
-    folder: Path, name: str, sizes: str = MIXED, games: int = 8, positions: int = 80
+    folder: Path, name: str, sizes: str = MIXED, games: int = 8, positions: int = POSITIONS
 ) -> Trainer:
     exists = (folder / name).exists()
     file = folder / f"{name}.toml"
     file.write_text(CONFIG.format(sizes=sizes, games=games, positions=positions))
     run, made, _ = open_run(
-        name, folder, game="go5", preset=None, start=None, seed=None if exists else 5,
+        name, folder, game=OWN, preset=None, start=None, seed=None if exists else 5,
         config_file=None if exists else file, workers=None,
     )  # fmt: skip
     return Trainer(run, made, LiveLine(io.StringIO()))
@@ -75,7 +77,7 @@ def shards(run: Run) -> list[Path]:
 def test_resumed_equals_uninterrupted_bit_for_bit(whole: Trainer, tmp_path: Path) -> None:
     parts = trainer(tmp_path, "parts")
     for i in range(ITERATIONS):
-        if i in (1, 3):
+        if i in (1, ITERATIONS - 1):
             parts = trainer(tmp_path, "parts")
         parts.iterate(Stop())
     assert len(shards(whole.run)) == len(shards(parts.run)) == 2 * ITERATIONS
@@ -92,7 +94,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(whole: Trainer, tmp_path: Path
 
 def test_each_boards_games_lie_in_its_shards_and_by_its_share(whole: Trainer) -> None:
     assert [(b.game.name, b.share, b.games) for b in whole.boards] == [
-        ("go5", 0.75, 6), ("go3", 0.25, 2),
+        (OWN, 0.75, 6), (SMALL, 0.25, 2),
     ]  # fmt: skip
     for number, path in enumerate(shards(whole.run)):
         board, table = whole.boards[number % 2], read_shard(path)
@@ -105,14 +107,14 @@ def test_each_boards_games_lie_in_its_shards_and_by_its_share(whole: Trainer) ->
                 assert action in board.game.legal_actions(state[0])
                 play_one(state[0], int(action))
             assert state[0].done and score_of(state[0]) == table.scores[i]
-    records = games_of_run(whole.run.folder, "go5")
+    records = games_of_run(whole.run.folder, OWN)
     assert len(records) == sum(len(read_shard(path)) for path in shards(whole.run)[::2])
 
 
 def test_the_ledger_charges_each_board_its_own_flops(whole: Trainer) -> None:
     rows = read_ledger(whole.ledger.path)
     flops = {board.game.name: board.flops for board in whole.boards}
-    assert 0 < flops["go3"] < flops["go5"] == whole.flops
+    assert 0 < flops[SMALL] < flops[OWN] == whole.flops
     for path in shards(whole.run):
         row = next(row for row in rows if row["of"] == path.stem)
         assert row["selfplay_flops"] == row["evaluations"] * flops[read_shard(path).game] > 0
@@ -123,8 +125,10 @@ def test_the_ledger_charges_each_board_its_own_flops(whole: Trainer) -> None:
     played = [read_shard(path) for path in shards(whole.run)]
     assert totals.games == sum(map(len, played))
     assert totals.positions == sum(table.positions for table in played)
-    assert 3 * flops["go3"] * totals.samples < totals.training_flops
-    assert totals.training_flops < 3 * flops["go5"] * totals.samples, "no batch was of 3x3"
+    assert 3 * flops[SMALL] * totals.samples < totals.training_flops
+    assert totals.training_flops < 3 * flops[OWN] * totals.samples, (
+        "no batch was of the small board"
+    )
 
 
 def test_windows_share_the_rows_and_batches_follow_them(whole: Trainer) -> None:
@@ -146,7 +150,7 @@ def test_the_own_board_plays_as_if_it_were_alone(whole: Trainer, tmp_path: Path)
     alone = trainer(tmp_path, "alone", sizes="", games=6, positions=60)
     alone.play(Stop())
     mine, theirs = (read_shard(shards(t.run)[0]) for t in (whole, alone))
-    assert mine.game == theirs.game == "go5"
+    assert mine.game == theirs.game == OWN
     assert (mine.moves == theirs.moves).all()
 
 
@@ -160,7 +164,7 @@ def test_a_kill_between_two_boards_shards_loses_no_book(tmp_path: Path) -> None:
     run.ledger.path.write_text(booked)
     again = trainer(tmp_path, "r")
     stored = [read_shard(path) for path in shards(again.run)]
-    assert [table.game for table in stored] == ["go5", "go3", "go5"]
+    assert [table.game for table in stored] == [OWN, SMALL, OWN]
     assert again.ledger.totals.games == sum(map(len, stored))
     assert again.owed_samples >= 2.0 * stored[-1].positions
     again.iterate(Stop())
@@ -202,9 +206,9 @@ def test_a_step_on_another_board_trains_the_same_weights(
 
 def test_a_checkpoint_loads_on_another_board_of_its_kind(whole: Trainer) -> None:
     path = whole.run.latest().path
-    small = load_network(path, get_game("go3"))
-    assert small.game.name == "go3" and load_network(path).game.name == "go5"
-    with pytest.raises(UserError, match="hex5 is another kind of game than go5"):
+    small = load_network(path, get_game(SMALL))
+    assert small.game.name == SMALL and load_network(path).game.name == OWN
+    with pytest.raises(UserError, match=f"hex5 is another kind of game than {OWN}"):
         load_network(path, get_game("hex5"))
 
 
@@ -248,13 +252,13 @@ def test_the_command_line_tells_the_boards(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "c.toml").write_text(CONFIG.format(sizes=MIXED, games=8, positions=40))
-    words = ["selfplay", "--run", "r", "--game", "go5", "--root", str(tmp_path), "--games", "1"]
+    words = ["selfplay", "--run", "r", "--game", OWN, "--root", str(tmp_path), "--games", "1"]
     for _ in range(2):  # the same command goes on
         assert cli.run([*words, "--config", str(tmp_path / "c.toml")]) == 0
-        assert "go5 75% + go3 25%, b1c8, 8 games" in capsys.readouterr().err
+        assert f"{OWN} 75% + {SMALL} 25%, b1c8, 8 games" in capsys.readouterr().err
     (tmp_path / "c.toml").write_text(CONFIG.format(sizes="", games=8, positions=40))
     assert cli.run([*words, "--config", str(tmp_path / "c.toml")]) == 0, "the file leaves it open"
-    other = CONFIG.format(sizes="sizes = {go5 = 1, go3 = 1}", games=8, positions=40)
+    other = CONFIG.format(sizes=f"sizes = {{{OWN} = 1, {SMALL} = 1}}", games=8, positions=40)
     (tmp_path / "c.toml").write_text(other)
     assert cli.run([*words, "--config", str(tmp_path / "c.toml")]) == 2
     assert "made with another selfplay" in capsys.readouterr().err
