@@ -40,9 +40,10 @@ def read(data: Path, held_out: Path | None, few: int | None) -> tuple[ReplayWind
     last = [held_out] if held_out else paths[-max(1, len(paths) // 10) :]
     first = paths if held_out else paths[: -len(last)]
     windows = []
+    game = read_shard(paths[0]).game  # a run may have other boards besides its own, which is first
     for group in (first, last):
-        tables = [read_shard(path) for path in group if path]
-        window = ReplayWindow(get_game(tables[0].game), few, seed=0)
+        tables = [table for table in map(read_shard, filter(None, group)) if table.game == game]
+        window = ReplayWindow(get_game(game), few, seed=0)
         for table in tables:
             window.add(table)
         windows.append(window)

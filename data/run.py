@@ -37,8 +37,9 @@ from safetensors import SafetensorError
 from ghostgo.data.ledger import Totals
 from ghostgo.data.shards import replace_file
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import Network, NetworkConfig
+from ghostgo.engine.network import Network, NetworkConfig, misfit
 
 FORMAT = 1
 """Number of the layout of a run folder and of its checkpoints."""
@@ -116,13 +117,16 @@ def read_checkpoint(path: Path) -> CheckpointInfo:
     return CheckpointInfo(path, int(meta["step"]), meta)
 
 
-def load_network(path: Path) -> Network:
+def load_network(path: Path, board: Game | None = None) -> Network:
     """The network of the checkpoint in folder `path`, in eval mode on the CPU.
 
-    Raises UserError naming the file and the fault if it is damaged, newer, or for other rules.
+    With `board`, on that board of the same kind of game. Raises UserError naming the file and the
+    fault if it is damaged, newer, for other rules, or does not fit `board`.
     """
     meta = read_checkpoint(path).meta
     game = get_game(meta["game"])
+    if board is not None and (why := misfit(game, board)):
+        raise UserError(f"{path}: does not fit: {why}")
     if meta["game_version"] != game.version:
         raise UserError(
             f"{path}: was made for version {meta['game_version']} of {game.name}, "
@@ -140,7 +144,7 @@ def load_network(path: Path) -> Network:
         network.load_state_dict(safetensors.torch.load(content))
     except (SafetensorError, RuntimeError) as error:
         raise UserError(f"{file}: does not fit its network: {str(error).splitlines()[0]}") from None
-    return network.eval()
+    return network.eval() if board is None else network.eval().on(board)
 
 
 class Run:

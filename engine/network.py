@@ -7,6 +7,7 @@ the weights to its board.
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -133,22 +134,32 @@ class ScoreDistribution(nn.Module):
     Its weights do not depend on the board's size (KataGo; Wu 2019, appendix A).
     """
 
-    def __init__(self, inputs: int, width: int, points: int) -> None:
+    def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.points = points
         self.position = nn.Linear(inputs, width)
         self.margin = nn.Linear(2, width, bias=False)
         self.out = nn.Linear(width, 1)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(B, inputs) to (B, `score_bins`) logits."""
-        most = self.points + SCORE_ROOM
+    def forward(self, hidden: Tensor, points: int) -> Tensor:
+        """(B, inputs) to (B, `score_bins`) logits on a board of so many points."""
+        most = points + SCORE_ROOM
         margins = torch.arange(-most, most + 1, device=hidden.device, dtype=torch.float32)
         # The margin in units of the board's side, and whether it is odd: komi forbids every other.
-        said = torch.stack([margins / self.points**0.5, margins % 2], dim=1)
+        said = torch.stack([margins / points**0.5, margins % 2], dim=1)
         both = F.relu(self.position(hidden)[:, None, :] + self.margin(said.to(hidden.dtype))[None])
         logits: Tensor = self.out(both)[:, :, 0]
         return logits
+
+
+def misfit(one: Game, other: Game) -> str:
+    """Why weights for the game `one` do not fit `other`; empty if they do."""
+    if one.dtype.names[0] != other.dtype.names[0]:  # type: ignore[index]
+        return f"{other.name} is another kind of game than {one.name}"
+    if one.name != other.name and "flat" in (one.policy_head, other.policy_head):
+        return f"a network for {one.name} has a flat policy head, which is tied to its board"
+    if one.plane_names != other.plane_names or one.version != other.version:
+        return f"{other.name} has other planes than {one.name}"
+    return ""
 
 
 class Network(nn.Module):
@@ -183,7 +194,7 @@ class Network(nn.Module):
         self.score_out = nn.Linear(c, 1) if game.has_score else None
         self.ownership_out = nn.Conv2d(h, 1, 1) if game.has_ownership else None
         has_distribution = config.distribution and game.has_score
-        self.distribution_out = ScoreDistribution(c, h, game.points) if has_distribution else None
+        self.distribution_out = ScoreDistribution(c, h) if has_distribution else None
         self.short_out = nn.Linear(c, 1) if config.short else None
         last = None if self.distribution_out is None else self.distribution_out.out
         for head in (
@@ -193,6 +204,19 @@ class Network(nn.Module):
             if head is not None:
                 nn.init.zeros_(head.weight)
                 nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+
+    def on(self, game: Game) -> Network:
+        """This network on another board: all weights and statistics are shared, not copied.
+
+        Itself on its own board. Raises ValueError where they do not fit (see `misfit`).
+        """
+        if why := misfit(self.game, game):
+            raise ValueError(why)
+        if game.name == self.game.name:
+            return self
+        other = copy.copy(self)  # the same modules; nothing but `game` depends on the board
+        other.game = game
+        return other
 
     def at_rank(self, code: int = 0) -> Network:
         """A network without ranks that judges as this one does when told rank `code`; detached.
@@ -245,7 +269,7 @@ class Network(nn.Module):
         if self.ownership_out is not None:
             out["ownership"] = self.ownership_out(v).flatten(1)
         if self.distribution_out is not None:
-            out["distribution"] = self.distribution_out(hidden)
+            out["distribution"] = self.distribution_out(hidden, self.game.points)
         if self.short_out is not None:
             out["short"] = torch.tanh(self.short_out(hidden)[:, 0])
         return out

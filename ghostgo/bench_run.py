@@ -60,9 +60,9 @@ def real_positions(run: Run, network: Network, device: str) -> tuple[Positions, 
     wanted, count = JUDGED + CALIBRATION + network.game.max_moves, 0
     tables: list[GameTable] = []
     for path in sorted(run.shards.glob("*.h5"), reverse=True):
-        if count < wanted:
-            tables.append(read_shard(path))
-            count += tables[-1].positions
+        if count < wanted and (table := read_shard(path)).game == run.game:
+            tables.append(table)
+            count += table.positions
     source = "of the run's newest games"
     if count < wanted:
         tables, source = [_play(network, device, wanted)], "that it played for this"

@@ -18,6 +18,7 @@ from ghostgo.engine.network import NetworkConfig
 from ghostgo.engine.search_config import SearchConfig, check_search
 from ghostgo.selfplay.anchor import AnchorConfig, check_anchor
 from ghostgo.selfplay.learner import LearnerConfig
+from ghostgo.selfplay.sizes import check_sizes, shares_of
 
 Preset = Literal["tiny", "cpu", "gpu"]
 
@@ -61,6 +62,10 @@ class SelfplayConfig:
     """Rules that differ from game to game: of each list, such as `komi = [5.5, 6.5, 7.5]`, a value is
     drawn for each game, over the value in `rules`. What a plane says of a rule means nothing to a
     network that has seen one value of it. Records are shown under each `ko` in turn."""
+    sizes: dict[str, float] = field(default_factory=dict)
+    """Shares of the games in play on boards of several sizes, such as `{go7 = 0.3, go9 = 0.7}`, the
+    run's own game among them; in proportion, so they need not add up to 1. Empty: its own alone.
+    `rules` and `vary` hold on every board; `cache_mb` is for each worker and board."""
     rules: dict[str, Any] = field(default_factory=dict)
     """Rule options that differ from the game's defaults, such as komi."""
 
@@ -88,9 +93,12 @@ class RunConfig:
 
     def validated(self) -> RunConfig:
         """This config, once its values are seen to make sense; raises UserError naming the key."""
-        game = get_game(self.game)
-        for rules in rule_sets(self.selfplay, game):
-            game.new_states(1, rules)
+        get_game(self.game)
+        check_sizes(self.selfplay.sizes, self.game, self.selfplay.games)
+        boards = [get_game(name) for name in shares_of(self.selfplay.sizes, self.game)]
+        for game in boards:
+            for rules in rule_sets(self.selfplay, game):
+                game.new_states(1, rules)
         NetworkConfig.preset(self.network)
         for name, value, least in (
             ("selfplay: games", self.selfplay.games, 1),
@@ -127,7 +135,13 @@ class RunConfig:
         if self.search.forced_k and not (self.search.root == "puct" and self.search.explore):
             raise UserError('config: search: forced_k goes with root = "puct" and explore = true')
         check_anchor(self.anchor)
-        check_search(self.search, game)
+        if len(boards) > 1 and self.anchor.kind != "init":
+            raise UserError(
+                f'config: anchor: kind = "{self.anchor.kind}" goes with one board: leave out '
+                "selfplay: sizes"
+            )
+        for game in boards:
+            check_search(self.search, game)
         if self.search.score_weight:
             raise UserError("config: search: score_weight must be 0: self-play learns to win")
         if self.selfplay.samples_per_position < 0 or self.learner.learning_rate <= 0:

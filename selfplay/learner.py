@@ -206,17 +206,18 @@ class Learner:
         losses["total"].backward()  # type: ignore[no-untyped-call]
         return {head: loss.detach() for head, loss in losses.items()}
 
-    def _gradients(self, batch: Batch) -> dict[str, Tensor]:
+    def _gradients(self, batch: Batch, game: Game) -> dict[str, Tensor]:
         """Mean losses over the slices; the mean gradient is left in the network."""
         if self.pool is None:
-            return self._backward(self.network, batch)
+            return self._backward(self.network.on(game), batch)
         with torch.no_grad():
             for other in self.copies[1:]:
                 for mine, theirs in zip(self.network.parameters(), other.parameters(), strict=True):
                     theirs.copy_(mine)
         cuts = np.linspace(0, len(batch), len(self.copies) + 1).astype(int)
         slices = [batch.rows(first, last) for first, last in pairwise(cuts)]
-        parts = list(self.pool.map(self._backward, self.copies, slices))
+        copies = [network.on(game) for network in self.copies]
+        parts = list(self.pool.map(self._backward, copies, slices))
         shares = np.diff(cuts) / len(batch)
         with torch.no_grad():
             for first, *others in zip(*(c.parameters() for c in self.copies), strict=True):
@@ -231,10 +232,13 @@ class Learner:
             for head in parts[0]
         }
 
-    def step(self, batch: Batch, rate: float = 1.0, hold: float = 0.0) -> dict[str, float]:
+    def step(
+        self, batch: Batch, rate: float = 1.0, hold: float = 0.0, game: Game | None = None
+    ) -> dict[str, float]:
         """Train on `batch` at `rate` times the peak learning rate; losses by head and `total`.
 
         With `hold`, so many times the divergence from the policy of `prior` is part of the loss.
+        The batch is of `game`, another board that the weights fit, if it is not the network's own.
         Raises NotANumber before the weights are touched if the loss or gradient is not finite.
         """
         config = self.config
@@ -242,7 +246,7 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * warm * rate
         self.weights["prior"] = hold
-        losses = self._gradients(batch)
+        losses = self._gradients(batch, game or self.network.game)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
         if not (torch.isfinite(losses["total"]) and torch.isfinite(norm)):
             bad = [head for head, loss in losses.items() if not torch.isfinite(loss)]

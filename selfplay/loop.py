@@ -57,7 +57,12 @@ def refuse_other_start(
     if values is None:
         return
     mine = to_mapping(config)
-    make_config(values, preset=values.get("preset", config.preset))  # names keys that do not exist
+    # Names keys that do not exist.
+    make_config(
+        values,
+        preset=values.get("preset", config.preset),
+        game=values.get("game", config.game),
+    )
     # What the file leaves open is as the run has it, whatever the defaults are by now.
     wanted = overlay(mine, values)
     if wanted["selfplay"]["positions_per_iteration"] == 0:  # derived when the run was made
@@ -198,8 +203,11 @@ def run_selfplay(
 def _heading(trainer: Trainer, new: bool) -> str:
     """What is about to run, in one line."""
     config, totals = trainer.config, trainer.ledger.totals
+    boards = config.game
+    if len(trainer.boards) > 1:
+        boards = " + ".join(f"{board.game.name} {board.share:.0%}" for board in trainer.boards)
     return (
-        f"{'new run' if new else 'resuming'} {trainer.run.folder}: {config.game}, "
+        f"{'new run' if new else 'resuming'} {trainer.run.folder}: {boards}, "
         f"{config.network}, {config.selfplay.games} games on {trainer.workers} worker(s), "
         f"device {trainer.device}"
         f"{'' if new else f', {totals.games} games and {si(totals.flops)}FLOP so far'}"

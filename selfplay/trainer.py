@@ -3,32 +3,34 @@
 Topology: W worker threads play (kernels and torch release the GIL), each with its own games, trees,
 RNG streams and evaluator, and one torch thread each on a CPU; between two phases of play the main
 thread trains on all cores. The games of an iteration depend on the seed and the weights alone, not
-on which worker was faster: each worker plays its own share of the positions.
+on which worker was faster: each worker plays its own share of the positions, board by board where
+the run has several (`ghostgo.selfplay.boards`).
 """
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer, read_ledger
-from ghostgo.data.records import GameTable, concat, distinct_sequences
-from ghostgo.data.replay import ReplayWindow, window_rows
+from ghostgo.data.records import GameTable, distinct_sequences
+from ghostgo.data.replay import window_rows
 from ghostgo.data.run import CheckpointInfo, Run, load_network
-from ghostgo.data.shards import DamagedFile, attributes, read_shard, write_shard
-from ghostgo.engine.evaluator import NetworkEvaluator, choose_device, make_evaluator
+from ghostgo.data.shards import DamagedFile, attributes, write_shard
+from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import Network, count_flops
-from ghostgo.engine.search_config import batch_rows
+from ghostgo.engine.network import count_flops
 from ghostgo.selfplay.actor import Actor
 from ghostgo.selfplay.anchor import Anchor
 from ghostgo.selfplay.bits import Marginals, bits_a_game
+from ghostgo.selfplay.boards import draw_board, fill_windows, make_boards, raw_rate
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import RunConfig, default_workers, rate_share, rule_sets
 from ghostgo.selfplay.learner import Learner
@@ -39,7 +41,7 @@ MILESTONE = 1.6
 
 
 class Trainer:
-    """A run at work: its network, actors, replay window, learner and books."""
+    """A run at work: its network, boards with actors and replay windows, learner and books."""
 
     def __init__(self, run: Run, config: RunConfig, line: LiveLine) -> None:
         self.run, self.config, self.line = run, config, line
@@ -50,21 +52,19 @@ class Trainer:
         info = run.latest()
         self.step = info.step
         network = load_network(info.path)
-        self.flops = count_flops(network)
+        self.boards = make_boards(network, config)
+        """The run's own first."""
+        self.flops = self.boards[0].flops
+        self.window = self.boards[0].window
         threads = default_workers(self.device, config.workers, config.selfplay.games)
         self.learner = Learner(network, config.learner, self.device, threads)
-        self.window = ReplayWindow(
-            self.game,
-            seed=config.seed,
-            surprise_share=config.selfplay.surprise_share,
-            short=network.config.short,
-        )
         self.marginals = Marginals(self.game)
         kept = info.meta.get("bits", {})
         self.bits: dict[str, float] = kept.get("game", {})
-        """Bits of the newest games that the network knew, a game and head; see `bits_a_game`."""
+        """Bits of the newest games that the network knew, a game and head; see `bits_a_game`. With
+        several boards, of those on the run's own."""
         self.bits_a_pflop: dict[str, float] = kept.get("pflop", {})
-        """The same for each PFLOP spent on those games and the training after them."""
+        """The same for each PFLOP spent on those games, those of other boards and the training after."""
         found = run.checkpoints()
         # What self-play starts from, such as a prior, is kept as well.
         self.kept = {
@@ -85,7 +85,10 @@ class Trainer:
                 self.learner.hold_to(self.anchor.network)
             self.prior_flops = count_flops(self.anchor.network)
         newer, unlearnt = self._adopt_shards()
-        self.actors = self._make_actors(network, [config.seed, self.step, newer])
+        prior = self.anchor.network if self.anchor and config.anchor.kind == "root" else None
+        for i, board in enumerate(self.boards):
+            entropy = [config.seed, self.step, newer, *([i] if i else [])]
+            board.make_actors(network, config, threads, self.device, self.backend, entropy, prior)
         self.raw_rate = 0.0
         self.share_before = 0.0
         self.losses: dict[str, float] = {}
@@ -96,26 +99,10 @@ class Trainer:
         self._owe(unlearnt)
         self._load_shards()
 
-    def _make_actors(self, network: Network, entropy: list[int]) -> list[Actor]:
-        config = self.config
-        seeds = np.random.SeedSequence(entropy).spawn(self.workers)
-        actors = []
-        for i, seed in enumerate(seeds):
-            share = len(range(i, config.selfplay.games, self.workers))
-            rows = batch_rows(config.search, share)
-            evaluator = make_evaluator(network, rows, self.device, self.backend)
-            prior = None
-            if self.anchor and config.anchor.kind == "root":
-                prior = make_evaluator(self.anchor.network, share, self.device)
-            actors.append(
-                Actor(
-                    self.game, evaluator, share, config.selfplay.visits, config.search,
-                    rule_sets(config.selfplay, self.game), config.selfplay.sampled_moves,
-                    config.selfplay.opening_plies, seed, config.selfplay.cheap_visits,
-                    config.selfplay.full_share, prior, config.anchor.weight if prior else 0.0,
-                )
-            )  # fmt: skip
-        return actors
+    @property
+    def actors(self) -> list[Actor]:
+        """All boards' actors, those of the run's own board first."""
+        return [actor for board in self.boards for actor in board.actors]
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -161,31 +148,20 @@ class Trainer:
         if not with_games:
             return
         saved = state["actors"]
-        sizes = [len(actor["length"]) for actor in saved]
-        if sizes != [len(actor.slots.length) for actor in self.actors]:
+        played = [(len(actor["length"]), actor["states"].nbytes) for actor in saved]
+        if played != [(len(a.slots.length), a.trees.states.nbytes) for a in self.actors]:
             self.line.say("the number of workers or games has changed: games in play start anew")
             return
         for actor, values in zip(self.actors, saved, strict=True):
             actor.load_state_dict({key: value.numpy() for key, value in values.items()})
 
     def _load_shards(self) -> None:
-        """Fill the window from the newest shards on disk; a damaged one is set apart and named."""
+        """Fill the windows from the newest shards on disk; a damaged one is set apart and named."""
         for unfinished in self.run.shards.glob(".*.tmp"):  # as a kill leaves it
             unfinished.unlink(missing_ok=True)
         total = self.ledger.totals.positions
         wanted = window_rows(total, self.config.selfplay.window_start)
-        tables: list[GameTable] = []
-        for path in sorted(self.run.shards.glob("*.h5"), reverse=True):
-            try:
-                tables.append(read_shard(path))
-            except DamagedFile as error:
-                apart = path.with_suffix(".damaged")
-                path.rename(apart)
-                self.line.say(f"{error}; set apart as {apart.name}")
-            if sum(int((table.weights > 0).sum()) for table in tables) >= wanted:
-                break
-        for table in reversed(tables):
-            self.window.add(table, wanted)
+        fill_windows(self.boards, self.run.shards, wanted, self.line.say)
 
     def save(self, stage: str = "selfplay") -> CheckpointInfo:
         """Write a checkpoint of the present and drop those that no milestone keeps."""
@@ -209,70 +185,77 @@ class Trainer:
     # -- one iteration --------------------------------------------------------------------------
 
     def measure_raw_rate(self, seconds: float = 0.5) -> None:
-        """Evaluations a second of all workers together on full batches, with no search."""
+        """Evaluations a second of all workers together on full batches, with no search.
 
-        def work(actor: Actor) -> float:
-            torch.set_num_threads(1)
-            evaluator = actor.evaluator
-            rows = len(evaluator.value)
-            evaluator.evaluate(rows)
-            before, start = evaluator.evaluations, time.perf_counter()
-            while time.perf_counter() - start < seconds:
-                evaluator.evaluate(rows)
-            rate = (evaluator.evaluations - before) / (time.perf_counter() - start)
-            evaluator.evaluations = 0
-            return rate
+        Of several boards there is no one such rate, and none is measured.
+        """
+        if len(self.boards) > 1:
+            return
+        self.raw_rate = raw_rate(self.actors, seconds)
 
-        with ThreadPoolExecutor(self.workers) as pool:
-            self.raw_rate = sum(pool.map(work, self.actors))
+    def play(self, stop: Stop) -> list[GameTable]:
+        """Play this iteration's share of positions on every worker; each board's finished games."""
+        wanted = self.config.selfplay.positions_per_iteration
 
-    def play(self, stop: Stop) -> GameTable:
-        """Play this iteration's share of positions on every worker; the finished games."""
-        quota = -(-self.config.selfplay.positions_per_iteration // self.workers)
-
-        def work(actor: Actor) -> None:
+        def work(worker: int) -> None:
             if self.device == "cpu":
                 torch.set_num_threads(1)
             try:
-                while actor.positions < quota and not stop.now():
-                    actor.step()
+                for board in self.boards:
+                    for actor in board.actors[worker : worker + 1]:
+                        quota = board.quota(wanted)
+                        while actor.positions < quota and not stop.now():
+                            actor.step()
             except BaseException:
                 stop.event.set()  # one worker's failure ends the phase for all
                 raise
 
-        before, cached = self._evaluations(), self._cached()
+        before = self._work()
         steps = sum(actor.steps for actor in self.actors)
         timer = Timer()
         with ThreadPoolExecutor(self.workers) as pool:
-            futures = [pool.submit(work, actor) for actor in self.actors]
+            futures = [pool.submit(work, worker) for worker in range(self.workers)]
             while wait(futures, timeout=0.2).not_done:
-                self._show_play(before, cached, steps, timer, stop)
+                self._show_play(before, steps, timer, stop)
             for future in futures:
                 future.result()
-        positions = sum(actor.positions for actor in self.actors)
-        table = concat([actor.take() for actor in self.actors])
-        evaluations = self._evaluations() - before
-        seconds = timer.seconds
-        amounts = {
-            "selfplay_flops": evaluations * self.flops + self._anchor_flops(),
-            "evaluations": evaluations,
-            "cached": self._cached() - cached,
-            "positions": positions,
-            "games": len(table),
-            **timer.amounts(),
-        }
-        if evaluations / seconds > self.raw_rate > 0:
+        spent, work_done = timer.amounts(), self._work() - before
+        if work_done[:, 0].sum() / timer.seconds > self.raw_rate > 0:
             self.measure_raw_rate(0.2)  # the machine was busier when it was measured
-        name = ""
-        if len(table):
-            shard = self._next_shard()
-            write_shard(shard, table, {"step": self.step, "amounts": amounts})
-            name = shard.stem
-        self.ledger.append("selfplay", name, **amounts)
-        return table
+        return self._store(work_done.tolist(), spent)
 
-    def _evaluations(self) -> int:
-        return sum(actor.evaluator.evaluations for actor in self.actors)
+    def _store(self, work: list[list[int]], spent: dict[str, float]) -> list[GameTable]:
+        """Write each board's finished games as a shard and charge its `work` (see `_work`).
+
+        The time `spent` by all is shared out by FLOPs.
+        """
+        flops = [done[0] * board.flops for board, done in zip(self.boards, work, strict=True)]
+        flops[0] += self._anchor_flops()
+        tables = []
+        for board, cost, (evaluations, cached) in zip(self.boards, flops, work, strict=True):
+            share = cost / sum(flops) if any(flops) else board.share
+            positions = sum(actor.positions for actor in board.actors)
+            table = board.take()
+            amounts = {
+                "selfplay_flops": cost,
+                "evaluations": evaluations,
+                "cached": cached,
+                "positions": positions,
+                "games": len(table),
+                **{name: round(share * seconds, 3) for name, seconds in spent.items()},
+            }
+            name = ""
+            if len(table):
+                shard = self._next_shard()
+                write_shard(shard, table, {"step": self.step, "amounts": amounts})
+                name = shard.stem
+            self.ledger.append("selfplay", name, **amounts)
+            tables.append(table)
+        return tables
+
+    def _work(self) -> NDArray[np.int64]:
+        """(boards, 2) so far: positions that the network judged, and those that were remembered."""
+        return np.array([(board.evaluations, board.cached) for board in self.boards])
 
     def _anchor_flops(self) -> float:
         """What the anchor's judgements have cost since the last call."""
@@ -282,9 +265,6 @@ class Trainer:
                 spent += actor.anchor.evaluations * self.prior_flops
                 actor.anchor.evaluations = 0
         return spent
-
-    def _cached(self) -> int:
-        return sum(int(actor.cache.counts[1]) for actor in self.actors)
 
     def _next_shard(self) -> Path:
         existing = [int(path.stem) for path in self.run.shards.glob("*.*") if path.stem.isdigit()]
@@ -303,46 +283,45 @@ class Trainer:
         self._owe(new_positions)
         size = config.learner.batch_size
         sums: dict[str, float] = {}
-        wanted = int(self.owed_samples // size) if self.window.rows else 0
+        wanted = int(self.owed_samples // size) if self._rows() else 0
         spent = self.ledger.totals.flops
         rate = rate_share(config.selfplay, spent)
         hold = self.anchor.loss_weight(spent) if self.anchor else 0.0
-        sample_flops = TRAIN_FORWARDS * self.flops + (self.prior_flops if hold else 0.0)
+        held = self.prior_flops if hold else 0.0
+        batches: Counter[float] = Counter()  # by what one row costs
         count = 0
         timer = Timer()
         while count < wanted and not stop.now():
             self._show_train(count, wanted)
             # A generator a step: what is drawn depends on the step alone, so a resumed run agrees.
             rng = np.random.default_rng([config.seed, 11, learner.steps])
+            board = draw_board(self.boards, rng)
             batch = (
-                self.anchor.mixed(self.window, size, spent, rng)
+                self.anchor.mixed(board.window, size, spent, rng)
                 if self.anchor
-                else self.window.sample(size, rng)
+                else board.window.sample(size, rng)
             )
-            losses = learner.step(batch, rate, hold)
+            losses = learner.step(batch, rate, hold, board.game)
+            batches[TRAIN_FORWARDS * board.flops + held] += 1
             sums = {head: sums.get(head, 0.0) + loss for head, loss in losses.items()}
             count += 1
         self.owed_samples -= count * size
         self.ledger.append(
             "training",
             "",
-            training_flops=sample_flops * count * size,
+            training_flops=float(sum(cost * steps * size for cost, steps in batches.items())),
             samples=count * size,
             **timer.amounts(),
         )
-        for actor in self.actors:
-            evaluator = actor.evaluator
-            assert isinstance(evaluator, NetworkEvaluator)
-            evaluator.load(learner.average)
-            actor.restart_searches()
+        for board in self.boards:
+            board.load(learner.average)
         return {head: total / count for head, total in sums.items()} if count else {}
 
     # -- reporting ------------------------------------------------------------------------------
 
-    def _show_play(self, before: int, cached: int, steps: int, timer: Timer, stop: Stop) -> None:
+    def _show_play(self, before: NDArray[np.int64], steps: int, timer: Timer, stop: Stop) -> None:
         seconds = max(1e-9, timer.seconds)
-        evaluations = self._evaluations() - before
-        saved = self._cached() - cached
+        evaluations, saved = (self._work() - before).sum(axis=0).tolist()
         rate = evaluations / seconds
         calls = sum(actor.steps for actor in self.actors) - steps
         share = f" ({rate / self.raw_rate:.0%} of raw)" if self.raw_rate else ""
@@ -350,9 +329,10 @@ class Trainer:
         if saved:
             status += f" cached {saved / (saved + evaluations):.0%}"
         totals = self.ledger.totals
+        held = sum(board.window.bytes for board in self.boards)
         self.line.show(
             f"{self.run.name} #{self.step + 1} | {totals.games} games | {status} | "
-            f"window {si(self.window.rows)} ({si(self.window.bytes)}B) | {self._losses()} | "
+            f"window {si(self._rows())} ({si(held)}B) | {self._losses()} | "
             f"{si(totals.flops)}FLOP {stop.left(totals, self.share_before)}"
         )
 
@@ -363,6 +343,9 @@ class Trainer:
             f"{self._losses()} | {si(totals.flops)}FLOP"
         )
 
+    def _rows(self) -> int:
+        return sum(board.window.rows for board in self.boards)
+
     def _losses(self) -> str:
         heads = {head: loss for head, loss in self.losses.items() if head != "gradient_norm"}
         losses = " ".join(f"{h} {v:.3f}" for h, v in heads.items()) if heads else "-"
@@ -370,7 +353,7 @@ class Trainer:
         return f"loss {losses}" + (f" | bits a game: {bits}" if bits else "")
 
     def report(self, table: GameTable) -> None:
-        """Scalars of this iteration for TensorBoard."""
+        """Scalars of this iteration for TensorBoard; `table` holds the games on the run's own board."""
         totals = self.ledger.totals
         values = {f"loss/{head}": loss for head, loss in self.losses.items()}
         if len(table):
@@ -386,19 +369,22 @@ class Trainer:
         values["compute/seconds"] = totals.seconds
         if totals.core_seconds is not None:
             values["compute/core-seconds"] = totals.core_seconds
-        values["replay/rows"] = float(self.window.rows)
+        values["replay/rows"] = float(self._rows())
         self.events.scalars(self.step, values)
 
     def iterate(self, stop: Stop) -> None:
         """Play, store, train, save."""
         before = self.ledger.totals
-        table = self.play(stop)
+        tables = self.play(stop)
+        table = tables[0]
         played = self.ledger.totals
         wanted = window_rows(played.positions, self.config.selfplay.window_start)
         if len(table):
             seed = [self.config.seed, 13, self.step]
             self.bits = bits_a_game(self.learner, table, self.marginals, seed) or self.bits
-            self.window.add(table, wanted)
+        for board, fresh in zip(self.boards, tables, strict=True):
+            if len(fresh):
+                board.window.add(fresh, board.rows(wanted))
         self.losses = self.train(played.positions - before.positions, stop) or self.losses
         self.step += 1
         if len(table):

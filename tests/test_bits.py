@@ -20,6 +20,7 @@ from ghostgo.arena.pool import CurvePoint
 from ghostgo.data.ledger import Totals
 from ghostgo.data.replay import Batch
 from ghostgo.data.run import Run
+from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
 from ghostgo.selfplay.bits import Marginals, bits_a_game
 from ghostgo.selfplay.budget import Stop
@@ -188,9 +189,9 @@ def test_the_rate_falls_with_the_flops_spent(
     used: list[Any] = []
     step = trainer.learner.step
 
-    def watch(batch: Batch, rate: float = 1.0, hold: float = 0.0) -> dict[str, float]:
+    def watch(batch: Batch, rate: float, hold: float, game: Game) -> dict[str, float]:
         used.append(rate)
-        return step(batch, rate, hold)
+        return step(batch, rate, hold, game)
 
     monkeypatch.setattr(trainer.learner, "step", watch)
     for _ in range(3):

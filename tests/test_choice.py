@@ -186,6 +186,7 @@ def test_bench_chooses_and_keeps_it(
     if shards:
         for i in range(3):
             write_shard(run.shards / f"{i:06d}.h5", random_table("go5", 60, seed=i), {})
+        write_shard(run.shards / "000003.h5", random_table("go3", 5, seed=3), {})  # another board
     assert cli.run(["bench", "--run", "r", "--root", str(tmp_path), "--seconds", "0.1"]) == 0
     told = capsys.readouterr().out
     assert ("of the run's newest games" if shards else "that it played for this") in told

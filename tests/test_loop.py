@@ -98,7 +98,7 @@ def test_a_kill_between_shard_and_checkpoint_loses_and_repeats_nothing(tmp_path:
     run = trainer(tmp_path, "r", "go5")
     run.iterate(Stop())
     ledger = (run.run.folder / "ledger.jsonl").read_text().splitlines(keepends=True)
-    orphan = run.play(Stop())
+    orphan = run.play(Stop())[0]
     # As a kill leaves it: the shard is there, its ledger row and checkpoint are not.
     (run.run.folder / "ledger.jsonl").write_text("".join(ledger))
     again = trainer(tmp_path, "r", "go5")
@@ -281,7 +281,7 @@ def test_an_iteration_without_games_names_no_shard(tmp_path: Path) -> None:
     run = trainer(tmp_path, "r")
     stop = Stop()
     stop.event.set()
-    assert len(run.play(stop)) == 0
+    assert len(run.play(stop)[0]) == 0
     run.play(Stop())
     rows = read_ledger(run.run.folder / "ledger.jsonl")
     assert [row["of"] for row in rows] == ["", "000001"]

@@ -80,15 +80,16 @@ def permute_moves(table: GameTable, seed: int) -> GameTable:
 def games_of_run(folder: Path, game: str) -> GameTable:
     """All games that the run in `folder` has on disk, as records: moves and results alone.
 
-    The random moves at their beginning are not learnt, nor those that were searched cheaply. Raises UserError if there are none, or they
-    are of another game than `game`.
+    The random moves at their beginning are not learnt, nor those that were searched cheaply; games on
+    other boards (`[selfplay.sizes]`) are left out. Raises UserError if there are none, or the run is of another game than `game`.
     """
     run = Run.open(folder)
     if run.game != game:
         raise UserError(f"{folder}: holds games of {run.game}, not {game}")
     tables = [
-        replace(read_shard(path), policies=None, values=None, surprise=None)
-        for path in sorted(run.shards.glob("*.h5"))
+        replace(table, policies=None, values=None, surprise=None)
+        for table in map(read_shard, sorted(run.shards.glob("*.h5")))
+        if table.game == game
     ]
     if not any(len(table) for table in tables):
         raise UserError(f"{folder}: has no finished game yet")
