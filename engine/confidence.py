@@ -13,6 +13,7 @@ tells while there are few. The bound is STANDARD_ERRORS standard errors below th
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,18 +38,16 @@ def lower_bound(mean: float, square: float, visits: int) -> float:
 
 
 @borrowing_kernel
-def sum_squares(
-    trees: Trees, g: int, owner: NDArray[np.int32], squares: NDArray[np.float64]
+def _sum_squares(
+    nodes: Any, edges: Any, owner: NDArray[np.int32], squares: NDArray[np.float64]
 ) -> None:
-    """Add up, for each action (A,) at the root of tree `g`, the squares of what its visits have seen.
+    """`sum_squares` of a tree of (N,) nodes with its (E,) edges; `owner` (N,) is scratch.
 
-    A visit has seen the value of the node at which it ended, as it stands now: where a node is
-    proven, all visits to it count as having seen that. `owner` (N,) is scratch.
+    It is not given `Trees`, whose type is a game's own: it would be compiled for each game.
     """
-    nodes, edges = trees.nodes[g], trees.edges[g]
     squares[:] = 0.0
     owner[:] = NO_CHILD
-    for index in range(trees.node_count[g]):  # a child stands behind its parent
+    for index in range(len(nodes)):  # a child stands behind its parent
         node = nodes[index]
         if index != ROOT and owner[index] == NO_CHILD:
             continue  # below a proven node
@@ -59,3 +58,15 @@ def sum_squares(
                 here -= edges[e].visits
         if index != ROOT:
             squares[owner[index]] += here * float(node.raw_value) ** 2
+
+
+def sum_squares(trees: Trees, g: int, actions: int) -> NDArray[np.float64]:
+    """For each of so many actions at the root of tree `g`, the squares of what its visits have seen.
+
+    (A,) sums. A visit has seen the value of the node at which it ended, as it stands now: where a
+    node is proven, all visits to it count as having seen that. None may be in flight.
+    """
+    count = int(trees.node_count[g])
+    squares = np.empty(actions, np.float64)
+    _sum_squares(trees.nodes[g, :count], trees.edges[g], np.empty(count, np.int32), squares)
+    return squares
