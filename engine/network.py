@@ -128,6 +128,14 @@ def score_bin(score: Tensor, points: int) -> Tensor:
     return score.floor().clamp(-most, most).long() + most
 
 
+def score_deviation(logits: Tensor) -> Tensor:
+    """(B,) standard deviation in points of the margins that (B, S) logits of their bins tell."""
+    chances = torch.softmax(logits.float(), dim=1)
+    bins = torch.arange(logits.shape[1], device=logits.device, dtype=torch.float32)
+    mean = (chances * bins).sum(dim=1, keepdim=True)
+    return (chances * (bins - mean) ** 2).sum(dim=1).sqrt()
+
+
 class ScoreDistribution(nn.Module):
     """How likely each final margin is, by one function of the position and the margin.
 

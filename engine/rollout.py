@@ -125,18 +125,24 @@ def _most_visited(tree: RolloutTree) -> int:
 
 
 @kernel
+def _plant(states: States, actions: int, tree: RolloutTree, rng: Rng) -> int:
+    """Begin a search of `states[0]`; returns the tree's size."""
+    _add_node(tree, ROOT, -1, 1 - states[0].to_play)
+    return _expand(states[0], actions, tree, ROOT, 1, rng)
+
+
+@kernel
 def _grow(
     states: States,
     actions: int,
     rollouts: int,
     exploration: float,
     tree: RolloutTree,
+    size: int,
     path: NDArray[np.int32],
     rng: Rng,
 ) -> int:
-    """Search from `states[0]`, with `states[1]` as scratch; returns the action to play."""
-    _add_node(tree, ROOT, -1, 1 - states[0].to_play)
-    size = _expand(states[0], actions, tree, ROOT, 1, rng)
+    """So many more rollouts from `states[0]`, with `states[1]` as scratch; the tree's new size."""
     for _ in range(rollouts):
         states[1] = states[0]
         state = states[1]
@@ -155,7 +161,7 @@ def _grow(
             play(state, rollout_action(state, rng))
         result = outcome(state)
         _backup(tree, path, depth, -result if state.to_play else result)
-    return _most_visited(tree)
+    return size
 
 
 @kernel
@@ -174,7 +180,9 @@ def _choose(
     for i in range(len(states)):
         rng[0] = seeds[i]
         scratch[0] = states[i]
-        out[i] = _grow(scratch, actions, rollouts, EXPLORATION, tree, path, rng)
+        size = _plant(scratch, actions, tree, rng)
+        _grow(scratch, actions, rollouts, EXPLORATION, tree, size, path, rng)
+        out[i] = _most_visited(tree)
 
 
 @kernel
@@ -190,15 +198,44 @@ class RolloutSearcher:
     """Plain MCTS over a batch of positions, one after another, with one tree's memory."""
 
     def __init__(self, game: Game, rollouts: int, seed: int | np.random.SeedSequence = 0) -> None:
-        """Raises UserError if `rollouts` is not positive."""
+        """Raises UserError unless `rollouts` is from 1 to MOST_NODES."""
         if rollouts < 1:
             raise UserError(f"{rollouts} rollouts: at least 1 is needed")
+        if rollouts > MOST_NODES:
+            raise UserError(f"{rollouts} rollouts are too many: {MOST_NODES} at most")
         self.game = game
         self.rollouts = rollouts
         self._tree = make_tree(game, rollouts)
         self._path = np.zeros(game.max_moves + 2, np.int32)
         self._scratch = game.new_states(2)
         self._random = np.random.default_rng(seed)
+        self._rng: Rng = np.zeros(1, np.uint64)
+        self._size, self._left = 0, 0
+
+    def begin(self, states: States, seed: int | None = None) -> None:
+        """Set up a search of the unfinished position `states`, (1,), to be made step by step.
+
+        Without a seed it takes one word of the searcher's own stream, as `choose` does, and finds
+        the same.
+        """
+        self._rng[:] = self._random.integers(0, 2**64, 1, np.uint64) if seed is None else seed
+        self._scratch[0] = states[0]
+        self._left = self.rollouts
+        self._size = _plant(self._scratch, self.game.actions, self._tree, self._rng)
+
+    def step(self, rollouts: int) -> bool:
+        """Up to so many more rollouts of the search that was begun; False when all are done."""
+        count = min(rollouts, self._left)
+        self._left -= count
+        self._size = _grow(
+            self._scratch, self.game.actions, count, EXPLORATION, self._tree, self._size,
+            self._path, self._rng,
+        )  # fmt: skip
+        return self._left > 0
+
+    def best(self) -> int:
+        """The action to play by the rollouts of the search that was begun, at least one."""
+        return int(_most_visited(self._tree))
 
     def choose(
         self, states: States, seeds: NDArray[np.uint64] | Sequence[int] | None = None

@@ -364,11 +364,16 @@ class Searcher:
         return result
 
     def principal_variation(self, i: int, first: int, length: int = 10) -> list[int]:
-        """The line that begins with action `first` in tree `i` of the last `run`, as actions.
+        """The actions of `main_line`; `first` alone if it was never tried."""
+        return [action for action, _ in self.main_line(i, first, length)] or [first]
 
-        Behind it the most visited actions, those proven lost left out while there are others.
+    def main_line(self, i: int, first: int, length: int = 10) -> list[tuple[int, int]]:
+        """The line that begins with action `first` in tree `i` of the last `run`: (action, visits).
+
+        Behind it the most visited actions, those proven lost left out while there are others. Empty
+        if `first` was never tried.
         """
-        line: list[int] = []
+        line: list[tuple[int, int]] = []
         index = ROOT
         while len(line) < length:
             node = self.trees.nodes[i, index]
@@ -380,10 +385,10 @@ class Searcher:
             else:
                 found = run[run.action == first]
                 if not len(found):
-                    return [first]
+                    break
                 best = found[0]
             if not best.visits:
                 break
-            line.append(int(best.action))
+            line.append((int(best.action), int(best.visits)))
             index = int(best.child)
-        return line or [first]
+        return line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,15 +12,15 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostgo.engine.confidence import lower_bound, sum_squares
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.capture import capture_actions
-from ghostgo.engine.games.game import Game, States, legal_mask_of, write_planes_of
-from ghostgo.engine.games.go import is_go
-from ghostgo.engine.rollout import RolloutSearcher, random_actions
+from ghostgo.engine.games.game import Game, States, legal_mask_of, score_of, write_planes_of
 from ghostgo.engine.search import Searcher, SearchResult
 from ghostgo.engine.search_config import SearchConfig, batch_rows, check_search
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ghostgo.engine.network import Network
     from ghostgo.engine.quantise import Calibration
     from ghostgo.learning import Entry, Student
@@ -47,6 +48,10 @@ class Candidate:
     """The network's policy before any search."""
     line: tuple[int, ...] = ()
     """The continuation expected after it, itself first; empty if unknown."""
+    line_visits: tuple[int, ...] = ()
+    """Visits of each move of the line."""
+    lcb: float = 0.0
+    """Lower confidence bound of the win rate (`ghostgo.engine.confidence`), in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,16 @@ class Analysis:
     """The moves it visited, most visited first."""
     line: tuple[int, ...] = ()
     """The continuation it expects, beginning with `candidates[0]`; empty if unknown."""
+
+
+@dataclass(frozen=True)
+class Margins:
+    """What so many games are expected to be won by."""
+
+    means: NDArray[np.float32]
+    """(n,) points for the first player, komi included."""
+    deviations: NDArray[np.float32] | None
+    """(n,) standard deviations in points; None if they are not known."""
 
 
 Opinions = Iterator[Callable[[], Analysis]]
@@ -94,109 +109,24 @@ class Bot(Protocol):
         (P,) from 1, surely the first player's, to -1, surely the second's.
         """
 
+    def margins(self, states: States) -> Margins | None:
+        """What each of the positions `states` (n,), finished or not, is expected to be won by.
+
+        None if it has no idea.
+        """
+
     def bind(self, game: Game) -> Bot:
         """The same bot for another board. Raises UserError if it cannot play there."""
 
 
-def _rate(value: float) -> float:
+def win_rate(value: float) -> float:
     """A value in [-1, 1] as a win rate, draws counted as half."""
     return float((1.0 + value) / 2.0)
 
 
-class RandomBot:
-    """Plays at random, but does not fill its own eyes in Go."""
-
-    def __init__(self, game: Game, seed: int | None) -> None:
-        self.name = "random"
-        self.game = game
-        self._seed = seed
-        self._random = np.random.default_rng(seed)
-
-    def choose(self, states: States, seconds: float | None = None) -> int:
-        """A random move."""
-        out = np.empty(1, np.int32)
-        random_actions(states, self._random.integers(0, 2**64, 1, np.uint64), out)
-        return int(out[0])
-
-    def analyse(self, states: States, seconds: float | None = None) -> Analysis | None:
-        """None: chance has no opinion."""
-        return None
-
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
-        """Nothing."""
-        return iter(())
-
-    def ownership(self, states: States) -> NDArray[np.float32] | None:
-        """None."""
-        return None
-
-    def bind(self, game: Game) -> RandomBot:
-        """The same for another game."""
-        return RandomBot(game, self._seed)
-
-
-class CaptureBot(RandomBot):
-    """Takes the largest chain it can, saves its own, else plays at random (Go only)."""
-
-    def __init__(self, game: Game, seed: int | None) -> None:
-        """Raises UserError if the game is not Go."""
-        super().__init__(game, seed)
-        if not is_go(game):
-            raise UserError(f"the capture bot plays Go, not {game.name}")
-        self.name = "capture"
-        self._scratch = game.new_states(2)
-
-    def choose(self, states: States, seconds: float | None = None) -> int:
-        """The largest capture, a rescue, or a random move."""
-        out = np.empty(1, np.int32)
-        seeds = self._random.integers(0, 2**64, 1, np.uint64)
-        capture_actions(states, self._scratch, seeds, out)
-        return int(out[0])
-
-    def bind(self, game: Game) -> CaptureBot:
-        """The same for another board."""
-        return CaptureBot(game, self._seed)
-
-
-class RolloutBot:
-    """Plain MCTS with random playouts."""
-
-    def __init__(self, game: Game, rollouts: int, seed: int | None) -> None:
-        self.name = f"mcts:{rollouts}"
-        self.game = game
-        self._rollouts, self._seed = rollouts, seed
-        self._searcher = RolloutSearcher(game, rollouts, np.random.SeedSequence(seed))
-
-    def choose(self, states: States, seconds: float | None = None) -> int:
-        """The most visited move."""
-        return int(self._searcher.choose(states)[0])
-
-    def analyse(self, states: States, seconds: float | None = None) -> Analysis:
-        """Visits and mean results of a fresh search."""
-        action = self.choose(states)
-        moves = [
-            Candidate(a, visits, _rate(value))
-            for a, (visits, value) in self._searcher.root_statistics().items()
-            if visits
-        ]
-        # The move played comes first: it wins ties by its mean result.
-        moves.sort(key=lambda move: (-move.visits, move.action != action))
-        total = sum(move.visits for move in moves)
-        rate = sum(move.visits * move.win_rate for move in moves) / max(total, 1)
-        return Analysis(action, rate, tuple(moves), (action,))
-
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
-        """One step: the whole search, never more."""
-        found = self.analyse(states)
-        yield lambda: found
-
-    def ownership(self, states: States) -> NDArray[np.float32] | None:
-        """None: playouts are not kept."""
-        return None
-
-    def bind(self, game: Game) -> RolloutBot:
-        """The same for another game."""
-        return RolloutBot(game, self._rollouts, self._seed)
+def time_limit(*seconds: float | None) -> float:
+    """The least of those limits that are given; infinity without one."""
+    return min((limit for limit in seconds if limit is not None), default=math.inf)
 
 
 def _take_one_torch_thread() -> None:
@@ -257,12 +187,12 @@ class SearchBot:
     def _search(self, states: States, seconds: float | None) -> None:
         """Search to the end of the visits or of the time, whichever is first."""
         start = time.monotonic()
-        limits = [limit for limit in (seconds, self._seconds) if limit is not None]
+        limit = time_limit(seconds, self._seconds)
         self._keep_up()
         _take_one_torch_thread()
         self._searcher.begin(states)
         while self._searcher.step():
-            if limits and time.monotonic() - start >= min(limits):
+            if time.monotonic() - start >= limit:
                 break
 
     def choose(self, states: States, seconds: float | None = None) -> int:
@@ -283,33 +213,60 @@ class SearchBot:
         """A step for every network call."""
         self._keep_up()
         searcher = self._deep if endless else self._searcher
-        limit = None if endless else self._seconds
+        limit = time_limit(None if endless else self._seconds)
         start = time.monotonic()
         _take_one_torch_thread()
         searcher.begin(states)
         while searcher.step():
             yield lambda: _read(searcher)
-            if limit is not None and time.monotonic() - start >= limit:
+            if time.monotonic() - start >= limit:
                 return
         yield lambda: _read(searcher)
 
-    def ownership(self, states: States) -> NDArray[np.float32] | None:
-        """The network's forecast, without search; None in games where points have no owners."""
+    def _forecast(self, states: States) -> dict[str, Tensor]:
+        """All that the network says of `states` (n,), without search."""
         import torch
 
+        self._keep_up()
+        n, game = len(states), self.game
+        mask = np.zeros(game.actions, np.uint8)
+        planes = np.zeros((n, game.points, game.planes), np.uint16)
+        for i in range(n):
+            legal_mask_of(states[i], mask)
+            write_planes_of(states[i], mask, planes[i])
+        bits = torch.from_numpy(planes.view(np.int16)).view(torch.bfloat16).float()
+        shape = (n, game.rows, game.cols, game.planes)
+        _take_one_torch_thread()
+        with torch.inference_mode():
+            said: dict[str, Tensor] = self._network(bits.view(shape).permute(0, 3, 1, 2))
+        return said
+
+    def ownership(self, states: States) -> NDArray[np.float32] | None:
+        """The network's forecast, without search; None in games where points have no owners."""
         if not self.game.has_ownership:
             return None
-        self._keep_up()
-        mask = np.zeros(self.game.actions, np.uint8)
-        planes = np.zeros((1, self.game.points, self.game.planes), np.uint16)
-        legal_mask_of(states[0], mask)
-        write_planes_of(states[0], mask, planes[0])
-        bits = torch.from_numpy(planes.view(np.int16)).view(torch.bfloat16).float()
-        shape = (1, self.game.rows, self.game.cols, self.game.planes)
-        with torch.inference_mode():
-            logits = self._network(bits.view(shape).permute(0, 3, 1, 2))["ownership"][0]
-        mine: NDArray[np.float32] = (2 * torch.sigmoid(logits) - 1).numpy()
+        logits = self._forecast(states)["ownership"][0]
+        mine: NDArray[np.float32] = (2 * logits.sigmoid() - 1).numpy()
         return mine if states[0].to_play == 0 else -mine
+
+    def margins(self, states: States) -> Margins | None:
+        """The network's forecast, without search; exact where the game is over.
+
+        Deviations are those of its score distribution, if it has one. None in games without points.
+        """
+        from ghostgo.engine.network import score_deviation
+
+        if not self.game.has_score:
+            return None
+        said = self._forecast(states)
+        means = np.where(states["to_play"] == 0, 1, -1) * said["score"].numpy()
+        logits = said.get("distribution")
+        deviations = None if logits is None else score_deviation(logits).numpy()
+        for i in np.flatnonzero(states["done"]):
+            means[i] = score_of(states[i])
+            if deviations is not None:
+                deviations[i] = 0.0
+        return Margins(means.astype(np.float32), deviations)
 
     def learn(self, session: Session) -> Entry | None:
         """Take a lesson from a finished game; what the journal says of it, None without a student.
@@ -343,23 +300,29 @@ class SearchBot:
         )  # fmt: skip
 
 
+def _candidate(
+    searcher: Searcher, action: int, result: SearchResult, squares: NDArray[np.float64]
+) -> Candidate:
+    visits, value = int(result.visits[0, action]), float(result.q[0, action])
+    line = searcher.main_line(0, action)
+    return Candidate(
+        action, visits, win_rate(value), float(result.prior[0, action]),
+        tuple(move for move, _ in line), tuple(seen for _, seen in line),
+        win_rate(lower_bound(value, squares[action] / visits, visits)),
+    )  # fmt: skip
+
+
 def _read(searcher: Searcher) -> Analysis:
     """What a searcher of one game has found so far."""
     result = searcher.result()
     visits: NDArray[np.int32] = result.visits[0]
     action = int(result.action[0])
+    squares = sum_squares(searcher.trees, 0, len(visits))
     # The move played comes first: a proof can overrule the visits.
     order = sorted(range(len(visits)), key=lambda a: (a != action, -visits[a]))
-    moves = tuple(
-        Candidate(
-            a, int(visits[a]), _rate(float(result.q[0, a])), float(result.prior[0, a]),
-            tuple(searcher.principal_variation(0, a)),
-        )
-        for a in order
-        if visits[a]
-    )  # fmt: skip
+    moves = tuple(_candidate(searcher, a, result, squares) for a in order if visits[a])
     line = tuple(searcher.principal_variation(0, action))
-    return Analysis(action, _rate(float(result.value[0])), moves, line)
+    return Analysis(action, win_rate(float(result.value[0])), moves, line)
 
 
 def refit(network: Network, game: Game) -> Network:

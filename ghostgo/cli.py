@@ -24,6 +24,7 @@ from ghostgo.cli_records import records
 from ghostgo.cli_warmstart import warmstart
 from ghostgo.engine.errors import UserError
 from ghostgo.options import (
+    Number,
     anchor_option,
     checkpoints_option,
     color_option,
@@ -120,7 +121,7 @@ def selfplay(**options: Any) -> None:
 @minutes_option
 @click.option(
     "--width",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Stop at a mean interval of so many Elo, or once that is out of reach.",
 )
 @click.option(
@@ -169,14 +170,14 @@ def arena(context: click.Context, /, **options: Any) -> None:
 @click.option("--elo1", type=float, default=35.0, show_default=True, help="H1: A leads by so much.")
 @click.option(
     "--alpha",
-    type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
+    type=Number(0, 0.5, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
     help="Chance of accepting H1 where H0 is true.",
 )
 @click.option(
     "--beta",
-    type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
+    type=Number(0, 0.5, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
     help="Chance of accepting H0 where H1 is true.",
@@ -279,7 +280,7 @@ def play(**options: Any) -> None:
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
 @click.option(
     "--resign",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     help="Resign below this win rate; never if not given.",
 )
 @click.option(
@@ -320,14 +321,14 @@ def doctor(**options: Any) -> None:
 @click.option("--net", default="b4c32", show_default=True, help="Network, bNcM: N blocks of M.")
 @click.option(
     "--visits",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, 1 << 16),
     default=32,
     show_default=True,
     help="Simulations a move in self-play.",
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=Number(min=0.1),
     default=5.0,
     show_default=True,
     help="Time for each measurement.",

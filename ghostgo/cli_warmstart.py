@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ghostgo.options import (
+    Number,
     anchor_option,
     config_option,
     flops_option,
@@ -33,12 +34,10 @@ from ghostgo.options import (
 @preset_option
 @minutes_option
 @flops_option
-@click.option(
-    "--epochs", type=click.FloatRange(min=0, min_open=True), help="Stop after so many passes."
-)
+@click.option("--epochs", type=Number(min=0, min_open=True), help="Stop after so many passes.")
 @click.option(
     "--held-out",
-    type=click.FloatRange(0, 0.5, min_open=True),
+    type=Number(0, 0.5, min_open=True),
     default=0.1,
     show_default=True,
     help="Share of games kept back to judge the prior.",
@@ -81,7 +80,7 @@ def warmstart(context: click.Context, /, **options: Any) -> None:
 )
 @click.option(
     "--held-out",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     help="Only the games that a warm start with this share holds back. Default: all.",
 )
 @click.option(

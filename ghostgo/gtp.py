@@ -8,7 +8,6 @@ follow the response while the search goes on.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import re
 import sys
@@ -17,53 +16,25 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ghostgo import __version__
+from ghostgo import __version__, gtp_analysis, gtp_rules  # noqa: F401 - they register their commands
 from ghostgo.board import render
-from ghostgo.bot import Analysis, Bot, Opinions, SearchBot
+from ghostgo.bot import Analysis, Bot, SearchBot
 from ghostgo.clock import Clock, moves_to_come
 from ghostgo.data import sgf
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.go import KO_RULES, MAX_KOMI, MAX_SIZE, MIN_SIZE, is_go
+from ghostgo.engine.games.go import MAX_KOMI, MAX_SIZE, MIN_SIZE, is_go
 from ghostgo.engine.games.registry import get_game
-from ghostgo.gtp_analysis import COLORS, Dialect, Stop, parse_request, reports
+from ghostgo.gtp_protocol import (
+    COMMANDS,
+    GtpError,
+    clean,
+    command,
+    parse_color,
+    parse_number,
+)
 from ghostgo.session import Session, fixed_handicap
 
 MOST_FREE_HANDICAP = 9
-
-Handler = Callable[["Engine", list[str]], str]
-COMMANDS: dict[str, Handler] = {}
-
-
-class GtpError(Exception):
-    """A command that fails; the message is what stands after the question mark."""
-
-
-def command(name: str) -> Callable[[Handler], Handler]:
-    """Register a method of `Engine` as the GTP command `name`."""
-
-    def register(handler: Handler) -> Handler:
-        COMMANDS[name] = handler
-        return handler
-
-    return register
-
-
-def clean(line: str) -> str:
-    """A line without comment, control characters and outer blanks; tabs become blanks (2.3)."""
-    line = line.replace("\t", " ").partition("#")[0]
-    return "".join(c for c in line if c >= " " and c != "\x7f").strip()
-
-
-def _color(text: str) -> int:
-    if text.lower() not in COLORS:
-        raise GtpError("invalid color or coordinate")
-    return COLORS[text.lower()]
-
-
-def _number(text: str) -> int:
-    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
-        raise GtpError("syntax error")
-    return int(text)
 
 
 def playable_komi(komi: float) -> float:
@@ -85,7 +56,7 @@ class Engine:
             raise UserError(f"GTP is for Go on square boards, and {bot.name} plays {bot.game.name}")
         self.bot = bot
         self.quitting = False
-        self.stream: Callable[[Stop], Iterator[str]] | None = None
+        self.stream: Callable[[Callable[[], bool]], Iterator[str]] | None = None
         """Lines that follow the last response, to be stopped by its argument; None if none do."""
         self.endless = False
         """Whether the stream waits for the next command rather than ending by itself."""
@@ -94,18 +65,25 @@ class Engine:
         self.ko = ko
         self.suicide: bool = bot.game.rules["suicide"]
         self._trained_for = bot
-        self._time_given: tuple[int, int, int] | None = None
+        self._time_given: tuple[float, float, int] | None = None
         self.clocks: dict[int, Clock] = {}
         """Each side's clock, if there are any."""
         self._komi_given = False
         self.session = self._fresh()
 
+    def set_clocks(self, given: tuple[float, float, int] | None) -> None:
+        """Set both sides' clocks, now and for each new game, by a `Clock`'s arguments; None: none."""
+        self._time_given = given
+        self.clocks = {} if given is None else {side: Clock(*given) for side in (0, 1)}
+
+    def start_anew(self) -> None:
+        """Begin a new game, its clocks set."""
+        self.session = self._fresh()
+
     def _fresh(self) -> Session:
         """A new game, its clocks set."""
         self._answered = False
-        self.clocks = (
-            {} if self._time_given is None else {side: Clock(*self._time_given) for side in (0, 1)}
-        )
+        self.set_clocks(self._time_given)
         rules = {"komi": playable_komi(self.komi), "ko": self.ko, "suicide": self.suicide}
         return Session(self.bot.game, rules)
 
@@ -142,7 +120,7 @@ class Engine:
     def _vertex(self, action: int) -> str:
         return self.session.game.action_name(action)
 
-    def _seconds(self, player: int) -> float | None:
+    def seconds(self, player: int) -> float | None:
         """What the next move of `player` may take by its clock; None: no limit."""
         clock = self.clocks.get(player)
         if clock is None:
@@ -153,14 +131,14 @@ class Engine:
         """The bot's move; None to resign."""
         states = self.session.ready(player)
         opinion = None if self.resign_below is None else self.bot.analyse(states, seconds)
-        return self.bot.choose(states, seconds) if opinion is None else self._judge(opinion)
+        return self.bot.choose(states, seconds) if opinion is None else self.judge(opinion)
 
-    def _judge(self, opinion: Analysis) -> int | None:
+    def judge(self, opinion: Analysis) -> int | None:
         """The move that an opinion stands for; None to resign."""
         hopeless = self.resign_below is not None and opinion.win_rate < self.resign_below
         return None if hopeless else opinion.action
 
-    def _settle(self, player: int, action: int | None, start: float) -> str:
+    def settle(self, player: int, action: int | None, start: float) -> str:
         """Play the bot's move, thought about since `start`, or resign for it; what GTP calls it."""
         if player in self.clocks:
             self.clocks[player].spend(time.monotonic() - start)
@@ -194,15 +172,15 @@ class Engine:
     @command("quit")
     def _quit(self, arguments: list[str]) -> str:
         self.quitting = True
-        self._learn()
+        self.take_lesson()
         return ""
 
     @command("boardsize")
     def _boardsize(self, arguments: list[str]) -> str:
-        size = _number(arguments[0] if arguments else "")
+        size = parse_number(arguments[0] if arguments else "")
         if not MIN_SIZE <= size <= MAX_SIZE:
             raise GtpError("unacceptable size")
-        self._learn()
+        self.take_lesson()
         if size != self.bot.game.rows:
             try:
                 self.bot = self._trained_for.bind(get_game(f"go{size}"))
@@ -210,16 +188,28 @@ class Engine:
                 raise GtpError(f"unacceptable size: {error}") from error
             if not self._komi_given:
                 self.komi = self.bot.game.rules["komi"]
-        self.session = self._fresh()
+        self.start_anew()
         return ""
+
+    @command("rectangular_boardsize")
+    def _rectangular_boardsize(self, arguments: list[str]) -> str:
+        if len(arguments) != 2:
+            raise GtpError("syntax error")
+        if arguments[0] != arguments[1]:
+            raise GtpError("unacceptable size")
+        return self._boardsize(arguments[:1])
+
+    @command("stop")
+    def _stop(self, arguments: list[str]) -> str:
+        return ""  # an analysis has ended when the next command is read
 
     @command("clear_board")
     def _clear_board(self, arguments: list[str]) -> str:
-        self._learn()
-        self.session = self._fresh()
+        self.take_lesson()
+        self.start_anew()
         return ""
 
-    def _learn(self) -> None:
+    def take_lesson(self) -> None:
         """Let a bot that learns take its lesson from the game that it has played to the end."""
         if self._answered and self.session.over and isinstance(self.bot, SearchBot):
             self._answered = False
@@ -252,7 +242,7 @@ class Engine:
     def _play(self, arguments: list[str]) -> str:
         if len(arguments) < 2:
             raise GtpError("syntax error")
-        player = _color(arguments[0])
+        player = parse_color(arguments[0])
         if arguments[1].lower() == "resign":
             self.session.resign(player)
             return ""
@@ -265,59 +255,14 @@ class Engine:
 
     @command("genmove")
     def _genmove(self, arguments: list[str]) -> str:
-        player = _color(arguments[0] if arguments else "")
+        player = parse_color(arguments[0] if arguments else "")
         start = time.monotonic()
-        return self._settle(player, self._choose(player, self._seconds(player)), start)
+        return self.settle(player, self._choose(player, self.seconds(player)), start)
 
     @command("reg_genmove")
     def _reg_genmove(self, arguments: list[str]) -> str:
-        action = self._choose(_color(arguments[0] if arguments else ""))
+        action = self._choose(parse_color(arguments[0] if arguments else ""))
         return "resign" if action is None else self._vertex(action)
-
-    @command("lz-analyze")
-    def _lz_analyze(self, arguments: list[str]) -> str:
-        return self._analyze(arguments, "lz", endless=True)
-
-    @command("kata-analyze")
-    def _kata_analyze(self, arguments: list[str]) -> str:
-        return self._analyze(arguments, "kata", endless=True)
-
-    @command("lz-genmove_analyze")
-    def _lz_genmove_analyze(self, arguments: list[str]) -> str:
-        return self._analyze(arguments, "lz", endless=False)
-
-    @command("kata-genmove_analyze")
-    def _kata_genmove_analyze(self, arguments: list[str]) -> str:
-        return self._analyze(arguments, "kata", endless=False)
-
-    def _analyze(self, arguments: list[str], dialect: Dialect, endless: bool) -> str:
-        """Set the stream of an analysis up; one that is not endless ends with the move played."""
-        request = parse_request(arguments)
-        player = self.session.to_play if request.player is None else request.player
-        states = self.session.ready(player)
-        bot, game = self.bot, self.session.game
-
-        def analyse(stop: Stop) -> Iterator[str]:
-            yield from reports(bot.ponder(states, True), game, dialect, request, stop)
-
-        def analyse_and_play(stop: Stop) -> Iterator[str]:
-            last: Callable[[], Analysis] | None = None
-            start, seconds = time.monotonic(), self._seconds(player)
-
-            def opinions() -> Opinions:
-                nonlocal last
-                for read in bot.ponder(states):
-                    last = read
-                    yield read
-                    if seconds is not None and time.monotonic() - start >= seconds:
-                        return
-
-            yield from reports(opinions(), game, dialect, request, lambda: False)
-            action = self._judge(last()) if last else bot.choose(states)
-            yield f"play {self._settle(player, action, start)}"
-
-        self.stream, self.endless = analyse if endless else analyse_and_play, endless
-        return ""
 
     @command("undo")
     def _undo(self, arguments: list[str]) -> str:
@@ -351,14 +296,14 @@ class Engine:
     @command("fixed_handicap")
     def _fixed_handicap(self, arguments: list[str]) -> str:
         game = self.session.game
-        count = _number(arguments[0] if arguments else "")
+        count = parse_number(arguments[0] if arguments else "")
         actions = fixed_handicap(game.rows, game.cols, count)
         self.session.place_handicap(actions)
         return " ".join(self._vertex(action) for action in actions)
 
     @command("place_free_handicap")
     def _place_free_handicap(self, arguments: list[str]) -> str:
-        count = min(_number(arguments[0] if arguments else ""), MOST_FREE_HANDICAP)
+        count = min(parse_number(arguments[0] if arguments else ""), MOST_FREE_HANDICAP)
         game = self.session.game
         while count > 2:  # fewer stones than asked for are allowed (4.1.2)
             with contextlib.suppress(UserError):
@@ -378,7 +323,7 @@ class Engine:
     def _loadsgf(self, arguments: list[str]) -> str:
         if not arguments:
             raise GtpError("syntax error")
-        stop = _number(arguments[1]) - 1 if len(arguments) > 1 else None
+        stop = parse_number(arguments[1]) - 1 if len(arguments) > 1 else None
         before = self.bot, self.session, self.komi, self._komi_given, self.clocks
         try:
             self._load(Path(arguments[0]), stop)
@@ -404,43 +349,3 @@ class Engine:
         moves = zip(record.colours, record.actions(*size), strict=True)
         for colour, action in list(moves)[:stop]:
             self.session.play(action, 0 if colour == b"B" else 1)
-
-    @command("time_settings")
-    def _time_settings(self, arguments: list[str]) -> str:
-        if len(arguments) != 3:
-            raise GtpError("syntax error")
-        main, period, moves = (_number(text) for text in arguments)
-        self._time_given = main, period, moves
-        self.clocks = {side: Clock(main, period, moves) for side in (0, 1)}
-        return ""
-
-    @command("time_left")
-    def _time_left(self, arguments: list[str]) -> str:
-        if len(arguments) != 3:
-            raise GtpError("syntax error")
-        player, left, moves = _color(arguments[0]), _number(arguments[1]), _number(arguments[2])
-        if player in self.clocks:
-            self.clocks[player].told(left, moves)
-        return ""
-
-    @command("kata-get-rules")
-    def _get_rules(self, arguments: list[str]) -> str:
-        rules = {"ko": self.ko.upper(), "scoring": "AREA", "suicide": self.suicide, "tax": "NONE"}
-        return json.dumps(rules)
-
-    @command("kata-set-rule")
-    def _set_rule(self, arguments: list[str]) -> str:
-        if len(arguments) != 2:
-            raise GtpError("syntax error")
-        if self.session.moves or self.session.setup:
-            raise GtpError("board not empty")
-        name, value = arguments[0].lower(), arguments[1].lower()
-        if name == "ko" and value in KO_RULES:
-            self.ko = value
-        elif name == "suicide" and value in ("true", "false"):
-            self.suicide = value == "true"
-        else:
-            kinds = ", ".join(rule.upper() for rule in KO_RULES)
-            raise GtpError(f"unknown rule; ko is one of {kinds}, suicide true or false")
-        self.session = self._fresh()
-        return ""

@@ -2,7 +2,8 @@
 
 A GUI sends `lz-analyze` or `kata-analyze` and gets a line of moves every so often until it sends
 something else; `lz-genmove_analyze` and `kata-genmove_analyze` do the same until the move is chosen.
-Both dialects are described in the GTP documentation of KataGo ("GTP Extensions").
+Both dialects are described in the GTP documentation of KataGo ("GTP Extensions"). All numbers are
+from the side to move.
 """
 
 from __future__ import annotations
@@ -11,26 +12,27 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from ghostgo.bot import Analysis, Opinions
+from ghostgo.bot import Analysis, Bot, Candidate, Opinions
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.game import Game
+from ghostgo.engine.games.game import States, play_one
+from ghostgo.gtp_protocol import COLORS, command
+
+if TYPE_CHECKING:
+    from ghostgo.gtp import Engine
 
 Dialect = Literal["lz", "kata"]
 Stop = Callable[[], bool]
-COLORS = {"b": 0, "black": 0, "w": 1, "white": 1}
-EXTRAS = {
-    "ownership",
-    "ownershipstdev",
-    "movesownership",
-    "rootinfo",
-    "pvvisits",
-    "pvedgevisits",
-    "movesownershipstdev",
-}
+Line = tuple[int, ...]
+SHOWN = ("ownership", "pvvisits")
+"""Keys of KataGo for what is reported if they are true."""
+EXTRAS = ("ownershipstdev", "movesownership", "movesownershipstdev", "pvedgevisits", "rootinfo")
 """Keys of KataGo for parts of the report that are left out here; GUIs do without them."""
+NUMBERS = ("interval", "minmoves", "maxmoves")
 DEFAULT_INTERVAL = 1.0
+MOST_JUDGED = 32
+"""Lines whose margin the network is asked for in one report; of the others it is in a later one."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,22 @@ class Request:
     """Seconds between two reports."""
     most: int = 1 << 30
     """Moves reported at most."""
+    ownership: bool = False
+    """Whether to report whose each point will be."""
+    line_visits: bool = False
+    """Whether to report the visits of each move of a line."""
 
 
 def parse_request(arguments: list[str]) -> Request:
     """The request in `[color] [centiseconds] [KEY VALUE]...`.
 
-    Raises UserError for anything else, and for restrictions to some moves, which are not supported.
+    `minmoves` is taken and has no effect: moves without visits are not reported. Raises UserError,
+    naming it, for an unknown key or value, and for restrictions to some moves, which are not
+    supported.
     """
     words = [word.lower() for word in arguments]
-    values: dict[str, int] = {}
+    numbers: dict[str, int] = {}
+    shown: dict[str, bool] = {}
     player = COLORS[words.pop(0)] if words and words[0] in COLORS else None
     if words and words[0].isdigit():
         words.insert(0, "interval")
@@ -65,55 +74,175 @@ def parse_request(arguments: list[str]) -> Request:
         if not words:
             raise UserError(f"{key} needs a value")
         value = words.pop(0)
-        if key in EXTRAS and value in ("true", "false"):
-            continue
-        if key not in ("interval", "minmoves", "maxmoves") or not re.fullmatch(r"\d{1,6}", value):
+        if key in (*SHOWN, *EXTRAS) and value in ("true", "false"):
+            shown[key] = value == "true"
+        elif key in NUMBERS and re.fullmatch(r"\d{1,6}", value, re.ASCII):
+            numbers[key] = int(value)
+        else:
             raise UserError(f"{key} {value} is not understood")
-        values[key] = int(value)
     return Request(
         player,
-        values.get("interval", round(100 * DEFAULT_INTERVAL)) / 100,
-        max(1, values.get("maxmoves", 1 << 30)),
+        numbers.get("interval", round(100 * DEFAULT_INTERVAL)) / 100,
+        max(1, numbers.get("maxmoves", 1 << 30)),
+        shown.get("ownership", False),
+        shown.get("pvvisits", False),
     )
 
 
-def report(found: Analysis, game: Game, dialect: Dialect, request: Request) -> str:
-    """One line of `info move ...`, best move first; win rates are of the side to move.
+class Reporter:
+    """Writes the lines of one analysis of the position `states`, (1,)."""
 
-    Leela Zero writes rates and priors in ten-thousandths, KataGo as fractions.
-    """
-    parts = []
-    for order, move in enumerate(found.candidates[: request.most]):
-        line = " ".join(game.action_name(action) for action in move.line or (move.action,))
-        if dialect == "lz":
-            rates = f"winrate {round(10_000 * move.win_rate)} prior {round(10_000 * move.prior)}"
+    def __init__(self, bot: Bot, states: States, dialect: Dialect, request: Request) -> None:
+        self._bot, self._states = bot, states
+        self._dialect, self._request = dialect, request
+        self._leads: dict[Line, tuple[float, float | None]] = {}
+        """By line: points that the side to move is ahead behind it, and their deviation."""
+        self._owners: str | None = None
+
+    def report(self, found: Analysis, hurry: bool = False) -> str:
+        """One line of `info move ...`, best move first; in a hurry, by what was known before.
+
+        Leela Zero writes rates in ten-thousandths, KataGo as fractions, and points besides.
+        """
+        moves = found.candidates[: self._request.most]
+        if self._dialect == "kata" and not hurry:
+            self._judge([_line(move) for move in moves])
+        parts = [self._info(order, move) for order, move in enumerate(moves)]
+        if parts and self._dialect == "kata" and self._request.ownership:
+            parts += [self._ownership()]
+        return " ".join(part for part in parts if part)
+
+    def _info(self, order: int, move: Candidate) -> str:
+        name, line = self._bot.game.action_name, _line(move)
+        rates = {"winrate": move.win_rate, "prior": move.prior, "lcb": move.lcb}
+        if self._dialect == "lz":
+            said = [f"{key} {round(10_000 * rate)}" for key, rate in rates.items()]
         else:
-            rates = f"winrate {move.win_rate:.4f} prior {move.prior:.4f}"
-        parts.append(
-            f"info move {game.action_name(move.action)} visits {move.visits} {rates} "
-            f"order {order} pv {line}"
+            said = [f"{key} {rate:.6f}" for key, rate in rates.items()]
+            lead, deviation = self._leads.get(line, (None, None))
+            if lead is not None:
+                said += [f"scoreMean {lead:.3f} scoreLead {lead:.3f}"]
+            if deviation is not None:
+                said += [f"scoreStdev {deviation:.3f}"]
+        pv = " ".join(name(action) for action in line)
+        if self._request.line_visits:
+            pv += f" pvVisits {' '.join(map(str, move.line_visits or (move.visits,)))}"
+        return (
+            f"info move {name(move.action)} visits {move.visits} {' '.join(said)} "
+            f"order {order} pv {pv}"
         )
-    return " ".join(parts)
 
-
-def reports(
-    opinions: Opinions, game: Game, dialect: Dialect, request: Request, stop: Stop
-) -> Iterator[str]:
-    """A line every interval while the search goes on, and a last one when it ends or must stop."""
-    last = time.monotonic()
-    read: Callable[[], Analysis] | None = None
-    for read in opinions:
-        stopping = stop()
-        if stopping or time.monotonic() - last >= request.interval:
-            last = time.monotonic()
-            yield from _lines(report(read(), game, dialect, request))
-        if stopping:
+    def _judge(self, lines: list[Line]) -> None:
+        """Ask what the game is expected to be won by at the end of each line that is new."""
+        new = [line for line in lines if line not in self._leads][:MOST_JUDGED]
+        if not new:
             return
-    if read is not None:  # else the bot has no opinion
-        yield from _lines(report(read(), game, dialect, request))
+        states = self._states.repeat(len(new))
+        for i, line in enumerate(new):
+            for action in line:
+                play_one(states[i], action)
+        margins = self._bot.margins(states)
+        if margins is None:
+            return
+        sign = 1 if self._states[0].to_play == 0 else -1
+        for i, line in enumerate(new):
+            deviations = margins.deviations
+            deviation = None if deviations is None else float(deviations[i])
+            self._leads[line] = sign * float(margins.means[i]), deviation
+
+    def _ownership(self) -> str:
+        """The list of all points, from the upper left, row by row; empty if the bot has no idea."""
+        if self._owners is None:
+            found = self._bot.ownership(self._states)
+            sign = 1 if self._states[0].to_play == 0 else -1
+            values = [] if found is None else [f"{sign * float(value):.4f}" for value in found]
+            self._owners = " ".join(["ownership", *values]) if values else ""
+        return self._owners
+
+    def reports(self, opinions: Opinions, stop: Stop, hurry: bool = False) -> Iterator[str]:
+        """A line every interval while the search goes on, and a last one when it ends or must stop.
+
+        With `hurry` nothing new is judged for the last one, since a clock is running.
+        """
+        last = time.monotonic()
+        read: Callable[[], Analysis] | None = None
+        for read in opinions:
+            stopping = stop()
+            if stopping or time.monotonic() - last >= self._request.interval:
+                last = time.monotonic()
+                yield from _lines(self.report(read()))
+            if stopping:
+                return
+        if read is not None:  # else the bot has no opinion
+            yield from _lines(self.report(read(), hurry))
+
+
+def _line(move: Candidate) -> Line:
+    return move.line or (move.action,)
 
 
 def _lines(text: str) -> Iterator[str]:
     """`text`, unless it is empty: an empty line would end the response."""
     if text:
         yield text
+
+
+@command("lz-analyze")
+def _lz_analyze(engine: Engine, arguments: list[str]) -> str:
+    return _analyze(engine, arguments, "lz")
+
+
+@command("kata-analyze")
+def _kata_analyze(engine: Engine, arguments: list[str]) -> str:
+    return _analyze(engine, arguments, "kata")
+
+
+@command("lz-genmove_analyze")
+def _lz_genmove_analyze(engine: Engine, arguments: list[str]) -> str:
+    return _genmove_analyze(engine, arguments, "lz")
+
+
+@command("kata-genmove_analyze")
+def _kata_genmove_analyze(engine: Engine, arguments: list[str]) -> str:
+    return _genmove_analyze(engine, arguments, "kata")
+
+
+def _analyze(engine: Engine, arguments: list[str], dialect: Dialect) -> str:
+    """Set the stream of an endless analysis up."""
+    request = parse_request(arguments)
+    player = engine.session.to_play if request.player is None else request.player
+    states, bot = engine.session.ready(player), engine.bot
+    reporter = Reporter(bot, states, dialect, request)
+
+    def analyse(stop: Stop) -> Iterator[str]:
+        yield from reporter.reports(bot.ponder(states, True), stop)
+
+    engine.stream, engine.endless = analyse, True
+    return ""
+
+
+def _genmove_analyze(engine: Engine, arguments: list[str], dialect: Dialect) -> str:
+    """Set the stream of an analysis up that ends with the move played."""
+    request = parse_request(arguments)
+    player = engine.session.to_play if request.player is None else request.player
+    states, bot = engine.session.ready(player), engine.bot
+    reporter = Reporter(bot, states, dialect, request)
+
+    def analyse_and_play(stop: Stop) -> Iterator[str]:
+        last: Callable[[], Analysis] | None = None
+        start, seconds = time.monotonic(), engine.seconds(player)
+
+        def opinions() -> Opinions:
+            nonlocal last
+            for read in bot.ponder(states):
+                last = read
+                yield read
+                if seconds is not None and time.monotonic() - start >= seconds:
+                    return
+
+        yield from reporter.reports(opinions(), lambda: False, hurry=seconds is not None)
+        action = engine.judge(last()) if last else bot.choose(states)
+        yield f"play {engine.settle(player, action, start)}"
+
+    engine.stream, engine.endless = analyse_and_play, False
+    return ""

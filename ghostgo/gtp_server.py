@@ -9,7 +9,7 @@ import contextlib
 import sys
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,7 +24,8 @@ from ghostgo.opponents import DEFAULT_GAME, default_opponent, warn_of_compiling
 def converse(engine: Engine, lines: Iterable[bytes], out: IO[bytes]) -> None:
     """Answer `lines` on `out` until `quit`, the end of input, or nobody reads any more.
 
-    A thread reads, so that a line that arrives during an analysis ends it.
+    A thread reads, so that a line that arrives during an analysis ends it. However it ends, a bot
+    that learns takes its lesson from a game that is over, as at `quit`.
     """
     waiting: SimpleQueue[bytes | None] = SimpleQueue()
 
@@ -39,29 +40,37 @@ def converse(engine: Engine, lines: Iterable[bytes], out: IO[bytes]) -> None:
         out.flush()
 
     threading.Thread(target=read, daemon=True).start()
-    line = waiting.get()
     with contextlib.suppress(BrokenPipeError):
-        while line is not None:
-            response = engine.answer(line.decode("utf-8", errors="replace"))
-            if response is not None:
-                write(response)
-            if engine.quitting:
-                return
-            if engine.stream is None or response is None:
-                line = waiting.get()
-                continue
-            try:
-                for text in engine.stream(lambda: not waiting.empty()):
-                    write(f"{text}\n")
-            except BrokenPipeError:
-                raise
-            except Exception:  # noqa: BLE001 - the connection must outlive a fault of ours
-                traceback.print_exc(file=sys.stderr)
-            if not engine.endless:
-                write("\n")
+        _answer_all(engine, waiting, write)
+    engine.take_lesson()
+
+
+def _answer_all(
+    engine: Engine, waiting: SimpleQueue[bytes | None], write: Callable[[str], None]
+) -> None:
+    """Answer line by line until `quit` or None, the end of input."""
+    line = waiting.get()
+    while line is not None:
+        response = engine.answer(line.decode("utf-8", errors="replace"))
+        if response is not None:
+            write(response)
+        if engine.quitting:
+            return
+        if engine.stream is None or response is None:
             line = waiting.get()
-            if engine.endless:
-                write("\n")
+            continue
+        try:
+            for text in engine.stream(lambda: not waiting.empty()):
+                write(f"{text}\n")
+        except BrokenPipeError:
+            raise
+        except Exception:  # noqa: BLE001 - the connection must outlive a fault of ours
+            traceback.print_exc(file=sys.stderr)
+        if not engine.endless:
+            write("\n")
+        line = waiting.get()
+        if engine.endless:
+            write("\n")
 
 
 def serve(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.bot import PLAY, Analysis, Bot, Opinions, SearchBot, refit
+from ghostgo.bot import PLAY, Analysis, Bot, Margins, Opinions, SearchBot, refit
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States, legal_mask_of, write_planes_of
 from ghostgo.engine.games.go import is_go
@@ -127,6 +127,10 @@ class HumanBot:
     def ownership(self, states: States) -> NDArray[np.float32] | None:
         """The bot's own forecast."""
         return self._bot.ownership(states)
+
+    def margins(self, states: States) -> Margins | None:
+        """The bot's own forecast."""
+        return self._bot.margins(states)
 
     def bind(self, game: Game) -> HumanBot:
         """The same on another board; raises UserError if one of the networks does not fit there."""

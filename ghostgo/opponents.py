@@ -11,22 +11,16 @@ import contextlib
 import sys
 from pathlib import Path
 
-from ghostgo.bot import (
-    ENDLESS_VISITS,
-    PLAY,
-    Bot,
-    CaptureBot,
-    RandomBot,
-    RolloutBot,
-    SearchBot,
-    refit,
-)
+from ghostgo.arena.effort import whole_number
+from ghostgo.bot import ENDLESS_VISITS, PLAY, Bot, SearchBot, refit
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.go import is_go
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import kernels_are_cached
+from ghostgo.engine.rollout import MOST_NODES
 from ghostgo.engine.search_config import SearchConfig
+from ghostgo.plain_bots import CaptureBot, RandomBot, RolloutBot
 
 DEFAULT_GAME = "go9"
 DEFAULT_VISITS = 400
@@ -85,7 +79,8 @@ def make_bot(
     """The bot called `name` (see `default_opponent` if None) for the game called `game`.
 
     Without `game`: the one it was trained on, or 9x9 Go. A network searches `visits` or `seconds` a
-    move, whichever is first; without either, DEFAULT_VISITS; and chooses by `search`. With `learn`
+    move, whichever is first; without either, DEFAULT_VISITS; and chooses by `search`. Plain search
+    makes its rollouts, or as many as `seconds` allow. With `learn`
     it begins with what it has learnt from its games before, and can learn more. Raises UserError for
     an unknown name, a game that it cannot play or a `search` that does not fit.
     """
@@ -99,9 +94,12 @@ def make_bot(
         return kind(get_game(game or DEFAULT_GAME), seed)
     if name is not None and name.startswith("mcts:"):
         count = name.removeprefix("mcts:")
-        if not (count.isascii() and count.isdigit() and int(count) > 0):
-            raise UserError(f"{name!r} is no opponent: mcts:N takes a number, such as mcts:1000")
-        return RolloutBot(get_game(game or DEFAULT_GAME), int(count), seed)
+        if not (count.isascii() and count.isdigit() and count.strip("0")):
+            raise UserError(
+                f"{name[:80]!r} is no opponent: mcts:N takes a number from 1, such as mcts:1000"
+            )
+        rollouts = whole_number(count, MOST_NODES, "rollouts a move")
+        return RolloutBot(get_game(game or DEFAULT_GAME), rollouts, seed, seconds)
     from ghostgo.data.choice import chosen_backend
     from ghostgo.data.run import find_checkpoint, load_network
 

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+
+class Number(click.FloatRange):
+    """A number within a range; neither nan, which every range takes, nor infinity."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        """The number; click's BadParameter, naming the option, for any other text."""
+        number = super().convert(value, parameter, context)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", parameter, context)
+        return number
 
 
 def check_game(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -96,11 +112,11 @@ root_option = click.option(
     help="Folder of the runs.",
 )
 minutes_option = click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so many minutes."
+    "--minutes", type=Number(min=0, min_open=True), help="Stop after so many minutes."
 )
 flops_option = click.option(
     "--flops",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Stop when the run has cost so many FLOPs in all, such as 1e15.",
 )
 seed_option = click.option(
@@ -121,17 +137,17 @@ config_option = click.option(
 )
 visits_option = click.option(
     "--visits",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1 << 22),
     help="Search visits a move.  [default: 400, with --seconds up to 16,384]",
 )
 seconds_option = click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Most seconds of search a move, for networks.",
+    type=Number(min=0, min_open=True),
+    help="Most seconds of search a move, for networks and plain search.",
 )
 score_weight_option = click.option(
     "--score-weight",
-    type=click.FloatRange(0, 0.5),
+    type=Number(0, 0.5),
     default=0.0,
     show_default=True,
     help="Weight of points beside winning, such as 0.1: a bot that wins or loses anyway plays for "
@@ -146,7 +162,7 @@ symmetries_option = click.option(
 )
 human_option = click.option(
     "--human",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.0,
     show_default=True,
     help="How far to play as people do: from 0, the bot's best move, to 1, a person's.",

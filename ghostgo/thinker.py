@@ -1,7 +1,7 @@
 """A bot that thinks in a thread of its own, so that whoever asks it need not wait.
 
 One search at a time: a new question, or `drop`, ends the search before as soon as it can be stopped.
-A network's search stops at the next network call; plain search (`mcts:N`) only at its end.
+A network's search stops at the next network call, plain search (`mcts:N`) at the next slice.
 """
 
 from __future__ import annotations

@@ -65,6 +65,9 @@ class FirstLegal:
         assert not states[0].done, "networks know positions in play alone"
         return self.expected
 
+    def margins(self, states: States) -> None:
+        return None
+
     def bind(self, game: Game) -> Bot:
         return FirstLegal(game)
 

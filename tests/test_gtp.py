@@ -10,13 +10,15 @@ import pytest
 from referee import GNUGO, Foul, GtpProcess, play_game
 
 from ghostgo.arena.gtp_client import find_program
-from ghostgo.bot import Analysis, Bot, Opinions, RandomBot
+from ghostgo.bot import Analysis, Bot, Opinions
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
-from ghostgo.gtp import COMMANDS, Engine, clean
+from ghostgo.gtp import Engine
+from ghostgo.gtp_protocol import COMMANDS, clean
 from ghostgo.gtp_server import converse
 from ghostgo.opponents import make_bot
+from ghostgo.plain_bots import RandomBot
 
 
 @pytest.fixture
@@ -55,6 +57,9 @@ class Fixed:
         yield lambda: self.analyse(states)
 
     def ownership(self, states: States) -> None:
+        return None
+
+    def margins(self, states: States) -> None:
         return None
 
     def bind(self, game: Game) -> Bot:
@@ -121,7 +126,9 @@ class Fixed:
         (["play b A1", "final_status_list dead"], "="),
         (["final_status_list asleep"], "? syntax error"),
         (["kata-set-rule ko SIMPLE", "kata-set-rule suicide maybe"],
-         "? unknown rule; ko is one of POSITIONAL, SITUATIONAL, SIMPLE, suicide true or false"),
+         '? rule suicide cannot be "maybe": it is true or false'),
+        (["kata-set-rule ko NONE"],
+         '? rule ko cannot be "NONE": it is POSITIONAL or SITUATIONAL or SIMPLE'),
         (["play b A1", "kata-set-rule ko SIMPLE"], "? board not empty"),
     ],
 )  # fmt: skip

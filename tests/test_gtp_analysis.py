@@ -14,13 +14,14 @@ from queue import SimpleQueue
 import pytest
 from test_gtp import Fixed, ask
 
-from ghostgo.bot import Opinions, RandomBot
+from ghostgo.bot import Opinions
 from ghostgo.engine.games.game import States
 from ghostgo.engine.games.registry import get_game
 from ghostgo.gtp import Engine
 from ghostgo.gtp_analysis import Request, parse_request
 from ghostgo.gtp_server import converse
 from ghostgo.opponents import make_bot
+from ghostgo.plain_bots import RandomBot
 
 
 class Slow:
@@ -114,7 +115,13 @@ def test_analysis_refuses_what_it_does_not_know(arguments: str, complaint: str) 
 def test_analysis_request() -> None:
     assert parse_request([]) == Request()
     assert parse_request(["50"]) == Request(None, 0.5)
-    assert parse_request(["interval", "20", "W", "ownership", "true"]) == Request(1, 0.2)
+    assert parse_request(["interval", "20", "W", "ownership", "true"]) == Request(
+        1, 0.2, ownership=True
+    )
+    assert parse_request(["10", "ownership", "false", "pvVisits", "true"]) == Request(
+        None, 0.1, line_visits=True
+    )
+    assert parse_request(["movesOwnership", "true", "minmoves", "3"]) == Request()
     assert parse_request(["b", "100", "maxmoves", "5"]) == Request(0, 1.0, 5)
 
 

@@ -191,8 +191,13 @@ def test_a_game_on_the_terminal_is_a_lesson(
     assert "(undone)" in capsys.readouterr().out
 
 
-def test_gtp_games_are_lessons(root: Path, ghostgo_command: list[str]) -> None:
-    commands = ["play b C3", "genmove w", "play b pass", "play w pass", "clear_board", "quit"]
+@pytest.mark.parametrize(
+    "end",
+    [["clear_board", "quit"], ["quit"], [], ["kata-analyze 100000"]],
+    ids=["clear_board", "quit", "end of input", "end of input while analysing"],
+)
+def test_gtp_games_are_lessons(root: Path, ghostgo_command: list[str], end: list[str]) -> None:
+    commands = ["play b C3", "genmove w", "play b pass", "play w pass", *end]
     served = subprocess.run(
         [
             *ghostgo_command, "gtp", "r", "--root", str(root), "--visits", "4", "--learn", "on",

@@ -87,6 +87,19 @@ def test_plain_mcts_advances_its_stream() -> None:
     assert len({plain_mcts(game, state, 20, rng) for _ in range(10)}) > 1
 
 
+def test_a_search_in_steps_is_the_same_search() -> None:
+    states = played(get_game("go5"), [12, 6])
+    whole, parts = (RolloutSearcher(get_game("go5"), 50, 4) for _ in range(2))
+    for _ in range(2):  # the second search draws another seed
+        action = int(whole.choose(states)[0])
+        parts.begin(states)
+        sizes = iter((1, 2, 30, 100))
+        while parts.step(next(sizes)):
+            assert 0 < sum(n for n, _ in parts.root_statistics().values()) < 50
+        assert parts.best() == action
+        assert parts.root_statistics() == whole.root_statistics()
+
+
 def test_no_rollouts_are_refused() -> None:
     with pytest.raises(UserError, match="at least 1"):
         RolloutSearcher(get_game("go5"), 0)

@@ -44,6 +44,9 @@ class Scripted:
     def ownership(self, states: States) -> None:
         return None
 
+    def margins(self, states: States) -> None:
+        return None
+
     def bind(self, game: Game) -> Bot:
         return Scripted(game)
 
