@@ -1,5 +1,9 @@
 """CPU inference in bfloat16: batch norms folded, activations and skips fused into convolutions.
 
+With pre-activation a ReLU stands between the norm before a block and the convolution, and the skip
+needs what was before both: that norm can be folded into nothing. It stays in float32, between
+activations in bfloat16; such a block reads and writes its input once more than another.
+
 The fused path calls oneDNN's convolution operators, which torch keeps for its own compiler. They
 are private, so `available` tries them once on small tensors against the public operators, and
 whoever asks falls back to eager bfloat16 where the trial fails.
@@ -7,6 +11,7 @@ whoever asks falls back to eager bfloat16 where the trial fails.
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from typing import Any
 
@@ -23,79 +28,97 @@ _POINTWISE: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 class FusedConv:
     """A convolution with folded batch norm and optional skip and ReLU, weights packed for oneDNN."""
 
-    def __init__(self, conv: nn.Conv2d, relu: bool, shape: tuple[int, int, int, int]) -> None:
+    def __init__(
+        self,
+        conv: nn.Conv2d,
+        relu: bool,
+        shape: tuple[int, int, int, int],
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
         self.padding = list(conv.padding)
-        weight = (
-            conv.weight.detach().to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
-        )
-        self.bias = None if conv.bias is None else conv.bias.detach().to(torch.bfloat16)
-        self.relu = "relu" if relu else "none"
+        weight = conv.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+        self.bias = None if conv.bias is None else conv.bias.detach().to(dtype)
+        self.relu = "relu" if relu else None
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(
             weight, self.padding, [1, 1], [1, 1], 1, list(shape)
         )
 
     def __call__(self, x: Tensor) -> Tensor:
         return _POINTWISE(  # type: ignore[no-any-return]
-            x, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1, self.relu, [], ""
+            x, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1, self.relu or "none", [], ""
         )
 
     def add(self, x: Tensor, skip: Tensor) -> Tensor:
-        """relu(conv(x) + skip)."""
+        """conv(x) + skip, behind it the ReLU if it has one."""
         return _POINTWISE.binary(  # type: ignore[no-any-return]
             x, skip, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1,
-            "add", 1.0, "relu", [], "",
+            "add", 1.0, self.relu, [], "",
         )  # fmt: skip
 
 
 class FusedNetwork:
-    """The network's policy, value and, if asked for, score on a CPU, from (B, C, H, W) bf16 planes.
+    """The network's policy, value and, if asked for, score on a CPU, from (B, C, H, W) planes.
 
-    Planes are channels-last. Built from a snapshot: later changes of the network do not show.
+    Planes are channels-last, of type `dtype`; float32 is for tests of what is fused, on processors
+    without bfloat16 too. Built from a snapshot: later changes of the network do not show.
     """
 
-    def __init__(self, network: Network, batch: int, score: bool = False) -> None:
+    def __init__(
+        self,
+        network: Network,
+        batch: int,
+        score: bool = False,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
         game, c = network.game, network.config.channels
-        inner = (batch, c, game.rows, game.cols)
-        self.game = game
-        self.stem = FusedConv(folded(network.stem), True, (batch, game.planes, *inner[2:]))
-        self.blocks = [self._block(block, inner) for block in network.blocks]  # type: ignore[arg-type]
-        self.policy_conv = FusedConv(folded(network.policy_conv), True, inner)
-        self.value_conv = FusedConv(folded(network.value_conv), True, inner)
-        bf16 = torch.bfloat16
-        self.policy_pool = _linear(network.policy_pool)
-        self.pass_out = None if network.pass_out is None else _linear(network.pass_out)
-        self.value_hidden = _linear(network.value_hidden)
-        self.value_out = _linear(network.value_out)
+        self.game, self.dtype = game, dtype
+        self.shape = (batch, c, game.rows, game.cols)
+        planes = (batch, game.planes, game.rows, game.cols)
+        self.stem = FusedConv(folded(network.stem), network.norm is None, planes, dtype)
+        self.blocks = [self._block(block) for block in network.blocks]  # type: ignore[arg-type]
+        self.norm = _snapshot(network.norm)
+        self.policy_conv = self._conv(network.policy_conv)
+        self.value_conv = self._conv(network.value_conv)
+        self.policy_pool = self._linear(network.policy_pool)
+        self.pass_out = None if network.pass_out is None else self._linear(network.pass_out)
+        self.value_hidden = self._linear(network.value_hidden)
+        self.value_out = self._linear(network.value_out)
         wanted = network.score_out if score else None
-        self.score_out = None if wanted is None else _linear(wanted)
+        self.score_out = None if wanted is None else self._linear(wanted)
         out = network.policy_out
         a = game.actions
         if isinstance(out, nn.Linear):
-            self.policy_weight = out.weight.detach()[:a].to(bf16)
-            self.policy_bias = out.bias.detach()[:a].to(bf16)
+            self.policy_weight = out.weight.detach()[:a].to(dtype)
+            self.policy_bias = out.bias.detach()[:a].to(dtype)
         else:
-            self.policy_weight = out.weight.detach()[:1, :, 0, 0].to(bf16)  # type: ignore[operator]
-            self.policy_bias = out.bias.detach()[:1].to(bf16)  # type: ignore[operator]
+            self.policy_weight = out.weight.detach()[:1, :, 0, 0].to(dtype)  # type: ignore[operator]
+            self.policy_bias = out.bias.detach()[:1].to(dtype)  # type: ignore[operator]
 
-    @staticmethod
+    def _conv(self, pair: nn.Module, relu: bool = True) -> FusedConv:
+        return FusedConv(folded(pair), relu, self.shape, self.dtype)
+
+    def _linear(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+        return layer.weight.detach().to(self.dtype), layer.bias.detach().to(self.dtype)
+
     def _block(
-        block: Block, shape: tuple[int, int, int, int]
-    ) -> tuple[FusedConv, FusedConv, tuple[Tensor, Tensor] | None]:
-        pooled = None if block.pooled is None else _linear(block.pooled)
+        self, block: Block
+    ) -> tuple[nn.BatchNorm2d | None, FusedConv, FusedConv, tuple[Tensor, Tensor] | None]:
         return (
-            FusedConv(folded(block.first), True, shape),
-            FusedConv(folded(block.second), False, shape),
-            pooled,
+            _snapshot(block.norm),
+            self._conv(block.first),
+            self._conv(block.second, relu=block.norm is None),
+            None if block.pooled is None else self._linear(block.pooled),
         )
 
     def __call__(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Policy logits (B, A), value logits (B, 3) and scores (B,) in points, float32."""
         x = self.stem(planes)
-        for first, second, pooled in self.blocks:
-            y = first(x)
+        for norm, first, second, pooled in self.blocks:
+            y = first(_before(x, norm))
             if pooled is not None:
                 y = y + F.linear(pool(y), *pooled)[:, :, None, None]
             x = second.add(y, x)
+        x = _before(x, self.norm)
         hidden = F.relu(F.linear(pool(self.value_conv(x)), *self.value_hidden))
         value, score = F.linear(hidden, *self.value_out).float(), None
         if self.score_out is not None:
@@ -116,8 +139,13 @@ class FusedNetwork:
         return torch.cat([points, F.linear(pooled, weight[:1], bias[:1])], dim=1)
 
 
-def _linear(layer: nn.Linear) -> tuple[Tensor, Tensor]:
-    return layer.weight.detach().to(torch.bfloat16), layer.bias.detach().to(torch.bfloat16)
+def _snapshot(norm: nn.BatchNorm2d | None) -> nn.BatchNorm2d | None:
+    return None if norm is None else copy.deepcopy(norm).eval().requires_grad_(False)
+
+
+def _before(x: Tensor, norm: nn.BatchNorm2d | None) -> Tensor:
+    """Norm and ReLU, where there is a norm; x itself stays as it is for the skip."""
+    return x if norm is None else norm(x).relu_()
 
 
 def has_bfloat16() -> bool:
@@ -146,7 +174,8 @@ def available() -> tuple[bool, str]:
             want = conv(x.float())
             errors = [
                 (fused(x).float() - F.relu(want)).abs().max(),
-                (plain.add(x, x).float() - F.relu(want + x.float())).abs().max(),
+                (fused.add(x, x).float() - F.relu(want + x.float())).abs().max(),
+                (plain.add(x, x).float() - (want + x.float())).abs().max(),
             ]
     except (RuntimeError, TypeError, AttributeError) as error:
         return False, f"fused oneDNN convolution fails: {str(error).splitlines()[0]}"
