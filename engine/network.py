@@ -102,7 +102,8 @@ class Block(nn.Module):
 
     It starts as identity. With `preactivation` (He et al. 2016, "Identity mappings in deep residual
     networks"; KataGo: Wu 2019, appendix A) a norm and a ReLU stand before each convolution and
-    nothing behind the skip, so that the sum of all blocks reaches the heads as it is.
+    nothing behind the skip, so that the sum of all blocks reaches the last norm as it is. The pooled
+    bias stays behind the second ReLU (KataGo has it before that one's norm): nothing else differs.
     """
 
     def __init__(self, channels: int, pooled: bool, preactivation: bool = False) -> None:

@@ -6,7 +6,8 @@ squared error of rounding and clipping is least over positions of real play; and
 bias takes back what rounding, its own and that of all before it, shifts its output by on average
 (Krishnamoorthi 2018, "Quantizing deep convolutional networks for efficient inference"; Nagel et al.
 2019, "Data-free quantization through weight equalization and bias correction", section 4.2). The
-skip, the stem, pooling and the heads are not rounded.
+skip, the stem, pooling, the heads and, with pre-activation, the norms before the blocks are not
+rounded.
 """
 
 from __future__ import annotations
