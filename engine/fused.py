@@ -11,7 +11,6 @@ whoever asks falls back to eager bfloat16 where the trial fails.
 
 from __future__ import annotations
 
-import copy
 from functools import cache
 from typing import Any
 
@@ -23,6 +22,7 @@ from ghostgo.engine.network import Block, Network, pool
 from ghostgo.engine.quantise import folded
 
 _POINTWISE: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+_POINTWISE_IN_PLACE: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise_", None)
 
 
 class FusedConv:
@@ -49,17 +49,40 @@ class FusedConv:
         )
 
     def add(self, x: Tensor, skip: Tensor) -> Tensor:
-        """conv(x) + skip, behind it the ReLU if it has one."""
-        return _POINTWISE.binary(  # type: ignore[no-any-return]
-            x, skip, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1,
+        """conv(x) + skip, behind it the ReLU if it has one; overwrites `skip`, which stays in cache."""
+        return _POINTWISE_IN_PLACE.binary(  # type: ignore[no-any-return]
+            skip, x, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1,
             "add", 1.0, self.relu, [], "",
         )  # fmt: skip
+
+
+class FusedNorm:
+    """A batch norm and the ReLU behind it, from x, which stays for the skip, into `room`.
+
+    All norms of a network share that room: fresh memory would cost more than they do.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d, room: Tensor) -> None:
+        assert norm.running_mean is not None and norm.running_var is not None
+        self.weight, self.bias = norm.weight.detach().clone(), norm.bias.detach().clone()
+        self.mean, self.variance = norm.running_mean.clone(), norm.running_var.clone()
+        self.eps = norm.eps
+        self.room = room
+
+    def __call__(self, x: Tensor) -> Tensor:
+        out = self.room[: len(x)]
+        unused = torch.empty(0), torch.empty(0)  # statistics of a batch in training
+        torch.native_batch_norm(
+            x, self.weight, self.bias, self.mean, self.variance, False, 0.0, self.eps,
+            out=(out, *unused),
+        )  # fmt: skip
+        return out.relu_()
 
 
 class FusedNetwork:
     """The network's policy, value and, if asked for, score on a CPU, from (B, C, H, W) planes.
 
-    Planes are channels-last, of type `dtype`; float32 is for tests of what is fused, on processors
+    B is at most `batch`. Planes are channels-last, of type `dtype`; float32 is for tests of what is fused, on processors
     without bfloat16 too. Built from a snapshot: later changes of the network do not show.
     """
 
@@ -73,10 +96,11 @@ class FusedNetwork:
         game, c = network.game, network.config.channels
         self.game, self.dtype = game, dtype
         self.shape = (batch, c, game.rows, game.cols)
+        self.room = torch.empty(self.shape, dtype=dtype, memory_format=torch.channels_last)
         planes = (batch, game.planes, game.rows, game.cols)
         self.stem = FusedConv(folded(network.stem), network.norm is None, planes, dtype)
         self.blocks = [self._block(block) for block in network.blocks]  # type: ignore[arg-type]
-        self.norm = _snapshot(network.norm)
+        self.norm = self._norm(network.norm)
         self.policy_conv = self._conv(network.policy_conv)
         self.value_conv = self._conv(network.value_conv)
         self.policy_pool = self._linear(network.policy_pool)
@@ -100,11 +124,14 @@ class FusedNetwork:
     def _linear(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
         return layer.weight.detach().to(self.dtype), layer.bias.detach().to(self.dtype)
 
+    def _norm(self, norm: nn.BatchNorm2d | None) -> FusedNorm | None:
+        return None if norm is None else FusedNorm(norm, self.room)
+
     def _block(
         self, block: Block
-    ) -> tuple[nn.BatchNorm2d | None, FusedConv, FusedConv, tuple[Tensor, Tensor] | None]:
+    ) -> tuple[FusedNorm | None, FusedConv, FusedConv, tuple[Tensor, Tensor] | None]:
         return (
-            _snapshot(block.norm),
+            self._norm(block.norm),
             self._conv(block.first),
             self._conv(block.second, relu=block.norm is None),
             None if block.pooled is None else self._linear(block.pooled),
@@ -114,11 +141,11 @@ class FusedNetwork:
         """Policy logits (B, A), value logits (B, 3) and scores (B,) in points, float32."""
         x = self.stem(planes)
         for norm, first, second, pooled in self.blocks:
-            y = first(_before(x, norm))
+            y = first(x if norm is None else norm(x))
             if pooled is not None:
                 y = y + F.linear(pool(y), *pooled)[:, :, None, None]
             x = second.add(y, x)
-        x = _before(x, self.norm)
+        x = x if self.norm is None else self.norm(x)
         hidden = F.relu(F.linear(pool(self.value_conv(x)), *self.value_hidden))
         value, score = F.linear(hidden, *self.value_out).float(), None
         if self.score_out is not None:
@@ -137,15 +164,6 @@ class FusedNetwork:
             return points
         weight, bias = self.pass_out
         return torch.cat([points, F.linear(pooled, weight[:1], bias[:1])], dim=1)
-
-
-def _snapshot(norm: nn.BatchNorm2d | None) -> nn.BatchNorm2d | None:
-    return None if norm is None else copy.deepcopy(norm).eval().requires_grad_(False)
-
-
-def _before(x: Tensor, norm: nn.BatchNorm2d | None) -> Tensor:
-    """Norm and ReLU, where there is a norm; x itself stays as it is for the skip."""
-    return x if norm is None else norm(x).relu_()
 
 
 def has_bfloat16() -> bool:
@@ -174,8 +192,8 @@ def available() -> tuple[bool, str]:
             want = conv(x.float())
             errors = [
                 (fused(x).float() - F.relu(want)).abs().max(),
-                (fused.add(x, x).float() - F.relu(want + x.float())).abs().max(),
-                (plain.add(x, x).float() - (want + x.float())).abs().max(),
+                (fused.add(x, x.clone()).float() - F.relu(want + x.float())).abs().max(),
+                (plain.add(x, x.clone()).float() - (want + x.float())).abs().max(),
             ]
     except (RuntimeError, TypeError, AttributeError) as error:
         return False, f"fused oneDNN convolution fails: {str(error).splitlines()[0]}"

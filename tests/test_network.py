@@ -110,7 +110,7 @@ def test_what_is_fused_is_exact(name: str, preset: str) -> None:
     x = floats(name, random_bits(name, 8)).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         wanted = network(x)
-        made = fused.FusedNetwork(network, 8, game.has_score, torch.float32)
+        made = fused.FusedNetwork(network, 16, game.has_score, torch.float32)
         policy, value, score = made(x)
         torch.testing.assert_close(policy, wanted["policy"], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(value, wanted["value"], rtol=1e-4, atol=1e-4)
@@ -120,6 +120,20 @@ def test_what_is_fused_is_exact(name: str, preset: str) -> None:
             if isinstance(module, nn.BatchNorm2d):
                 module.bias.add_(1)
         assert torch.equal(made(x)[0], policy), "it is a snapshot"
+
+
+def test_a_fused_norm_rounds_its_output_alone() -> None:
+    norm = lively("go5", "b1c16p").norm
+    assert norm is not None
+    x = torch.randn(5, 16, 5, 5).to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    before = x.clone()
+    room = torch.empty_like(torch.cat([x, x]))
+    with torch.no_grad():
+        given = fused.FusedNorm(norm, room)(x)
+        wanted = F.relu(norm(x.float())).to(torch.bfloat16)
+    assert given.dtype == torch.bfloat16 and given.data_ptr() == room.data_ptr()
+    assert given.is_contiguous(memory_format=torch.channels_last) and torch.equal(x, before)
+    torch.testing.assert_close(given, wanted, rtol=2**-7, atol=1e-6)
 
 
 @pytest.mark.parametrize("preset", TRUNKS)
