@@ -82,8 +82,9 @@ class FusedNorm:
 class FusedNetwork:
     """The network's policy, value and, if asked for, score on a CPU, from (B, C, H, W) planes.
 
-    B is at most `batch`. Planes are channels-last, of type `dtype`; float32 is for tests of what is fused, on processors
-    without bfloat16 too. Built from a snapshot: later changes of the network do not show.
+    B is at most `batch`. Planes are channels-last, of type `dtype`; float32 is for tests of what is
+    fused, on processors without bfloat16 too. Built from a snapshot: later changes of the network do
+    not show. A network's calls share memory, so it belongs to one thread.
     """
 
     def __init__(

@@ -177,7 +177,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = records.read_text()
     assert "BR[" not in text
     records.write_text(re.sub(r"\(;", "(;BR[15k]WR[1d]", text))
-    for name, net in (("told", "b1c8r"), ("plain", "b1c8")):
+    for name, net in (("told", "b1c8rp"), ("plain", "b1c8")):
         config = folder / f"{name}.toml"
         config.write_text(f'network = "{net}"\nworkers = 1\n[learner]\nbatch_size = 32\n')
         run_warmstart(
