@@ -51,6 +51,7 @@ def variants(game: Game, network: str, flops: float) -> dict[str, dict[str, Any]
         "decay": {"selfplay": {"decay_flops": flops}},
         "short_value": {"network": f"{network}v"},
         "distribution": {"network": f"{network}d"},
+        "preact": {"network": f"{network}p"},
         "samples_1": {"selfplay": {"samples_per_position": 1.0}},
         "samples_2": {"selfplay": {"samples_per_position": 2.0}},
         "samples_8": {"selfplay": {"samples_per_position": 8.0}},

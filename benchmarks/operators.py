@@ -1,4 +1,4 @@
-"""What some choices rest on: pooling by maximum, and training threads beside a busy process.
+"""What some choices rest on: pooling by maximum, training threads beside a busy process, blocks.
 
     python benchmarks/operators.py [--seconds 5]
 
@@ -7,6 +7,8 @@
 2. One training step of a b4c32 network on 9x9 at batch 256: two threads inside torch's operators
    (the whole batch at once) against two slices of one thread each (the learner's way), alone and
    beside one busy process. The four are measured in turn, several times over.
+3. Evaluations of b4c32 against b4c32p (pre-activation) on 9x9 at batch 128, one thread, by each
+   backend that works here and by the fused network in float32, all in turn.
 """
 
 from __future__ import annotations
@@ -19,13 +21,17 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from ghostgo.bench import evaluator_works, side_by_side
 from ghostgo.data.replay import Batch
+from ghostgo.engine.fused import FusedNetwork
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
 from ghostgo.selfplay.learner import Learner, LearnerConfig
 
 BATCH, ROUNDS = 256, 5
+ROWS = 128
+"""Of a batch to evaluate."""
 
 
 def rate(work: Callable[[], object], seconds: float) -> float:
@@ -123,6 +129,38 @@ def training(seconds: float) -> None:
         print(f"training, {key}: {np.median(speeds):,.0f} samples/s")
 
 
+def fused_fp32_work(network: Network) -> Callable[[], int]:
+    """A batch by the fused network in float32, which needs no processor with bfloat16."""
+    game = network.game
+    made = FusedNetwork(network, ROWS, dtype=torch.float32)
+    x = torch.rand(ROWS, game.planes, game.rows, game.cols)
+    x = x.contiguous(memory_format=torch.channels_last)
+
+    def work() -> int:
+        with torch.inference_mode():
+            made(x)
+        return ROWS
+
+    return work
+
+
+def preactivation(seconds: float) -> None:
+    """Print evaluations a second with blocks of both kinds."""
+    torch.set_num_threads(1)
+    works: dict[str, Callable[[], int]] = {}
+    for net in ("b4c32", "b4c32p"):
+        torch.manual_seed(0)
+        network = Network(get_game("go9"), NetworkConfig.preset(net)).eval()
+        works[f"fused_fp32 {net}"] = fused_fp32_work(network)
+        for backend, work in evaluator_works(network, ROWS, "cpu").items():
+            works[f"{backend} {net}"] = work
+    speeds = side_by_side(works, seconds, 4 * ROUNDS)
+    for name, before in speeds.items():
+        if name.endswith("p"):
+            after = speeds[name[:-1]]
+            print(f"{name}: {before:,.0f} evaluations/s, {before / after:.3f} of {after:,.0f}")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -130,6 +168,7 @@ def main() -> None:
     given = parser.parse_args()
     pooling(given.seconds)
     training(given.seconds)
+    preactivation(given.seconds)
 
 
 if __name__ == "__main__":

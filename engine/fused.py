@@ -1,5 +1,9 @@
 """CPU inference in bfloat16: batch norms folded, activations and skips fused into convolutions.
 
+With pre-activation a ReLU stands between the norm before a block and the convolution, and the skip
+needs what was before both: that norm can be folded into nothing. It stays in float32, between
+activations in bfloat16; such a block reads and writes its input once more than another.
+
 The fused path calls oneDNN's convolution operators, which torch keeps for its own compiler. They
 are private, so `available` tries them once on small tensors against the public operators, and
 whoever asks falls back to eager bfloat16 where the trial fails.
@@ -18,84 +22,131 @@ from ghostgo.engine.network import Block, Network, pool
 from ghostgo.engine.quantise import folded
 
 _POINTWISE: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+_POINTWISE_IN_PLACE: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise_", None)
 
 
 class FusedConv:
     """A convolution with folded batch norm and optional skip and ReLU, weights packed for oneDNN."""
 
-    def __init__(self, conv: nn.Conv2d, relu: bool, shape: tuple[int, int, int, int]) -> None:
+    def __init__(
+        self,
+        conv: nn.Conv2d,
+        relu: bool,
+        shape: tuple[int, int, int, int],
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
         self.padding = list(conv.padding)
-        weight = (
-            conv.weight.detach().to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
-        )
-        self.bias = None if conv.bias is None else conv.bias.detach().to(torch.bfloat16)
-        self.relu = "relu" if relu else "none"
+        weight = conv.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+        self.bias = None if conv.bias is None else conv.bias.detach().to(dtype)
+        self.relu = "relu" if relu else None
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(
             weight, self.padding, [1, 1], [1, 1], 1, list(shape)
         )
 
     def __call__(self, x: Tensor) -> Tensor:
         return _POINTWISE(  # type: ignore[no-any-return]
-            x, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1, self.relu, [], ""
+            x, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1, self.relu or "none", [], ""
         )
 
     def add(self, x: Tensor, skip: Tensor) -> Tensor:
-        """relu(conv(x) + skip)."""
-        return _POINTWISE.binary(  # type: ignore[no-any-return]
-            x, skip, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1,
-            "add", 1.0, "relu", [], "",
+        """conv(x) + skip, behind it the ReLU if it has one; overwrites `skip`, which stays in cache."""
+        return _POINTWISE_IN_PLACE.binary(  # type: ignore[no-any-return]
+            skip, x, self.weight, self.bias, self.padding, [1, 1], [1, 1], 1,
+            "add", 1.0, self.relu, [], "",
         )  # fmt: skip
 
 
-class FusedNetwork:
-    """The network's policy, value and, if asked for, score on a CPU, from (B, C, H, W) bf16 planes.
+class FusedNorm:
+    """A batch norm and the ReLU behind it, from x, which stays for the skip, into `room`.
 
-    Planes are channels-last. Built from a snapshot: later changes of the network do not show.
+    All norms of a network share that room: fresh memory would cost more than they do.
     """
 
-    def __init__(self, network: Network, batch: int, score: bool = False) -> None:
+    def __init__(self, norm: nn.BatchNorm2d, room: Tensor) -> None:
+        assert norm.running_mean is not None and norm.running_var is not None
+        self.weight, self.bias = norm.weight.detach().clone(), norm.bias.detach().clone()
+        self.mean, self.variance = norm.running_mean.clone(), norm.running_var.clone()
+        self.eps = norm.eps
+        self.room = room
+
+    def __call__(self, x: Tensor) -> Tensor:
+        out = self.room[: len(x)]
+        unused = torch.empty(0), torch.empty(0)  # statistics of a batch in training
+        torch.native_batch_norm(
+            x, self.weight, self.bias, self.mean, self.variance, False, 0.0, self.eps,
+            out=(out, *unused),
+        )  # fmt: skip
+        return out.relu_()
+
+
+class FusedNetwork:
+    """The network's policy, value and, if asked for, score on a CPU, from (B, C, H, W) planes.
+
+    B is at most `batch`. Planes are channels-last, of type `dtype`; float32 is for tests of what is
+    fused, on processors without bfloat16 too. Built from a snapshot: later changes of the network do
+    not show. A network's calls share memory, so it belongs to one thread.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        batch: int,
+        score: bool = False,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
         game, c = network.game, network.config.channels
-        inner = (batch, c, game.rows, game.cols)
-        self.game = game
-        self.stem = FusedConv(folded(network.stem), True, (batch, game.planes, *inner[2:]))
-        self.blocks = [self._block(block, inner) for block in network.blocks]  # type: ignore[arg-type]
-        self.policy_conv = FusedConv(folded(network.policy_conv), True, inner)
-        self.value_conv = FusedConv(folded(network.value_conv), True, inner)
-        bf16 = torch.bfloat16
-        self.policy_pool = _linear(network.policy_pool)
-        self.pass_out = None if network.pass_out is None else _linear(network.pass_out)
-        self.value_hidden = _linear(network.value_hidden)
-        self.value_out = _linear(network.value_out)
+        self.game, self.dtype = game, dtype
+        self.shape = (batch, c, game.rows, game.cols)
+        self.room = torch.empty(self.shape, dtype=dtype, memory_format=torch.channels_last)
+        planes = (batch, game.planes, game.rows, game.cols)
+        self.stem = FusedConv(folded(network.stem), network.norm is None, planes, dtype)
+        self.blocks = [self._block(block) for block in network.blocks]  # type: ignore[arg-type]
+        self.norm = self._norm(network.norm)
+        self.policy_conv = self._conv(network.policy_conv)
+        self.value_conv = self._conv(network.value_conv)
+        self.policy_pool = self._linear(network.policy_pool)
+        self.pass_out = None if network.pass_out is None else self._linear(network.pass_out)
+        self.value_hidden = self._linear(network.value_hidden)
+        self.value_out = self._linear(network.value_out)
         wanted = network.score_out if score else None
-        self.score_out = None if wanted is None else _linear(wanted)
+        self.score_out = None if wanted is None else self._linear(wanted)
         out = network.policy_out
         a = game.actions
         if isinstance(out, nn.Linear):
-            self.policy_weight = out.weight.detach()[:a].to(bf16)
-            self.policy_bias = out.bias.detach()[:a].to(bf16)
+            self.policy_weight = out.weight.detach()[:a].to(dtype)
+            self.policy_bias = out.bias.detach()[:a].to(dtype)
         else:
-            self.policy_weight = out.weight.detach()[:1, :, 0, 0].to(bf16)  # type: ignore[operator]
-            self.policy_bias = out.bias.detach()[:1].to(bf16)  # type: ignore[operator]
+            self.policy_weight = out.weight.detach()[:1, :, 0, 0].to(dtype)  # type: ignore[operator]
+            self.policy_bias = out.bias.detach()[:1].to(dtype)  # type: ignore[operator]
 
-    @staticmethod
+    def _conv(self, pair: nn.Module, relu: bool = True) -> FusedConv:
+        return FusedConv(folded(pair), relu, self.shape, self.dtype)
+
+    def _linear(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+        return layer.weight.detach().to(self.dtype), layer.bias.detach().to(self.dtype)
+
+    def _norm(self, norm: nn.BatchNorm2d | None) -> FusedNorm | None:
+        return None if norm is None else FusedNorm(norm, self.room)
+
     def _block(
-        block: Block, shape: tuple[int, int, int, int]
-    ) -> tuple[FusedConv, FusedConv, tuple[Tensor, Tensor] | None]:
-        pooled = None if block.pooled is None else _linear(block.pooled)
+        self, block: Block
+    ) -> tuple[FusedNorm | None, FusedConv, FusedConv, tuple[Tensor, Tensor] | None]:
         return (
-            FusedConv(folded(block.first), True, shape),
-            FusedConv(folded(block.second), False, shape),
-            pooled,
+            self._norm(block.norm),
+            self._conv(block.first),
+            self._conv(block.second, relu=block.norm is None),
+            None if block.pooled is None else self._linear(block.pooled),
         )
 
     def __call__(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Policy logits (B, A), value logits (B, 3) and scores (B,) in points, float32."""
         x = self.stem(planes)
-        for first, second, pooled in self.blocks:
-            y = first(x)
+        for norm, first, second, pooled in self.blocks:
+            y = first(x if norm is None else norm(x))
             if pooled is not None:
                 y = y + F.linear(pool(y), *pooled)[:, :, None, None]
             x = second.add(y, x)
+        x = x if self.norm is None else self.norm(x)
         hidden = F.relu(F.linear(pool(self.value_conv(x)), *self.value_hidden))
         value, score = F.linear(hidden, *self.value_out).float(), None
         if self.score_out is not None:
@@ -114,10 +165,6 @@ class FusedNetwork:
             return points
         weight, bias = self.pass_out
         return torch.cat([points, F.linear(pooled, weight[:1], bias[:1])], dim=1)
-
-
-def _linear(layer: nn.Linear) -> tuple[Tensor, Tensor]:
-    return layer.weight.detach().to(torch.bfloat16), layer.bias.detach().to(torch.bfloat16)
 
 
 def has_bfloat16() -> bool:
@@ -146,7 +193,8 @@ def available() -> tuple[bool, str]:
             want = conv(x.float())
             errors = [
                 (fused(x).float() - F.relu(want)).abs().max(),
-                (plain.add(x, x).float() - F.relu(want + x.float())).abs().max(),
+                (fused.add(x, x.clone()).float() - F.relu(want + x.float())).abs().max(),
+                (plain.add(x, x.clone()).float() - (want + x.float())).abs().max(),
             ]
     except (RuntimeError, TypeError, AttributeError) as error:
         return False, f"fused oneDNN convolution fails: {str(error).splitlines()[0]}"

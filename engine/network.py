@@ -42,27 +42,30 @@ class NetworkConfig:
     """Whether it also forecasts how likely each final score is, where there are points."""
     short: bool = False
     """Whether it also forecasts what the searches of the next moves will think."""
+    preactivation: bool = False
+    """Whether its blocks normalise and rectify before each convolution (see `Block`)."""
 
     @classmethod
     def preset(cls, name: str) -> NetworkConfig:
         """The config of a name such as `b4c64`, with letters behind it for what it has besides.
 
-        `r` ranks, `d` score distribution, `v` short-horizon value. Raises UserError for any other
-        form.
+        `r` ranks, `d` score distribution, `v` short-horizon value, `p` pre-activation; in this
+        order. Raises UserError for any other form.
         """
-        match = re.fullmatch(r"b(\d{1,2})c(\d{1,3})(r?)(d?)(v?)", name)
+        match = re.fullmatch(r"b(\d{1,2})c(\d{1,3})(r?)(d?)(v?)(p?)", name)
         if not match or not int(match[1]) or int(match[2]) < 8:
             raise UserError(
                 f"network {name!r} is unknown: write bNcM for N blocks of M (8 or more) channels, "
                 f"such as {', '.join(PRESETS)}, and behind it r for one that is told ranks, d for a "
-                "score distribution, v for a short-horizon value"
+                "score distribution, v for a short-horizon value, p for pre-activation"
             )
-        return cls(int(match[1]), int(match[2]), bool(match[3]), bool(match[4]), bool(match[5]))
+        return cls(int(match[1]), int(match[2]), *(bool(match[i]) for i in range(3, 7)))
 
     @property
     def name(self) -> str:
         """The preset name, such as `b4c64`."""
         letters = "r" * self.ranks + "d" * self.distribution + "v" * self.short
+        letters += "p" * self.preactivation
         return f"b{self.blocks}c{self.channels}{letters}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,21 +99,39 @@ def pool(x: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions around a skip; `pooled` adds board-wide statistics as a bias between."""
+    """Two 3x3 convolutions around a skip; `pooled` adds board-wide statistics as a bias between.
 
-    def __init__(self, channels: int, pooled: bool) -> None:
+    It starts as identity. With `preactivation` (He et al. 2016, "Identity mappings in deep residual
+    networks"; KataGo: Wu 2019, appendix A) a norm and a ReLU stand before each convolution and
+    nothing behind the skip, so that the sum of all blocks reaches the last norm as it is. The pooled
+    bias stays behind the second ReLU (KataGo has it before that one's norm): nothing else differs.
+    """
+
+    def __init__(self, channels: int, pooled: bool, preactivation: bool = False) -> None:
         super().__init__()
+        self.norm = nn.BatchNorm2d(channels) if preactivation else None
         self.first = conv_bn(channels, channels, 3)
-        self.second = conv_bn(channels, channels, 3)
+        second = conv_bn(channels, channels, 3)
+        self.second: nn.Module = second[0] if preactivation else second
         self.pooled = nn.Linear(3 * channels, channels) if pooled else None
-        nn.init.zeros_(self.second[1].weight)  # type: ignore[arg-type]  # starts as identity
+        # With pre-activation the last norm stands before a ReLU: at weight 0 that would pass neither
+        # values nor gradients, and the block would never learn. So there it is the convolution.
+        nn.init.zeros_(second[0 if preactivation else 1].weight)  # type: ignore[arg-type]
+
+    def before(self, x: Tensor) -> Tensor:
+        """What the first convolution sees of the trunk."""
+        return x if self.norm is None else F.relu(self.norm(x))
+
+    def after(self, x: Tensor) -> Tensor:
+        """The block's output, of the skip's sum."""
+        return F.relu(x) if self.norm is None else x
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
-        y = F.relu(self.first(x))
+        y = F.relu(self.first(self.before(x)))
         if self.pooled is not None:
             y = y + self.pooled(pool(y))[:, :, None, None]
-        return F.relu(x + self.second(y))
+        return self.after(x + self.second(y))
 
 
 SCORE_ROOM = 20
@@ -187,8 +208,11 @@ class Network(nn.Module):
         if self.rank is not None:
             nn.init.zeros_(self.rank.weight)
         self.blocks = nn.ModuleList(
-            Block(c, pooled=i % POOL_EVERY == POOL_EVERY - 1) for i in range(config.blocks)
+            Block(c, i % POOL_EVERY == POOL_EVERY - 1, config.preactivation)
+            for i in range(config.blocks)
         )
+        self.norm = nn.BatchNorm2d(c) if config.preactivation else None
+        """Behind the last block, where the blocks leave their sum as it is."""
         self.policy_conv = conv_bn(c, h, 1)
         self.policy_pool = nn.Linear(3 * h, h)
         if game.policy_head == "flat":
@@ -250,10 +274,11 @@ class Network(nn.Module):
         if self.rank is not None:
             told = self.rank.weight[:1] if rank is None else self.rank(rank)
             x = x + told[:, :, None, None].to(x.dtype)
-        x = F.relu(x)
+        if self.norm is None:
+            x = F.relu(x)
         for block in self.blocks:
             x = block(x)
-        return x
+        return x if self.norm is None else F.relu(self.norm(x))
 
     def policy_heads(self, x: Tensor) -> Tensor:
         """Trunk output to (B, 2, A) logits: own move, opponent's reply."""

@@ -58,8 +58,8 @@ class _Graph:
     def in_8_bits(self, x: Any, low: Any, high: Any, levels: int = LEVELS) -> Any:
         return self.ops.fake_quantize(x, low, high, low, high, levels)
 
-    def conv(self, x: Any, pair: nn.Sequential, rounding: Rounding | None = None) -> Any:
-        """A convolution with its batch norm folded, in 8 bits if given how."""
+    def conv(self, x: Any, pair: nn.Module, rounding: Rounding | None = None) -> Any:
+        """A convolution with its batch norm, if any, folded; in 8 bits if given how."""
         conv = folded(pair)
         assert conv.bias is not None
         weight, bias = self.constant(conv.weight), conv.bias.detach()
@@ -73,6 +73,16 @@ class _Graph:
         padding = list(conv.padding)
         out = self.ops.convolution(x, weight, [1, 1], padding, padding, [1, 1])
         return self.ops.add(out, self.constant(bias[None, :, None, None]))
+
+    def before(self, x: Any, norm: nn.BatchNorm2d | None) -> Any:
+        """Batch norm and ReLU, where there is a norm."""
+        if norm is None:
+            return x
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        shift = norm.bias - norm.running_mean * scale
+        scale, shift = (self.constant(each[None, :, None, None]) for each in (scale, shift))
+        return self.ops.relu(self.ops.add(self.ops.multiply(x, scale), shift))
 
     def linear(self, x: Any, weight: Tensor, bias: Tensor) -> Any:
         return self.ops.add(
@@ -105,13 +115,16 @@ def _model(network: Network, calibration: Calibration | None, score: bool) -> An
     planes = ops.parameter(shape, openvino.Type.bf16)
     roundings = iter(calibration or [None] * (2 * len(network.blocks)))
     x = ops.transpose(ops.convert(planes, "f32"), _integers((0, 3, 1, 2)))
-    x = ops.relu(g.conv(x, network.stem))
+    x = g.conv(x, network.stem)
+    x = ops.relu(x) if network.norm is None else x
     for block in network.blocks:
         assert isinstance(block, Block)
-        y = ops.relu(g.conv(x, block.first, next(roundings)))
+        y = ops.relu(g.conv(g.before(x, block.norm), block.first, next(roundings)))
         if block.pooled is not None:
             y = ops.add(y, g.spread(g.pool(y), block.pooled))
-        x = ops.relu(ops.add(x, g.conv(y, block.second, next(roundings))))
+        x = ops.add(x, g.conv(y, block.second, next(roundings)))
+        x = ops.relu(x) if block.norm is None else x
+    x = g.before(x, network.norm)
     outputs = [_policy(g, network, x), *_value_and_score(g, network, x)]
     return openvino.Model(outputs if score else outputs[:2], [planes], "ghostgo")
 

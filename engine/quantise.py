@@ -6,7 +6,8 @@ squared error of rounding and clipping is least over positions of real play; and
 bias takes back what rounding, its own and that of all before it, shifts its output by on average
 (Krishnamoorthi 2018, "Quantizing deep convolutional networks for efficient inference"; Nagel et al.
 2019, "Data-free quantization through weight equalization and bias correction", section 4.2). The
-skip, the stem, pooling and the heads are not rounded.
+skip, the stem, pooling, the heads and, with pre-activation, the norms before the blocks are not
+rounded.
 """
 
 from __future__ import annotations
@@ -47,8 +48,14 @@ Calibration = tuple[Rounding, ...]
 """Of each block's two convolutions, in order. It belongs to one set of weights and one board."""
 
 
-def folded(pair: nn.Sequential) -> nn.Conv2d:
-    """One convolution that computes what a convolution and its batch norm do together."""
+def folded(pair: nn.Module) -> nn.Conv2d:
+    """One convolution with a bias that does what a convolution and its batch norm, if any, do."""
+    if isinstance(pair, nn.Conv2d):
+        alone = copy.deepcopy(pair).eval()
+        if alone.bias is None:
+            alone.bias = nn.Parameter(torch.zeros(alone.out_channels))
+        return alone
+    assert isinstance(pair, nn.Sequential)
     conv, norm = pair[0], pair[1]
     assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
     return fuse_conv_bn_eval(conv.eval(), norm.eval())
@@ -94,7 +101,7 @@ def _best_range(x: Tensor) -> tuple[float, float]:
 
 
 def _convolved(
-    pair: nn.Sequential, x: Tensor, rounded: Tensor, found: list[Rounding]
+    pair: nn.Module, x: Tensor, rounded: Tensor, found: list[Rounding]
 ) -> tuple[Tensor, Tensor]:
     """The convolution of x, and in 8 bits of its rounded twin; appends how to `found`."""
     conv = folded(pair)
@@ -117,12 +124,14 @@ def calibrate(network: Network, planes: NDArray[np.uint16]) -> Calibration:
     bits = torch.from_numpy(planes.view(np.int16)).view(torch.bfloat16)
     with torch.inference_mode():
         given = bits.view(-1, game.rows, game.cols, game.planes).permute(0, 3, 1, 2).float()
-        x = r = F.relu(snapshot.stem(given))  # r: x with all rounding so far
+        x = snapshot.stem(given)
+        x = r = F.relu(x) if snapshot.norm is None else x  # r: x with all rounding so far
         for block in snapshot.blocks:
             assert isinstance(block, Block)
-            y, s = (F.relu(out) for out in _convolved(block.first, x, r, found))
+            seen = _convolved(block.first, block.before(x), block.before(r), found)
+            y, s = (F.relu(out) for out in seen)
             if block.pooled is not None:
                 y, s = (out + block.pooled(pool(out))[:, :, None, None] for out in (y, s))
             y, s = _convolved(block.second, y, s, found)
-            x, r = F.relu(x + y), F.relu(r + s)
+            x, r = block.after(x + y), block.after(r + s)
     return tuple(found)

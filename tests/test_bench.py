@@ -18,11 +18,12 @@ KEYS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("net", ["b1c8", "b1c8p"])
 def test_bench_reports_and_writes_every_figure(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "bench.json"
-    words = ["bench", "--game", "tic_tac_toe", "--net", "b1c8", "--seconds", "0.1", "--visits", "4"]
+    words = ["bench", "--game", "tic_tac_toe", "--net", net, "--seconds", "0.1", "--visits", "4"]
     assert cli.run([*words, "--json", str(out)]) == 0
     told = capsys.readouterr().out
     figures = json.loads(out.read_text())

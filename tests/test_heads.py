@@ -112,15 +112,17 @@ def test_the_heads_are_where_they_are_asked_for() -> None:
     assert "distribution" not in out and "short" in out
 
 
-@pytest.mark.parametrize("name", ["b1c8", "b2c16r", "b2c16d", "b2c16v", "b4c64rdv"])
+@pytest.mark.parametrize(
+    "name", ["b1c8", "b2c16r", "b2c16d", "b2c16v", "b2c16p", "b4c64rdv", "b4c64rdvp"]
+)
 def test_names_go_round(name: str) -> None:
     config = NetworkConfig.preset(name)
     assert config.name == name and NetworkConfig(**config.to_dict()) == config
 
 
-@pytest.mark.parametrize("name", ["b2c16vd", "b2c16x", "b2c16rr"])
+@pytest.mark.parametrize("name", ["b2c16vd", "b2c16pv", "b2c16x", "b2c16rr"])
 def test_other_letters_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match="short-horizon value"):
+    with pytest.raises(UserError, match="short-horizon value, p for pre-activation"):
         NetworkConfig.preset(name)
 
 
@@ -170,15 +172,16 @@ def test_they_fit_every_board() -> None:
     assert count_flops(small) > count_flops(Network(GAME, NetworkConfig.preset("b1c8")))
 
 
-def test_a_run_with_them_from_end_to_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["b1c8dv", "b1c8dvp"])
+def test_a_run_with_them_from_end_to_end(name: str, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(
-        'network = "b1c8dv"\nworkers = 1\n[selfplay]\ngames = 8\nvisits = 4\n'
+        f'network = "{name}"\nworkers = 1\n[selfplay]\ngames = 8\nvisits = 4\n'
         "positions_per_iteration = 100\n[learner]\nbatch_size = 32\n"
     )
     arguments = ["selfplay", "--run", "r", "--game", "go5", "--root", str(tmp_path)]
     assert cli.run([*arguments, "--config", str(tmp_path / "c.toml"), "--games", "30"]) == 0
     assert cli.run([*arguments, "--games", "60"]) == 0
     network = load_network(find_checkpoint("r", tmp_path).path)
-    assert network.config.name == "b1c8dv"
+    assert network.config.name == name
     assert float(network.short_out.weight.detach().abs().sum()) > 0  # type: ignore[union-attr]
     make_evaluator(network, 8).evaluate(8)

@@ -6,12 +6,23 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ghostgo.engine import fused
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_backend, choose_device, make_evaluator
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import Network, NetworkConfig, count_flops, expected_value
+from ghostgo.engine.network import (
+    Block,
+    Network,
+    NetworkConfig,
+    count_flops,
+    expected_value,
+    pool,
+)
+
+TRUNKS = ("b3c32", "b3c32p")
+"""Networks with blocks of each kind, with and without pooling."""
 
 
 def lively(name: str, preset: str = "b3c32", seed: int = 0) -> Network:
@@ -40,6 +51,13 @@ def random_bits(game_name: str, rows: int, seed: int = 0) -> np.ndarray:
     return (ones * 0x3F80).astype(np.uint16)
 
 
+def floats(name: str, bits: np.ndarray) -> torch.Tensor:
+    """Planes (N, P, C) of bfloat16 bits as (N, C, H, W) float32."""
+    game = get_game(name)
+    x = torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).float()
+    return x.view(len(bits), game.rows, game.cols, game.planes).permute(0, 3, 1, 2)
+
+
 @pytest.mark.parametrize("name", ["go5", "go7x5", "connect_four"])
 def test_heads_have_their_shapes_and_start_neutral(name: str) -> None:
     game = get_game(name)
@@ -62,14 +80,12 @@ def test_one_set_of_weights_serves_every_board_size() -> None:
 
 
 @pytest.mark.parametrize("name", ["go5", "go7x5", "go9", "connect_four"])
-def test_backends_agree_with_float32(name: str) -> None:
-    network = lively(name)
-    game = network.game
+@pytest.mark.parametrize("preset", TRUNKS)
+def test_backends_agree_with_float32(name: str, preset: str) -> None:
+    network = lively(name, preset)
     bits = random_bits(name, 13)
-    x = torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).float()
-    x = x.view(13, game.rows, game.cols, game.planes).permute(0, 3, 1, 2)
     with torch.no_grad():
-        out = network(x)
+        out = network(floats(name, bits))
     policy, value = out["policy"].numpy(), expected_value(out["value"]).numpy()
     backends = {"fp32": 1e-4, "bf16": 0.05}
     if fused.available()[0]:
@@ -84,8 +100,45 @@ def test_backends_agree_with_float32(name: str) -> None:
         assert evaluator.evaluations == 13
 
 
-def test_fused_rows_do_not_depend_on_their_batch() -> None:
-    network = lively("go9")
+@pytest.mark.skipif(fused._POINTWISE is None, reason="this torch has no fused convolution")
+@pytest.mark.parametrize("name", ["go5", "go7x5", "connect_four"])
+@pytest.mark.parametrize("preset", TRUNKS)
+def test_what_is_fused_is_exact(name: str, preset: str) -> None:
+    """In float32, where only what is folded and fused wrongly could make a difference."""
+    network = lively(name, preset)
+    game = network.game
+    x = floats(name, random_bits(name, 8)).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        wanted = network(x)
+        made = fused.FusedNetwork(network, 16, game.has_score, torch.float32)
+        policy, value, score = made(x)
+        torch.testing.assert_close(policy, wanted["policy"], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(value, wanted["value"], rtol=1e-4, atol=1e-4)
+        if score is not None:
+            torch.testing.assert_close(score, wanted["score"], rtol=1e-4, atol=1e-4)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.bias.add_(1)
+        assert torch.equal(made(x)[0], policy), "it is a snapshot"
+
+
+def test_a_fused_norm_rounds_its_output_alone() -> None:
+    norm = lively("go5", "b1c16p").norm
+    assert norm is not None
+    x = torch.randn(5, 16, 5, 5).to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    before = x.clone()
+    room = torch.empty_like(torch.cat([x, x]))
+    with torch.no_grad():
+        given = fused.FusedNorm(norm, room)(x)
+        wanted = F.relu(norm(x.float())).to(torch.bfloat16)
+    assert given.dtype == torch.bfloat16 and given.data_ptr() == room.data_ptr()
+    assert given.is_contiguous(memory_format=torch.channels_last) and torch.equal(x, before)
+    torch.testing.assert_close(given, wanted, rtol=2**-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("preset", TRUNKS)
+def test_fused_rows_do_not_depend_on_their_batch(preset: str) -> None:
+    network = lively("go9", preset)
     bits = random_bits("go9", 16)
     one, many = (make_evaluator(network, n, "cpu") for n in (1, 16))
     many.planes[:] = bits
@@ -120,6 +173,47 @@ def test_broken_weights_are_noticed(head: str) -> None:
     evaluator = make_evaluator(network, 8, "cpu")
     with pytest.raises(FloatingPointError, match=f"{head} is not a number"):
         evaluator.evaluate(8)
+
+
+@pytest.mark.parametrize("preset", TRUNKS)
+def test_blocks_start_as_identity_and_all_of_them_learn(preset: str) -> None:
+    torch.manual_seed(0)
+    network = Network(get_game("go5"), NetworkConfig.preset(preset)).train()
+    x = torch.rand(4, network.game.planes, 5, 5)
+    trunk = torch.rand(4, 32, 5, 5)
+    with torch.no_grad():
+        assert all(torch.equal(block(trunk), trunk) for block in network.blocks)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        network.trunk(x).square().mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    for name, parameter in network.blocks.named_parameters():
+        assert parameter.grad is not None and parameter.grad.any(), name
+
+
+def test_preactivation_by_hand() -> None:
+    network = lively("go5", "b2c16p")
+    x = torch.randn(3, network.game.planes, 5, 5)
+    with torch.no_grad():
+        wanted = network.stem(x)
+        for block in network.blocks:
+            assert isinstance(block, Block) and block.norm is not None
+            conv, norm = block.first
+            y = F.relu(norm(conv(F.relu(block.norm(wanted)))))
+            if block.pooled is not None:
+                y = y + block.pooled(pool(y))[:, :, None, None]
+            wanted = wanted + block.second(y)
+        assert network.norm is not None and (wanted < 0).any()
+        assert torch.equal(network.trunk(x), F.relu(network.norm(wanted)))
+
+
+def test_preactivation_costs_no_flops_and_is_off_by_default() -> None:
+    game, config = get_game("go5"), NetworkConfig.preset("b2c16")
+    after, before = (Network(game, NetworkConfig.preset(name)) for name in ("b2c16", "b2c16p"))
+    assert count_flops(before) == count_flops(after)
+    assert not config.preactivation and config.to_dict() == {"blocks": 2, "channels": 16}
+    assert not any("norm" in key for key in after.state_dict()), "as networks on disk have them"
 
 
 def test_flops_are_counted_by_hand_for_one_layer() -> None:

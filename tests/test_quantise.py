@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_network import lively, random_bits
+from test_network import TRUNKS, lively, random_bits
 
 from ghostgo.data.run import BOTS, load_network
 from ghostgo.engine import openvino_backend
@@ -73,14 +73,16 @@ def test_each_channel_has_its_own_scale() -> None:
     assert (off <= torch.tensor([1.0, 1e-3]) / 127 / 2 + 1e-9).all()
 
 
-def test_biases_take_back_the_mean_shift_of_rounding() -> None:
-    network = lively("go5", "b1c16")
+@pytest.mark.parametrize("preset", ["b1c16", "b1c16p"])
+def test_biases_take_back_the_mean_shift_of_rounding(preset: str) -> None:
+    network = lively("go5", preset)
     planes, _ = played(network.game, 64, 0)
     rounding = calibrate(network, planes)[0]
     block: Any = network.blocks[0]
     bits = torch.from_numpy(planes.view(np.int16)).view(torch.bfloat16).float()
     with torch.no_grad():
-        x = torch.relu(network.stem(bits.view(64, 5, 5, -1).permute(0, 3, 1, 2)))
+        x = network.stem(bits.view(64, 5, 5, -1).permute(0, 3, 1, 2))
+        x = torch.relu(x if block.norm is None else block.norm(x))
         wanted = block.first(x)
         conv, norm = block.first[0], block.first[1]
         scale = (norm.weight / (norm.running_var + norm.eps).sqrt())[:, None, None, None]
@@ -111,8 +113,9 @@ def test_exactness_by_hand() -> None:
 
 @needs_openvino
 @pytest.mark.parametrize("name", ["go5", "go7x5", "connect_four"])
-def test_openvino_agrees_with_float32(name: str) -> None:
-    network = lively(name)
+@pytest.mark.parametrize("preset", TRUNKS)
+def test_openvino_agrees_with_float32(name: str, preset: str) -> None:
+    network = lively(name, preset)
     bits = random_bits(name, 13)
     wanted = judge(make_evaluator(network, 16, "cpu", "fp32"), bits)
     given = judge(make_evaluator(network, 16, "cpu", "openvino"), bits)
@@ -137,6 +140,18 @@ def test_trained_networks_are_close_in_8_bits_and_not_equal(bot: str) -> None:
     planes = played(evaluator.game, 50, 3)[0]
     first, again = judge(evaluator, planes), judge(evaluator, planes)
     assert (first[0] == again[0]).all() and (first[1] == again[1]).all()
+
+
+@needs_openvino
+@pytest.mark.parametrize("preset", TRUNKS)
+def test_blocks_of_each_kind_compute_in_8_bits(preset: str) -> None:
+    network = lively("go5", preset)
+    planes, legal = played(network.game, 300, 1)
+    calibration = calibrate(network, played(network.game, 256, 2)[0])
+    wanted = judge(make_evaluator(network, 64, "cpu", "fp32"), planes)
+    given = judge(make_evaluator(network, 64, "cpu", "int8", calibration), planes)
+    found = compare(wanted, given, legal)
+    assert found.admits and found.policy_kl > 1e-6, "close, and not equal"
 
 
 @needs_openvino

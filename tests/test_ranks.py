@@ -33,10 +33,10 @@ GAME = get_game("go5")
 WEAK, STRONG = rank_code("15k"), rank_code("1d")
 
 
-def told_network(seed: int = 1) -> Network:
+def told_network(seed: int = 1, preset: str = "b2c16r") -> Network:
     """A small network with random weights everywhere, its ranks too."""
     torch.manual_seed(seed)
-    network = Network(GAME, NetworkConfig.preset("b2c16r"))
+    network = Network(GAME, NetworkConfig.preset(preset))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -77,8 +77,9 @@ def test_the_name_says_it_and_old_checkpoints_know_nothing_of_it() -> None:
 
 
 @pytest.mark.parametrize("code", [0, WEAK, STRONG])
-def test_a_rank_folds_into_the_weights(code: int) -> None:
-    network = told_network()
+@pytest.mark.parametrize("preset", ["b2c16r", "b2c16rp"])
+def test_a_rank_folds_into_the_weights(preset: str, code: int) -> None:
+    network = told_network(preset=preset)
     x = planes_tensor(some_planes(), GAME)
     with torch.no_grad():
         told = network(x, torch.full((len(x),), code))
@@ -176,7 +177,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = records.read_text()
     assert "BR[" not in text
     records.write_text(re.sub(r"\(;", "(;BR[15k]WR[1d]", text))
-    for name, net in (("told", "b1c8r"), ("plain", "b1c8")):
+    for name, net in (("told", "b1c8rp"), ("plain", "b1c8")):
         config = folder / f"{name}.toml"
         config.write_text(f'network = "{net}"\nworkers = 1\n[learner]\nbatch_size = 32\n')
         run_warmstart(
