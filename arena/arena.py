@@ -96,8 +96,10 @@ def run_arena(
         with locked(out), Stop() as stop:
             speeds.save()
             tournament.read()
-            tournament.play(limits, workers or os.cpu_count() or 1, stop)
-            speeds.save()  # newcomers may be of another kind
+            try:
+                tournament.play(limits, workers or os.cpu_count() or 1, stop)
+            finally:
+                speeds.save()  # newcomers may be of another kind
             return report()
     finally:
         pool.close()

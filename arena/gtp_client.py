@@ -18,8 +18,8 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from typing import IO
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -267,6 +267,11 @@ class GtpPlayer:
             self._engine = engine = GtpEngine(self._command, self._timeout)
             self._cleans_up = engine.knows(CLEANUP) and engine.knows("undo")
         return engine
+
+    def check_rules(self, rules: Mapping[str, Any]) -> None:
+        """GTP has no word for suicide: engines that take it for illegal would forfeit."""
+        if rules.get("suicide"):
+            raise UserError(f"player {self.name!r}: a GTP engine cannot be told of rule suicide")
 
     def reset(self, games: Sequence[int]) -> None:
         """A new game begins."""

@@ -7,7 +7,7 @@ back a draw, and we forbid the move: the bot then plays the best of the moves th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,15 @@ class OpenSpielPlayer(BatchPlayer):
         for game in games:
             self._moves[game] = []
 
+    def check_rules(self, rules: Mapping[str, Any]) -> None:
+        """OpenSpiel's Go ends when a board comes back, and knows no suicide."""
+        if is_go(self._game) and (rules["ko"] != "positional" or rules["suicide"]):
+            what = "suicide allowed" if rules["suicide"] else f"ko = {rules['ko']}"
+            raise UserError(
+                f"player {self.name!r}: OpenSpiel's Go ends when a board comes back and knows "
+                f"no suicide, so it plays under ko = positional without suicide, not {what}"
+            )
+
     def observe(self, game: int, action: int) -> None:
         """Note a move, so that the game can be replayed."""
         self._moves[game].append(action)
@@ -135,12 +144,7 @@ class OpenSpielPlayer(BatchPlayer):
         """OpenSpiel's game under the rules of `state`."""
         if is_go(self._game):
             ko = next(name for name, number in KO_RULES.items() if number == state.ko_rule)
-            if ko != "positional" or state.suicide:
-                what = "suicide allowed" if state.suicide else f"ko = {ko}"
-                raise UserError(
-                    f"player {self.name!r}: OpenSpiel's Go ends when a board comes back and knows "
-                    f"no suicide, so it plays under ko = positional without suicide, not {what}"
-                )
+            self.check_rules({"ko": ko, "suicide": state.suicide})
         name = oracle_name(self._game, state)
         if name not in self._oracles:
             self._oracles[name] = self._library.load_game(name)

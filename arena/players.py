@@ -79,6 +79,9 @@ class Player(Protocol):
     """Evaluations (n,) of the rows of the last `choose`, and the FLOPs of one; None if all rows
     cost the same."""
 
+    def check_rules(self, rules: Mapping[str, Any]) -> None:
+        """Raises UserError, naming the player, if it does not play by `rules`."""
+
     def reset(self, games: Sequence[int]) -> None:
         """New games begin: nothing of earlier ones may matter in them."""
 
@@ -105,6 +108,9 @@ class BatchPlayer:
         self.evaluations = 0
         self.flops = 0.0
         self.row_cost: tuple[NDArray[np.int64], float] | None = None
+
+    def check_rules(self, rules: Mapping[str, Any]) -> None:
+        """All rules of ours."""
 
     def reset(self, games: Sequence[int]) -> None:
         """Nothing is kept from game to game."""

@@ -33,10 +33,9 @@ class Speeds:
     """Seconds an evaluation by kind of network, on one core among many games."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """What is in the file `path`, if there is one. Raises UserError if it is damaged."""
+        """`path` is the file that keeps them; it is read when a speed is asked for."""
         self._path = path
-        self._kept = self._read()
-        self._found = dict(self._kept)
+        self._found: dict[str, float] | None = None
 
     def _read(self) -> dict[str, float]:
         if self._path is None or not self._path.exists():
@@ -56,7 +55,10 @@ class Speeds:
         """Seconds of one core for an evaluation of such a `kind` of network, `rows` at a time.
 
         On a GPU seconds by the clock. Unless that is known, the player that `make` gives is timed.
+        Raises UserError if the file is damaged.
         """
+        if self._found is None:
+            self._found = self._read()
         kind = f"{kind} {device} {rows}"
         if kind not in self._found:
             player = make(VISITS, rows)
@@ -87,10 +89,12 @@ class Speeds:
 
     def save(self) -> None:
         """Write what has been measured; what the file has by now stays as it is."""
-        if self._path is not None and self._found != self._kept:
-            self._found |= self._read()
+        if self._path is None or not self._found:
+            return
+        kept = self._read()
+        if self._found.keys() - kept.keys():
+            self._found |= kept
             replace_file(self._path, (json.dumps(self._found, indent=1) + "\n").encode())
-            self._kept = dict(self._found)
 
 
 def measure(player: NetPlayer, game: Game, rows: int, clock: Callable[[], float]) -> float:

@@ -35,6 +35,7 @@ from ghostgo.arena.results import (
     pair_id,
     read_results,
 )
+from ghostgo.arena.rules import settle_rules
 from ghostgo.arena.speeds import SPEEDS, Speeds
 from ghostgo.arena.stop import Stop
 from ghostgo.data.run import find_checkpoint, list_bots
@@ -182,18 +183,17 @@ def run_sprt(
     speeds = Speeds(out / SPEEDS)
     options = PlayerOptions(root, as_effort(visits), device, gtp_timeout, speeds=speeds)
     board = get_game(game or _game_of((a, b), root))
-    rules = {**board.rules, **(rules or {})}
-    board.new_states(1, rules)  # raises UserError for an unknown rule
     entries: list[Entry] = []
     try:
         for spec in (a, b):
             entries.append(make_entry(spec, spec, board, options))
+        chosen = settle_rules(board, rules, [entry.player for entry in entries])
         if entries[0].info.identity == entries[1].info.identity:
             raise UserError(f"{a} and {b} are one player: nothing to test")
         test = Sprt(elo0, elo1, alpha, beta)
         with locked(out):
             speeds.save()
-            verdict = _Test(board, rules, entries, test, out, seed).play(games)
+            verdict = _Test(board, chosen, entries, test, out, seed).play(games)
     finally:
         for entry in entries:
             entry.player.close()

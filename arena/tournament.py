@@ -30,6 +30,7 @@ from ghostgo.arena.results import (
     pair_id,
     read_results,
 )
+from ghostgo.arena.rules import rules_not_learnt, settle_rules
 from ghostgo.arena.schedule import Member, next_pairs
 from ghostgo.arena.stop import Stop
 from ghostgo.arena.width import Reach, mean_width
@@ -69,8 +70,7 @@ class Tournament:
     ) -> None:
         """Reads the ledger. Raises UserError if it does not fit, for an unknown anchor or rule."""
         self.pool = pool
-        self.rules = {**pool.game.rules, **rules}
-        pool.game.new_states(1, self.rules)  # raises UserError for an unknown rule
+        self.rules = settle_rules(pool.game, rules, [entry.player for entry in pool.entries])
         self.seed = seed
         self.path = out / LEDGER
         names = [entry.info.name for entry in pool.entries]
@@ -122,12 +122,7 @@ class Tournament:
 
     def warn_of_other_rules(self, run: Run) -> None:
         """Say so if `run` has learnt by rules that are not those of this tournament."""
-        learnt = run.latest().meta.get("rules") or {}
-        other = {
-            name: learnt[name]
-            for name in self.rules
-            if learnt.get(name, None) not in (None, self.rules[name])
-        }
+        other = rules_not_learnt(run, self.rules)
         if other:
             asked = " ".join(f"--rule {name}={str(value).lower()}" for name, value in other.items())
             mine = ", ".join(f"{name} {self.rules[name]}" for name in other)

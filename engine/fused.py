@@ -195,6 +195,9 @@ def available() -> tuple[bool, str]:
                 (fused(x).float() - F.relu(want)).abs().max(),
                 (fused.add(x, x.clone()).float() - F.relu(want + x.float())).abs().max(),
                 (plain.add(x, x.clone()).float() - (want + x.float())).abs().max(),
+                (FusedNorm(nn.BatchNorm2d(16), torch.empty_like(x))(x).float() - F.relu(x.float()))
+                .abs()
+                .max(),
             ]
     except (RuntimeError, TypeError, AttributeError) as error:
         return False, f"fused oneDNN convolution fails: {str(error).splitlines()[0]}"

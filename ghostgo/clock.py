@@ -48,8 +48,11 @@ class Clock:
         self.left, self.to_make = self.period, self.moves
 
     def told(self, left: float, to_make: int) -> None:
-        """Take the controller's word for it (`time_left`)."""
-        self.left, self.to_make = left, to_make
+        """Take the controller's word for it (`time_left`).
+
+        Of Japanese byo-yomi some say how many periods are left instead of moves: one is to be made.
+        """
+        self.left, self.to_make = left, min(to_make, self.moves) if self.moves else to_make
 
     def spend(self, seconds: float) -> bool:
         """Book a move that took so long; False if the clock ran out over it."""

@@ -159,22 +159,24 @@ class Reporter:
             self._owners = " ".join(["ownership", *values]) if values else ""
         return self._owners
 
-    def reports(self, opinions: Opinions, stop: Stop, hurry: bool = False) -> Iterator[str]:
+    def reports(self, opinions: Opinions, stop: Stop, calm: float | None = None) -> Iterator[str]:
         """A line every interval while the search goes on, and a last one when it ends or must stop.
 
-        With `hurry` nothing new is judged for the last one, since a clock is running.
+        Where a clock is running nothing new is judged later than `calm` seconds from now, and
+        nothing at all for somebody who waits for the end.
         """
-        last = time.monotonic()
+        start = last = time.monotonic()
         read: Callable[[], Analysis] | None = None
         for read in opinions:
-            stopping = stop()
-            if stopping or time.monotonic() - last >= self._request.interval:
+            stopping, now = stop(), time.monotonic()
+            if stopping or now - last >= self._request.interval:
+                late = calm is not None and now - start > calm
+                yield from _lines(self.report(read(), hurry=stopping or late))
                 last = time.monotonic()
-                yield from _lines(self.report(read()))
             if stopping:
                 return
         if read is not None:  # else the bot has no opinion
-            yield from _lines(self.report(read(), hurry))
+            yield from _lines(self.report(read(), hurry=calm is not None))
 
 
 def _line(move: Candidate) -> Line:
@@ -240,7 +242,8 @@ def _genmove_analyze(engine: Engine, arguments: list[str], dialect: Dialect) -> 
                 if seconds is not None and time.monotonic() - start >= seconds:
                     return
 
-        yield from reporter.reports(opinions(), lambda: False, hurry=seconds is not None)
+        calm = None if seconds is None else seconds / 2
+        yield from reporter.reports(opinions(), lambda: False, calm)
         action = engine.judge(last()) if last else bot.choose(states)
         yield f"play {engine.settle(player, action, start)}"
 

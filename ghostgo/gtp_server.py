@@ -36,7 +36,7 @@ def converse(engine: Engine, lines: Iterable[bytes], out: IO[bytes]) -> None:
         waiting.put(None)
 
     def write(text: str) -> None:
-        out.write(text.encode())
+        out.write(text.encode(errors="replace"))
         out.flush()
 
     threading.Thread(target=read, daemon=True).start()

@@ -207,7 +207,7 @@ rules_option = click.option(
 )
 gtp_timeout_option = click.option(
     "--gtp-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=60.0,
     show_default=True,
     help="Seconds in which a GTP engine must answer, or it forfeits the game.",

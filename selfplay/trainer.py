@@ -201,11 +201,17 @@ class Trainer:
             if self.device == "cpu":
                 torch.set_num_threads(1)
             try:
-                for board in self.boards:
-                    for actor in board.actors[worker : worker + 1]:
-                        quota = board.quota(wanted)
-                        while actor.positions < quota and not stop.now():
-                            actor.step()
+                mine = [
+                    (board.actors[worker], board.quota(wanted))
+                    for board in self.boards
+                    if worker < len(board.actors)
+                ]
+                # The one furthest behind, so that an early stop leaves no board without games.
+                while mine and not stop.now():
+                    actor, quota = min(mine, key=lambda each: each[0].positions / each[1])
+                    if actor.positions >= quota:
+                        break
+                    actor.step()
             except BaseException:
                 stop.event.set()  # one worker's failure ends the phase for all
                 raise

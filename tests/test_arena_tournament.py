@@ -23,6 +23,7 @@ from ghostgo import cli
 from ghostgo.arena.arena import run_arena
 from ghostgo.arena.report import Report, table
 from ghostgo.arena.results import read_results
+from ghostgo.arena.rules import rules_not_learnt, settle_rules
 from ghostgo.data.ledger import Totals
 from ghostgo.data.run import Run
 from ghostgo.engine.errors import UserError
@@ -279,6 +280,12 @@ def test_one_folder_holds_one_game_and_one_set_of_rules(tmp_path: Path) -> None:
         run_arena(None, None, game="go5", rules={"komi": 5.5}, **options)
 
 
+ENGINE = """
+for line in open(0):
+    print("= false" if "known" in line else "=", end="\\n\\n", flush=True)
+"""
+
+
 def test_rules_are_chosen_and_other_ones_of_a_run_are_named(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -310,12 +317,34 @@ def test_rules_are_chosen_and_other_ones_of_a_run_are_named(
     ]
     assert cli.run([*test, "--rule", "komi=0.5"]) == 0
     assert read_results(root / "sprt" / "results.jsonl")[0].rules["komi"] == 0.5
-    for rule, says in (("komi", "NAME=VALUE"), ("komi=many", "komi"), ("colour=red", "colour")):
-        for verb in (words[:-1], test):
+    engine = f"e={sys.executable} {tmp_path / 'engine.py'}"
+    (tmp_path / "engine.py").write_text(ENGINE)
+    for rule, says in (
+        ("komi", "NAME=VALUE"), ("komi=many", "komi"), ("colour=red", "colour"), ("komi=true", "komi"),
+        ("suicide=1", "suicide"), ("suicide=true", "cannot be told"),
+    ):  # fmt: skip
+        for verb in ([*words[:-1], "--player", engine], test):
+            if rule == "suicide=true" and verb is test:
+                continue
             capsys.readouterr()
             assert cli.run([*verb, "--out", str(tmp_path / "none"), "--rule", rule]) == 2
             assert says in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_rules_of_a_run_that_varied_them_and_numbers_as_the_game_has_them(tmp_path: Path) -> None:
+    config = "[selfplay.vary]\nkomi = [0.5, 6.5]\n"
+    with Run.creating(tmp_path / "small", "go3", 0, config) as run:
+        network = Network(get_game("go3"), NetworkConfig(1, 8))
+        run.save_checkpoint(0, network, {"totals": {}, "rules": {"komi": 0.5, "ko": "simple"}})
+    game, run = get_game("go3"), Run.open(tmp_path / "small")
+    for komi, other in ((0.5, False), (6.5, False), (7.5, True)):
+        rules = settle_rules(game, {"komi": komi, "ko": "simple"}, [])
+        assert rules_not_learnt(run, rules) == ({"komi": 0.5} if other else {})
+    assert rules_not_learnt(run, settle_rules(game, None, []))["ko"] == "simple"
+    usual = settle_rules(game, {}, [])
+    again = settle_rules(game, {"move_limit": float(usual["move_limit"])}, [])
+    assert json.dumps(again) == json.dumps(usual) == json.dumps(game.rules)
 
 
 def test_a_network_that_is_no_runs_checkpoint_judges_openings_too(root: Path) -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from sizes import sized
 
 from ghostgo.arena.effort import Effort, parse_ladder
-from ghostgo.arena.players import Actions, RandomPlayer, search_rows
+from ghostgo.arena.players import Actions, NetPlayer, RandomPlayer, search_rows
 from ghostgo.arena.pool import PlayerOptions, make_entry
 from ghostgo.arena.results import read_results
 from ghostgo.arena.speeds import SPEEDS, Make, Speeds, measure
@@ -74,10 +74,11 @@ class Clocked(RandomPlayer):
 
     def __init__(self) -> None:
         super().__init__("clocked")
-        self.now = 0.0
+        self.now, self.calls = 0.0, 0
 
     def choose(self, states: States, games: Sequence[int]) -> Actions:
         """Random moves, at the price of 32 evaluations each; the first call is slow."""
+        self.calls += 1
         self.now += 1e-3 * 32 * len(states) if self.evaluations else 60.0
         self.evaluations += 32 * len(states)
         return super().choose(states, games)
@@ -86,14 +87,14 @@ class Clocked(RandomPlayer):
 def test_the_price_is_that_of_one_evaluation_without_compiling() -> None:
     player = Clocked()
     price = measure(player, get_game(GAME), 8, lambda: player.now)  # type: ignore[arg-type]
-    assert price == pytest.approx(1e-3)
+    assert price == pytest.approx(1e-3) and player.calls == 4, "once to compile, three times timed"
 
 
 def test_what_was_measured_is_kept_and_used_again(root: Path) -> None:
     path, measured = root / SPEEDS, list[dict[str, float]]()
     for _ in range(2):
         speeds = Speeds(path)
-        options = PlayerOptions(root, Effort(seconds=10.0), speeds=speeds)
+        options = PlayerOptions(root, Effort(seconds=sized(10.0, 1e6)), speeds=speeds)
         with pytest.raises(UserError, match="more than"):  # ten seconds buy too much
             make_entry("x", "small", get_game(GAME), options)
         speeds.save()
@@ -109,11 +110,16 @@ def test_what_was_measured_is_kept_and_used_again(root: Path) -> None:
     assert kept["go9 b1c8"] == 3.0 and len(kept) == 2 + len(measured[0]), "what others found stays"
 
 
+def nobody(visits: int, rows: int) -> NetPlayer:
+    """A player that is never to be made."""
+    raise AssertionError("nobody is to be timed")
+
+
 @pytest.mark.parametrize("text", ["", "[1]", '{"a": "x"}', '{"a": 0}', '{"a": NaN}'])
 def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / SPEEDS).write_text(text)
     with pytest.raises(UserError, match=f"{SPEEDS} is damaged"):
-        Speeds(tmp_path / SPEEDS)
+        Speeds(tmp_path / SPEEDS).seconds("x", 8, "cpu", get_game(GAME), nobody)
 
 
 def test_rungs_have_one_currency() -> None:
