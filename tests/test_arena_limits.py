@@ -179,8 +179,8 @@ def test_limits_that_are_none_are_refused(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--minutes", "nan"], "--minutes is nan"),
-        (["--width", "inf"], "--width is inf"),
+        (["--minutes", "nan"], "nan is not a finite number"),
+        (["--width", "inf"], "inf is not a finite number"),
         (["--level", "nan"], "--level is nan"),
         (["--games", "0"], "--games"),
         (["--visits", "999999999"], "999999999 visits a move are too many"),

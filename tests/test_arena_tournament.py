@@ -289,8 +289,8 @@ for line in open(0):
 def test_rules_are_chosen_and_other_ones_of_a_run_are_named(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Run.creating(root / "small", "go3", 0, "") as run:
-        network = Network(get_game("go3"), NetworkConfig(1, 8))
+    with Run.creating(root / "small", "go2", 0, "") as run:
+        network = Network(get_game("go2"), NetworkConfig(1, 8))
         learnt = {"totals": {"selfplay_flops": 1e9}, "rules": {"komi": 0.5, "ko": "simple"}}
         run.save_checkpoint(0, network, learnt)
     words = ["arena", "--a", "small", "--b", "", "--root", str(root), "--visits", "2", "--games"]
@@ -334,10 +334,10 @@ def test_rules_are_chosen_and_other_ones_of_a_run_are_named(
 
 def test_rules_of_a_run_that_varied_them_and_numbers_as_the_game_has_them(tmp_path: Path) -> None:
     config = "[selfplay.vary]\nkomi = [0.5, 6.5]\n"
-    with Run.creating(tmp_path / "small", "go3", 0, config) as run:
-        network = Network(get_game("go3"), NetworkConfig(1, 8))
+    with Run.creating(tmp_path / "small", "go2", 0, config) as run:
+        network = Network(get_game("go2"), NetworkConfig(1, 8))
         run.save_checkpoint(0, network, {"totals": {}, "rules": {"komi": 0.5, "ko": "simple"}})
-    game, run = get_game("go3"), Run.open(tmp_path / "small")
+    game, run = get_game("go2"), Run.open(tmp_path / "small")
     for komi, other in ((0.5, False), (6.5, False), (7.5, True)):
         rules = settle_rules(game, {"komi": komi, "ko": "simple"}, [])
         assert rules_not_learnt(run, rules) == ({"komi": 0.5} if other else {})

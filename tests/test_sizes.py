@@ -42,7 +42,7 @@ samples_per_position = 2.0
 [learner]
 batch_size = 16
 """
-OWN, SMALL = sized(("go5", "go3"), ("go3", "go2"))
+OWN, SMALL = sized(("go5", "go2"), ("go3", "go2"))
 MIXED = f"sizes = {{{SMALL} = 1, {OWN} = 3}}"
 POSITIONS = 80
 ITERATIONS = sized(4, 2)

@@ -101,13 +101,17 @@ def test_what_was_measured_is_kept_and_used_again(root: Path) -> None:
         measured.append(json.loads(path.read_text()))
     assert measured[0] == measured[1] and all(0 < x < 10 for x in measured[0].values())
     late = Speeds(path)
-    path.write_text(json.dumps({"go9 b1c8": 3.0}))
-    with pytest.raises(UserError):
+    for spec, others in (("large", {"go9 b1c8": 3.0}), ("small", {})):
         options = PlayerOptions(root, Effort(seconds=1e-12), speeds=late)
-        make_entry("x", "large", get_game(GAME), options)
+        with pytest.raises(UserError, match="do not pay"):
+            make_entry("x", spec, get_game(GAME), options)
+        path.write_text(json.dumps(measured[0] | others))
+    late.save()
+    assert json.loads(path.read_text()).keys() > measured[0].keys(), "what was timed is kept"
+    path.write_text(json.dumps({"go9 b1c8": 3.0}))
     late.save()
     kept = json.loads(path.read_text())
-    assert kept["go9 b1c8"] == 3.0 and len(kept) == 2 + len(measured[0]), "what others found stays"
+    assert kept["go9 b1c8"] == 3.0 and kept.keys() > measured[0].keys(), "what others found stays"
 
 
 def nobody(visits: int, rows: int) -> NetPlayer:
