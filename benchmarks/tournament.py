@@ -1,6 +1,6 @@
 """How fast the arena plays 30 checkpoints of two 7x7 runs, and how near to bare inference.
 
-    python benchmarks/tournament.py [--minutes 10] [--parallel 64] [--json FILE]
+    python benchmarks/tournament.py [--minutes 6] [--parallel 64] [--json FILE]
                                     [--root runs --a RUN --b RUN | --net b2c32]
 
 15 checkpoints of run a and 15 of run b, or of two runs of untrained networks in a temporary folder,
@@ -27,6 +27,7 @@ import json
 import sys
 import tempfile
 import time
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ class Calls:
     """Counts network calls, and can make such calls itself."""
 
     def __init__(self, evaluators: list[NetworkEvaluator]) -> None:
-        self.evaluators, self.count, self.rows = evaluators, 0, 0
+        self.turns, self.count, self.rows = cycle(evaluators), 0, 0
         for evaluator in evaluators:
             self._count(evaluator)
 
@@ -143,10 +144,10 @@ class Calls:
         """Every network in turn judges batches of one size, nothing else; not counted."""
         rows, count, start = self.rows, self.count, time.perf_counter()
         while time.perf_counter() - start < seconds:
-            for evaluator in self.evaluators:
-                # A visit's worth of calls in a row, as a search makes them.
-                for _ in range(64):
-                    evaluator.evaluate(batch)
+            evaluator = next(self.turns)
+            # A move's worth of calls in a row, as a search makes them.
+            for _ in range(64):
+                evaluator.evaluate(batch)
         found = np.array([self.rows - rows, time.perf_counter() - start])
         self.rows, self.count = rows, count
         return found
@@ -189,7 +190,7 @@ def measure(games: Games, minutes: float) -> dict[str, float]:
 def main() -> None:
     """Measure, print, and write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=6.0)
     parser.add_argument("--parallel", type=int, default=64, help="games in flight")
     parser.add_argument("--root", type=Path, default=Path("runs"))
     parser.add_argument("--a", help=f"a run of {GAME}")

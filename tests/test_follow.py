@@ -280,8 +280,8 @@ def test_two_real_trainings_are_followed_from_the_command_line(
     trainers = [
         subprocess.Popen([*command, *words], cwd=tmp_path, stdout=subprocess.DEVNULL)
         for words in (
-            ["--game", GAME, "--run", "scratch", "--games", "300"],
-            ["--from", "prior", "--run", "warm", "--games", "300"],
+            ["--game", GAME, "--run", "scratch", "--games", "200"],
+            ["--from", "prior", "--run", "warm", "--games", "200"],
         )
     ]
     root, both = tmp_path / "runs", ("scratch", "warm")

@@ -13,7 +13,7 @@ TOOL = Path(__file__).resolve().parents[1] / "benchmarks" / "fuzz_records.py"
 
 
 def test_mutated_records_are_kept_or_dropped_for_a_reason(tmp_path: Path) -> None:
-    out, files = tmp_path / "found.json", sized(1500, 90)
+    out, files = tmp_path / "found.json", sized(500, 90)
     words = ["--files", str(files), "--seed", "5", "--json", str(out)]
     ran = subprocess.run(
         [sys.executable, str(TOOL), *words], check=False, capture_output=True, text=True
