@@ -1,13 +1,14 @@
 """How fast the arena plays 30 checkpoints of two 7x7 runs, and how near to bare inference.
 
     python benchmarks/tournament.py [--minutes 6] [--parallel 64] [--json FILE]
-                                    [--root runs --a RUN --b RUN | --net b2c32]
+                                    [--root runs --a RUN --b RUN | --net b2c32] [--warm-up 64]
 
 15 checkpoints of run a and 15 of run b, or of two runs of untrained networks in a temporary folder,
 meet by the arena's own schedule and match code at 64 visits, one thread. Between waves of games the
 same networks judge batches of the size that the games gave them, with no search: both rates come
-from the same minutes, half of them each. What is played before the first `parallel` games have
-ended is not counted, since all of them began together.
+from the same minutes, half of them each. What is played before `--warm-up` games have ended (as many
+as are played at a time, unless told) is not counted, since all began together: with fewer, the
+games' length is not to be believed, nor games a second, but rates of moves and evaluations are.
 
     games, moves_per_game   finished games, and the mean number of moves after the opening
     games_per_second        moves a second over the mean length: games in progress count as well
@@ -153,13 +154,14 @@ class Calls:
         return found
 
 
-def measure(games: Games, minutes: float) -> dict[str, float]:
-    """Play and judge in turns for so many minutes, once the games no longer end together."""
+def measure(games: Games, minutes: float, warm_up: int) -> dict[str, float]:
+    """Play and judge in turns for so many minutes, once `warm_up` games have ended."""
     calls = Calls(games.evaluators())
     begun = time.perf_counter()
-    while games.games < games.parallel:
+    games.play(WAVE)  # compiles
+    while games.games < warm_up:
         games.play(WAVE)
-        print(f"\r{games.games} of {games.parallel} games to warm up", end="", file=sys.stderr)
+        print(f"\r{games.games} of {warm_up} games to warm up", end="", file=sys.stderr)
     print(f", {time.perf_counter() - begun:.0f} s", file=sys.stderr)
     calls.rows = calls.count = games.games = games.moves = 0
     games.seconds, warm = 0.0, games.match.plies
@@ -192,6 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=6.0)
     parser.add_argument("--parallel", type=int, default=64, help="games in flight")
+    parser.add_argument("--warm-up", type=int, help="games to end first")
     parser.add_argument("--root", type=Path, default=Path("runs"))
     parser.add_argument("--a", help=f"a run of {GAME}")
     parser.add_argument("--b", help=f"another run of {GAME}")
@@ -206,7 +209,8 @@ def main() -> None:
             trained(given.root, given.a, given.b) if given.a else untrained(Path(folder), given.net)
         )
         games = Games(pool, given.parallel)
-        figures = measure(games, given.minutes)
+        warm_up = given.parallel if given.warm_up is None else given.warm_up
+        figures = measure(games, given.minutes, warm_up)
     games.match.close()
     for name, value in figures.items():
         print(f"{name:24} {value:,.2f}")
