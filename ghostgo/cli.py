@@ -146,6 +146,12 @@ def selfplay(**options: Any) -> None:
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the openings."
 )
+@click.option(
+    "--parallel",
+    type=click.IntRange(min=1),
+    help="Games in flight: many fill the networks' batches, few let results choose the next ones "
+    "sooner.  [default: as many as end within two minutes, 256 at most]",
+)
 @rules_option
 @gtp_timeout_option
 @out_option("ledger, table and plots", "arena")

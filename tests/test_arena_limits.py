@@ -183,6 +183,7 @@ def test_limits_that_are_none_are_refused(
         (["--width", "inf"], "inf is not a finite number"),
         (["--level", "nan"], "--level is nan"),
         (["--games", "0"], "--games"),
+        (["--parallel", "70000"], "parallel is 70000: it must be from 1 to 65536"),
         (["--visits", "999999999"], "999999999 visits a move are too many"),
         (["--player", "x=scratch@1:99999999"], "99999999 visits a move are too many"),
         (["--player", "x=mcts:3", "--player", "x=mcts:4"], "'x' is given twice"),

@@ -21,6 +21,7 @@ from sizes import sized
 
 from ghostgo import cli
 from ghostgo.arena.arena import run_arena
+from ghostgo.arena.match import Match, PairTask
 from ghostgo.arena.report import Report, table
 from ghostgo.arena.results import read_results
 from ghostgo.arena.rules import rules_not_learnt, settle_rules
@@ -347,11 +348,21 @@ def test_rules_of_a_run_that_varied_them_and_numbers_as_the_game_has_them(tmp_pa
     assert json.dumps(again) == json.dumps(usual) == json.dumps(game.rules)
 
 
-def test_a_network_that_is_no_runs_checkpoint_judges_openings_too(root: Path) -> None:
-    out = root / "judged"
+def test_a_network_that_is_no_runs_checkpoint_judges_openings_too(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, begun, real = root / "judged", list[int](), Match.add
+
+    def add(self: Match, task: PairTask) -> None:
+        begun.append(self.in_flight)
+        real(self, task)
+
     words = ["arena", "--a", "", "--b", "", "--game", GAME, "--root", str(root), "--visits", "2"]
-    words += ["--player", "net=scratch", "--games", "4", "--out", str(out)]
-    assert cli.run(words) == 0
+    words += ["--player", "net=scratch", "--games", "4", "--out", str(out), "--parallel", "2"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Match, "add", add)
+        assert cli.run(words) == 0
+    assert begun == [0, 0], "with two games in flight a pair begins when the one before has ended"
     openings = [json.loads(line) for line in (out / "openings.jsonl").read_text().splitlines()]
     assert openings and all(opening["value"] is not None for opening in openings)
 
