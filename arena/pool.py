@@ -2,7 +2,7 @@
 
 A player is written as `random`, `capture` (Go), `mcts:ROLLOUTS`, `openspiel:mcts:SIMULATIONS`,
 `gtp:COMMAND` (or a command line whose program is installed), or a checkpoint: `RUN`, `RUN@STEP`, a
-folder, with `:VISITS` `:2e9flops` or `:0.05s` behind it to search with another budget than the rest, and
+folder, with `:VISITS`, `:2e9flops` or `:0.05s` behind it for a budget other than the rest's, and
 `,symmetries=8`, `,leaf_symmetries=2`, `,score_weight=0.1` (see `SearchConfig`) or `,rank=5k` behind
 that (networks that are told ranks).
 """

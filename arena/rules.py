@@ -26,7 +26,7 @@ def settle_rules(
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if isinstance(usual, bool) != isinstance(value, bool) and name in rules:
             raise UserError(f"rule {name}: {value!r} will not do; {usual!r} is usual")
-        if number and isinstance(usual, int) and value == int(value):
+        if number and isinstance(usual, int) and float(value).is_integer():
             value = int(value)
         elif number and isinstance(usual, float):
             value = float(value)

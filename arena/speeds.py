@@ -1,9 +1,10 @@
 """How long an evaluation takes on this machine, measured once for each kind of network.
 
 It turns a budget of seconds into visits: as many as one core makes in that time for each of a full
-batch of games. So players at equal seconds are players of so many visits each: their games depend on the seed as all others do, and a checkpoint is not stronger for
-having been measured while the machine was quiet. What was measured is kept beside the ledger, and a
-tournament that goes on uses it again.
+batch of games. So players at equal seconds are players of so many visits each: their games depend
+on the seed as all others do, and a checkpoint is not stronger for having been measured while the
+machine was quiet. What was measured is kept beside the ledger, and a tournament that goes on uses
+it again.
 """
 
 from __future__ import annotations

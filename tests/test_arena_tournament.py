@@ -322,7 +322,8 @@ def test_rules_are_chosen_and_other_ones_of_a_run_are_named(
     (tmp_path / "engine.py").write_text(ENGINE)
     for rule, says in (
         ("komi", "NAME=VALUE"), ("komi=many", "komi"), ("colour=red", "colour"), ("komi=true", "komi"),
-        ("suicide=1", "suicide"), ("suicide=true", "cannot be told"),
+        ("suicide=1", "suicide"), ("move_limit=nan", "move_limit"), ("move_limit=inf", "move_limit"),
+        ("komi=nan", "komi"), ("suicide=true", "cannot be told"),
     ):  # fmt: skip
         for verb in ([*words[:-1], "--player", engine], test):
             if rule == "suicide=true" and verb is test:
