@@ -1,19 +1,22 @@
 """What each ingredient of learning is worth at equal FLOPs, over seeds.
 
     python benchmarks/ablation.py [--game go7] [--flops 3e12] [--seeds 3] [--games 4000]
-                                  [--visits 64] [--only puct,caps] [--out runs-ablation]
+                                  [--visits 64] [--only puct,caps] [--positions 1500]
+                                  [--jobs CORES] [--out runs-ablation]
 
-Trains a run for every variant and seed, each to the same FLOPs, then rates the last checkpoints of
-all of them in one pool. A table gives each variant's mean Elo over seeds above that of `base`, with
-Welch's 95 % interval, which knows of seeds and games alike. The same command goes on where it was
-stopped.
+Trains a run for every variant and seed, each to the same FLOPs and with one thread, as many side by
+side as there are jobs, then rates the last checkpoints of all of them in one pool. A table gives
+each variant's mean Elo over seeds above that of `base`, with Welch's 95 % interval, which knows of
+seeds and games alike. The same command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +66,30 @@ def variants(game: Game, network: str, flops: float) -> dict[str, dict[str, Any]
     return found
 
 
-def train(out: Path, name: str, values: dict[str, Any], given: argparse.Namespace) -> list[str]:
-    """Train the runs of one variant, one a seed, as far as they are not yet; their names."""
-    file = out / f"{name}.toml"
-    replace_file(file, tomlkit.dumps(values).encode())
-    runs = []
-    for seed in range(1, given.seeds + 1):
-        runs.append(f"{name}-{seed}")
-        reached = run_selfplay(
-            runs[-1], game=given.game, preset=given.preset, seed=seed, flops=given.flops,
-            config_file=file, root=out,
-        )  # fmt: skip
-        if reached.totals.flops < given.flops:
-            raise SystemExit(f"{runs[-1]} was stopped; the same command goes on")
-    return runs
+def train(out: Path, name: str, seed: int, game: str, preset: str, flops: float) -> float:
+    """Train the run of one variant and seed as far as it is not yet; what it has spent."""
+    reached = run_selfplay(
+        f"{name}-{seed}", game=game, preset=preset, seed=seed, flops=flops, workers=1,
+        config_file=out / f"{name}.toml", root=out,
+    )  # fmt: skip
+    return reached.totals.flops
+
+
+def train_all(names: list[str], given: argparse.Namespace) -> dict[str, list[float]]:
+    """What the runs of each variant have spent, one a seed, once all are trained."""
+    context = multiprocessing.get_context("spawn")
+    tasks = [(name, seed) for seed in range(1, given.seeds + 1) for name in names]
+    with ProcessPoolExecutor(given.jobs, context) as pool:
+        futures = [
+            pool.submit(train, given.out, name, seed, given.game, given.preset, given.flops)
+            for name, seed in tasks
+        ]
+        spent: dict[str, list[float]] = {name: [] for name in names}
+        for (name, seed), future in zip(tasks, futures, strict=True):
+            spent[name].append(future.result())
+            if spent[name][-1] < given.flops:
+                raise SystemExit(f"{name}-{seed} was stopped; the same command goes on")
+    return spent
 
 
 def main() -> None:
@@ -89,15 +102,23 @@ def main() -> None:
     parser.add_argument("--games", type=int, default=4000)
     parser.add_argument("--visits", type=int, default=64)
     parser.add_argument("--only", help="names of variants, with commas; base is always among them")
+    parser.add_argument("--positions", type=int, default=1500, help="between two trainings")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("runs-ablation"))
     given = parser.parse_args()
     network = make_config(None, preset=given.preset, game=given.game).network
     every = variants(get_game(given.game), network, given.flops)
-    names = [BASE, *(given.only.split(",") if given.only else every)]
+    chosen = given.only.split(",") if given.only else every
+    names = list(dict.fromkeys([BASE, *chosen]))
     if unknown := set(names) - set(every):
         parser.error(f"{min(unknown)!r} is no variant; there are {', '.join(every)}")
     given.out.mkdir(exist_ok=True)
-    runs = {name: train(given.out, name, every[name], given) for name in dict.fromkeys(names)}
+    often = {"selfplay": {"positions_per_iteration": given.positions}}
+    for name in names:
+        file = given.out / f"{name}.toml"
+        replace_file(file, tomlkit.dumps(overlay(every[name], often)).encode())
+    spent = train_all(names, given)
+    runs = {name: [f"{name}-{seed}" for seed in range(1, given.seeds + 1)] for name in names}
     report = run_arena(
         None, None, root=given.out, visits=given.visits, games=given.games, game=given.game,
         players={run: run for seeds in runs.values() for run in seeds}, anchors=("random",),
@@ -105,14 +126,17 @@ def main() -> None:
     )  # fmt: skip
     elo = {row.name: row.elo for row in report.rows}
     found = {name: np.array([elo[run] for run in seeds]) for name, seeds in runs.items()}
-    lines = ["| variant | Elo of each seed | above base | 95 % interval |", "|---|---|---|---|"]
+    lines = ["| variant | TFLOP | Elo of each seed | above base | 95 % interval |"]
+    lines.append("|---" * 5 + "|")
     table = {}
     for name, values in found.items():
         difference, low, high = welch(values, found[BASE])
         each = ", ".join(f"{value:.0f}" for value in values)
+        cost = float(np.mean(spent[name]))
         table[name] = {"elo": list(values), "above": difference, "low": low, "high": high}
+        table[name]["flops"] = cost
         shown = "" if name == BASE else f"{difference:+.0f} | {low:+.0f} to {high:+.0f}"
-        lines.append(f"| {name} | {each} | {shown or ' | '} |")
+        lines.append(f"| {name} | {cost / 1e12:.1f} | {each} | {shown or ' | '} |")
     print("\n".join(lines))
     replace_file(given.out / "ablation.json", json.dumps(table, indent=1).encode())
 
