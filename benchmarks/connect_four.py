@@ -55,11 +55,12 @@ def draw(count: int, seed: int) -> list[tuple[int, ...]]:
     return list(found.values())
 
 
-def position(moves: Sequence[int]) -> States:
-    """The one position (1,) after `moves`."""
-    states = GAME.new_states(1)
-    for move in moves:
-        play_one(states[0], move)
+def positions(games: Sequence[Sequence[int]]) -> States:
+    """The positions (n,) after the moves of each game."""
+    states = GAME.new_states(len(games))
+    for state, moves in zip(states, games, strict=True):
+        for move in moves:
+            play_one(state, move)
     return states
 
 
@@ -73,7 +74,7 @@ def solved(games: list[tuple[int, ...]], path: Path) -> NDArray[np.int8]:
     left, told = [moves for moves in games if moves not in known], time.monotonic()
     with LineFile(path) as file:
         for i, moves in enumerate(sorted(left, key=len, reverse=True)):  # the long ones help
-            known[moves] = move_values(position(moves), table).tolist()
+            known[moves] = move_values(positions([moves]), table).tolist()
             file.append({"moves": moves, "values": known[moves]})
             if time.monotonic() > told + 10:
                 told = time.monotonic()
@@ -93,8 +94,7 @@ def judge(spec: str, games: list[tuple[int, ...]], values: NDArray[np.int8], giv
     """What a player's moves are worth, as a row of the table."""
     options = PlayerOptions(root=given.root, effort=parse_effort(given.visits))
     player = make_entry(spec, spec, GAME, options).player
-    states = np.concatenate([position(moves) for moves in games]).view(np.recarray)
-    chosen = player.choose(states, range(len(states)))
+    chosen = player.choose(positions(games), range(len(games)))
     player.close()
     good = values[np.arange(len(values)), chosen] == values.max(1)
     legal = np.ma.masked_less(values, -1)

@@ -5,7 +5,10 @@
 Players as in the arena: RUN, RUN@STEP, RUN@STEP:VISITS, RUN@STEP:2e9flops, mcts:N,
 openspiel:mcts:N, capture, random, 'gtp:COMMAND'. Each pair starts from one of 2 to 6 random plies
 and is played twice with colours swapped; where a player is a network, openings that the first such
-judges even are taken, as in the arena.
+judges even are taken, as in the arena. Rules that are not the game's usual ones are given as
+`--rule komi=24.5`, several times. With `--empty` every game starts from the empty board: for
+opponents who play by dice, such as mcts:N. The split of pairs says how much of a middling score is
+openings that both players win.
 """
 
 from __future__ import annotations
@@ -20,7 +23,17 @@ from ghostgo.arena.match import Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
 from ghostgo.arena.players import NetPlayer
 from ghostgo.arena.pool import PlayerOptions, make_entry
+from ghostgo.arena.rules import settle_rules
 from ghostgo.engine.games.registry import get_game
+
+
+def rule(text: str) -> tuple[str, float | str]:
+    """Name and value of `komi=24.5` or `ko=simple`."""
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value
 
 
 def main() -> None:
@@ -33,17 +46,20 @@ def main() -> None:
     parser.add_argument("--visits", default="100", help="visits a move, or FLOPs: 2e9flops")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root", type=Path, default=Path("runs"))
+    parser.add_argument("--empty", action="store_true")
+    parser.add_argument("--rule", type=rule, action="append", default=[])
     given = parser.parse_args()
     game = get_game(given.game)
     effort = parse_effort(given.visits)
     options = PlayerOptions(root=given.root, effort=effort)
     players = [make_entry(spec, spec, game, options).player for spec in (given.a, given.b)]
+    rules = settle_rules(game, dict(given.rule), players)
     judges = [player for player in players if isinstance(player, NetPlayer)]
     reference = Reference(judges[0].name, judges[0].judge) if judges else None
-    openings = Openings(game, given.seed, reference=reference)
-    match = Match(game, players, capacity=2 * given.pairs)
+    openings = Openings(game, given.seed, rules=rules, reference=reference)
+    match = Match(game, players, capacity=2 * given.pairs, rules=rules)
     for i in range(given.pairs):
-        match.add(PairTask(f"{given.seed}-{i}", 0, 1, openings[i]))
+        match.add(PairTask(f"{given.seed}-{i}", 0, 1, () if given.empty else openings[i]))
     points, distinct = [], set()
     while match.in_flight:
         for _, results in match.sweep():
@@ -52,11 +68,13 @@ def main() -> None:
     match.close()
     for player in players:
         player.close()
+    said = "".join(f", {name} {value}" for name, value in given.rule)
+    split = ", ".join(f"{points.count(share)} of {share:g}" for share in sorted(set(points)))
     mean, error = np.mean(points), np.std(points, ddof=1) / len(points) ** 0.5
     print(
-        f"{given.a} against {given.b}, {game.name}, {effort.words}: {mean:.1%} of the points "
+        f"{given.a} against {given.b}, {game.name}{said}, {effort.words}: {mean:.1%} of the points "
         f"in {2 * given.pairs} games ({len(distinct)} distinct), 95 % interval "
-        f"{max(0, mean - 1.96 * error):.1%} to {min(1, mean + 1.96 * error):.1%}"
+        f"{max(0, mean - 1.96 * error):.1%} to {min(1, mean + 1.96 * error):.1%}; pairs by a's share: {split}"
     )
 
 
