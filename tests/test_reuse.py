@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from reference_search import HashEvaluator
 from sizes import sized
-from test_search import after, positions
+from test_search import after, positions, proven_root
 
-from ghostgo.engine.games.game import States, play_one
+from ghostgo import cli
+from ghostgo.bot import PLAY, Analysis, SearchBot
+from ghostgo.data.run import find_checkpoint, load_network
+from ghostgo.engine.games.game import States, outcome_of, play_one
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.reuse import NOT_FOUND, find_node, reroot
 from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig
-from ghostgo.engine.tree import EXPANDED, ROOT, TERMINAL
+from ghostgo.engine.tree import EXPANDED, FROZEN, ROOT, TERMINAL
 from ghostgo.engine.uniform import UniformEvaluator
+from ghostgo.gtp import Engine
+from ghostgo.human import dialled_bot
 
 PUCT = SearchConfig(root="puct")
 BOTH = pytest.mark.parametrize(("name", "visits"), [("tic_tac_toe", 60), ("go5", sized(200, 60))])
@@ -59,6 +67,7 @@ def check_whole(searcher: Searcher, i: int) -> None:
     trees = searcher.trees
     nodes = trees.nodes[i, : trees.node_count[i]]
     used = np.zeros(trees.edge_count[i], bool)
+    assert len(nodes) <= searcher.visits + 1
     assert nodes[ROOT].kind == EXPANDED and not nodes.pending.any()
     assert trees.started[i] == nodes[ROOT].visits - 1
     seen = [ROOT]
@@ -260,3 +269,197 @@ def test_superko_history_is_the_real_game_s() -> None:
         assert find_node(searcher.trees, 0, states[0]) == index
         states[0].history[1] ^= 1  # a game that saw another position before
         assert find_node(searcher.trees, 0, states[0]) == NOT_FOUND
+
+
+def test_what_was_proven_stays_proven() -> None:
+    """A proven position that is reached is worth what was proven, at once and after more search."""
+    game, closed, below = get_game("tic_tac_toe"), 0, 0
+    for states in positions(game, sized(30, 10), 7, 3):
+        here = states.reshape(1).view(np.recarray)
+        searcher = Searcher(game, HashEvaluator(game, 1), 1, 150, PUCT)
+        searcher.run(here)
+        for row, (index, moves) in enumerate(lines(searcher, 0, 1)):
+            searcher.run(here)  # remembered, so the same tree again
+            assert lines(searcher, 0, 1)[row] == (index, moves)
+            node = searcher.trees.nodes[0, index].copy()
+            there = played(here, moves)
+            if node.kind != TERMINAL or there[0].done:
+                continue
+            proven = [kind_below(searcher, index)]
+            searcher.begin(there, keep=True)
+            closed += 1
+            assert proven_root(searcher, 0) == node.raw_value == searcher.result().value[0]
+            assert kind_below(searcher, ROOT) == proven[0]
+            below += sum(kind == TERMINAL for kind, _ in proven[0].values())
+            while searcher.step():
+                pass
+            found = searcher.result()
+            assert found.value[0] == node.raw_value
+            if node.raw_value == 1:
+                won = played(there, [int(found.action[0])])
+                assert searcher.result().q[0, found.action[0]] == 1
+                assert not won[0].done or outcome_of(won[0]) == -1
+    assert closed > 5 and below > closed
+
+
+def kind_below(searcher: Searcher, index: int) -> dict[int, tuple[int, float]]:
+    """Kind and value of each tried child of a node, by action."""
+    trees = searcher.trees
+    node = trees.nodes[0, index]
+    run = trees.edges[0, node.first_edge : node.first_edge + node.visited]
+    children = trees.nodes[0, run.child]
+    return {
+        int(action): (int(kind), float(value))
+        for action, kind, value in zip(run.action, children.kind, children.raw_value, strict=True)
+    }
+
+
+def test_a_full_tree_is_kept_frozen_nodes_and_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ghostgo.engine.tree.EDGE_LIMIT", 400)
+    game = get_game("go5")
+    searcher = Searcher(game, HashEvaluator(game, 1), 1, 80, PUCT)
+    states = game.new_states(1)
+    searcher.run(states)
+    nodes = searcher.trees.nodes[0]
+    _, index, moves = max(
+        (int(nodes[index].visits), index, moves)
+        for index, moves in lines(searcher, 0, 1)
+        if nodes[index].edges
+    )
+    states = played(states, moves)
+    kinds = [nodes[child].kind for child, _ in lines(searcher, 0, 2)]
+    assert FROZEN in kinds and nodes[index].visits > 2
+    assert (nodes[: searcher.trees.node_count[0]].kind == FROZEN).any()
+    full = int(searcher.trees.edge_count[0])
+    assert 0 < searcher.begin(states, keep=True)[0] < 80
+    assert (nodes[: searcher.trees.node_count[0]].kind == FROZEN).any()
+    assert searcher.trees.edge_count[0] < full, "what lies elsewhere is not freed"
+    while searcher.step():
+        pass
+    assert searcher.result().visits.sum() == 80 and nodes[ROOT].visits == 81
+
+
+def test_where_trees_are_not_kept() -> None:
+    game = get_game("go5")
+    state = game.new_states(1)
+    for config in (SearchConfig(root="gumbel"), SearchConfig(root="puct", explore=True)):
+        searcher = Searcher(game, UniformEvaluator(game, 1), 1, 20, config)
+        searcher.run(state)
+        with pytest.raises(ValueError, match="without noise"):
+            searcher.begin(state, keep=True)
+    # A leaf that was judged by fewer images than a root is judged anew when it becomes one.
+    config = SearchConfig(root="puct", symmetries=8)
+    searcher = Searcher(game, HashEvaluator(game, 8), 1, 40, config)
+    action = int(searcher.run(state).action[0])
+    assert searcher.begin(state, keep=True)[0] == 40
+    assert searcher.begin(played(state, [action]), keep=True)[0] == 0
+
+
+def untrained(root: Path, reuse: bool) -> SearchBot:
+    """A bot that forgets what its network said, so that its evaluations tell its visits."""
+    network = load_network(find_checkpoint("fresh", root).path)
+    return SearchBot("fresh", network, 48, 1, None, replace(PLAY, cache_mb=0), reuse=reuse)
+
+
+def spent(engine: Engine, line: str) -> tuple[int, str]:
+    """Evaluations that a command takes, and its answer."""
+    bot = engine.bot
+    assert isinstance(bot, SearchBot)
+    before = bot._evaluator.evaluations
+    answer = engine.answer(line) or ""
+    return bot._evaluator.evaluations - before, answer
+
+
+def test_a_second_genmove_costs_less_than_a_fresh_one(untrained_runs: Path) -> None:
+    script = [
+        "clear_board",
+        *["genmove b", "genmove w"] * 2,
+        "undo",
+        "undo",
+        "genmove b",
+        "reg_genmove w",
+    ]
+    costs = {}
+    for reuse in (True, False):
+        engines = [Engine(untrained(untrained_runs, reuse)) for _ in range(2)]
+        runs = [[spent(engine, line) for line in script] for engine in engines]
+        assert runs[0] == runs[1], "the same commands, other moves"
+        costs[reuse] = [cost for cost, _ in runs[0]]
+    fresh = costs[False]
+    assert fresh[1:5] == [49] * 4 and fresh[7:] == [49] * 2
+    assert costs[True][1] == 49 and all(0 < cost < 48 for cost in costs[True][2:5])
+    assert costs[True][7] == 49, "a move taken back is searched afresh"
+    assert 0 < costs[True][8] < 48
+
+
+def test_an_analysis_goes_on_from_the_one_before(untrained_runs: Path) -> None:
+    bot = untrained(untrained_runs, reuse=True)
+    states = bot.game.new_states(1)
+
+    def visits(found: Analysis) -> int:
+        return sum(move.visits for move in found.candidates)
+
+    def endless(steps: int) -> list[Analysis]:
+        return [read() for read in islice(bot.ponder(states, endless=True), steps)]
+
+    first = endless(40)[-1]
+    again = endless(2)
+    assert visits(again[0]) > visits(first) >= 39, "the same position begins anew"
+    expected = again[-1].candidates[0]
+    play_one(states[0], expected.action)
+    # All visits of the move but the one that judged it, and a step more.
+    assert visits(endless(1)[0]) >= expected.visits > 1
+    # A move's search has a tree of its own.
+    before = bot._evaluator.evaluations
+    opinion = bot.analyse(states)
+    assert bot._evaluator.evaluations - before == 49
+    assert bot.choose(states) == opinion.action and bot.analyse(states) == opinion
+    assert bot._evaluator.evaluations - before == 49
+
+
+def test_kernels_are_compiled_while_a_game_is_set_up(untrained_runs: Path) -> None:
+    engine = Engine(untrained(untrained_runs, reuse=True))
+    for line in ("protocol_version", "name", "version", "known_command play", "list_commands"):
+        assert spent(engine, line)[0] == 0, f"{line} has to wait"
+    assert spent(engine, "clear_board")[0] > 0
+    assert spent(engine, "komi 7")[0] == spent(engine, "clear_board")[0] == 0, "once is enough"
+    engine.answer("boardsize 5")
+    bot = engine.bot
+    assert isinstance(bot, SearchBot) and bot._evaluator.evaluations > 0
+    cold = untrained(untrained_runs, reuse=True).bind(bot.game)
+    assert bot.analyse(bot.game.new_states(1)) == cold.analyse(bot.game.new_states(1))
+
+
+def test_warming_a_bot_with_a_dial_changes_nothing(untrained_runs: Path) -> None:
+    bots = [dialled_bot("fresh", None, 8, 3, untrained_runs, human=0.5) for _ in range(2)]
+    states = bots[0].game.new_states(1)
+    assert (Engine(bots[0]).answer("clear_board") or "").startswith("=")
+    assert bots[0].analyse(states) == bots[1].analyse(states)
+
+
+@pytest.mark.parametrize(
+    ("verb", "target"), [("gtp", "ghostgo.gtp_server"), ("play", "ghostgo.terminal")]
+)
+def test_the_option_reaches_the_search(
+    verb: str, target: str, untrained_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asked(Exception):
+        """Ends the verb once the bot is made."""
+
+    made: list[Any] = []
+
+    def ask(*arguments: Any) -> Any:
+        made.append(dialled_bot(*arguments))
+        raise Asked
+
+    monkeypatch.setattr(f"{target}.dialled_bot", ask)
+    for words in ([], ["--no-reuse"]):
+        with pytest.raises(Asked):
+            cli.run([verb, "fresh", "--root", str(untrained_runs), "--visits", "8", *words])
+    kept = []
+    for bot in made:
+        assert isinstance(bot, SearchBot)
+        states = bot.game.new_states(1)
+        bot.choose(states)
+        kept.append(bool(bot._searcher.begin(states, keep=bot._reuse)[0]))
+    assert kept == [True, False]
