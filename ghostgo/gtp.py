@@ -126,6 +126,9 @@ class Engine:
         """
         if self._warmed is not self.bot and isinstance(self.bot, SearchBot | HumanBot):
             self.bot.warm()
+            trial = Session(self.bot.game)
+            trial.play(self.bot.game.parse_action("pass"))
+            trial.stones()
             self._warmed = self.bot
 
     def _action(self, text: str) -> int:

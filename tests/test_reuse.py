@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reference_search import HashEvaluator
-from sizes import sized
+from sizes import INTERPRETED, sized
 from test_search import after, positions, proven_root
 
 from ghostgo import cli
@@ -428,6 +430,33 @@ def test_kernels_are_compiled_while_a_game_is_set_up(untrained_runs: Path) -> No
     assert isinstance(bot, SearchBot) and bot._evaluator.evaluations > 0
     cold = untrained(untrained_runs, reuse=True).bind(bot.game)
     assert bot.analyse(bot.game.new_states(1)) == cold.analyse(bot.game.new_states(1))
+
+
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in plain Python")
+def test_the_first_moves_compile_nothing(untrained_runs: Path) -> None:
+    """In a process of its own, since others may have compiled what is needed."""
+    script = """
+import sys
+from pathlib import Path
+from ghostgo.gtp import Engine
+from ghostgo.opponents import make_bot
+
+def compiled():
+    return sorted(
+        f"{name}.{key}: {value.signatures}"
+        for name, module in sys.modules.items() if name.startswith("ghostgo")
+        for key, value in vars(module).items() if getattr(value, "py_func", None)
+    )
+
+engine = Engine(make_bot("fresh", None, 16, 1, Path(sys.argv[1])))
+engine.answer("clear_board")
+before = compiled()
+for line in ("play b e5", "genmove w", "play b c3", "genmove w", "lz-analyze"):
+    assert engine.answer(line).startswith("="), line
+assert list(engine.stream(iter([False] * 20 + [True]).__next__))
+assert compiled() == before, set(compiled()) - set(before)
+"""
+    subprocess.run([sys.executable, "-c", script, str(untrained_runs)], check=True, timeout=300)
 
 
 def test_warming_a_bot_with_a_dial_changes_nothing(untrained_runs: Path) -> None:
