@@ -30,6 +30,7 @@ from ghostgo.engine.orientation import (
     show_images,
     turn_back,
 )
+from ghostgo.engine.reuse import keep_trees, may_reuse
 from ghostgo.engine.root import hold_to_anchor, prepare_root, read_root, root_value
 from ghostgo.engine.search_config import Params, SearchConfig, check_search, make_params
 from ghostgo.engine.tree import (
@@ -44,7 +45,7 @@ from ghostgo.engine.tree import (
     keep_exact,
     make_trees,
     prove,
-    reset_tree,
+    start_searches,
 )
 from ghostgo.engine.utility import Scoring, utilities
 
@@ -227,13 +228,6 @@ def is_done(trees: Trees, g: int) -> bool:
 
 
 @borrowing_kernel
-def start_searches(trees: Trees, games: int, budget: int) -> None:
-    """Reset trees 0 .. games-1 from their root states."""
-    for g in range(games):
-        reset_tree(trees, g, budget)
-
-
-@borrowing_kernel
 def read_roots(
     trees: Trees,
     params: Params,
@@ -308,25 +302,42 @@ class Searcher:
         """What the evaluator has said; empty it with `forget` if its weights change."""
         self.shown = make_orientation(game, batch)
         self._begun = 0, make_params(self.config, game, visits)
+        self._whole = True
+        """Whether nothing is in flight: False once a step was broken off."""
 
-    def begin(self, states: States, visits: int | None = None) -> None:
+    def begin(
+        self, states: States, visits: int | None = None, keep: bool = False
+    ) -> NDArray[np.int32]:
         """Set up a search of each of the n unfinished `states`, (n,) records, from scratch.
 
-        Raises ValueError if there are more states or visits than room, or a game is over.
+        With `keep` search i goes on from what tree i has below it (`ghostgo.engine.reuse`); `visits`
+        are those in all. Returns how many are there already, (n,). Raises ValueError if there are
+        more states or visits than room, a game is over, or the config's trees cannot be kept.
         """
         n, budget = len(states), self.visits if visits is None else visits
         if n > self.games or not 1 <= budget <= self.visits:
             raise ValueError(f"{n} games, {budget} visits: room for {self.games}, {self.visits}")
         if np.any(states.done):
             raise ValueError("a finished game cannot be searched")
+        if keep and not may_reuse(self.config):
+            raise ValueError("a tree is kept at a PUCT root without noise only")
         self._begun = n, make_params(self.config, self.game, budget)
+        if keep and self._whole:
+            alike = self.config.symmetries == self.config.leaf_symmetries
+            return keep_trees(self.trees, states, budget, deeper=alike)
+        self.trees.node_count[:] = 0
         self.trees.states[:n] = states
         start_searches(self.trees, n, budget)
+        self._whole = True
+        return np.zeros(n, np.int32)
 
     def step(self) -> bool:
         """One network call of the searches that were begun; False when all their visits are done."""
         n, params = self._begun
-        return simulate(self.trees, params, self.cache, self.shown, n, self.evaluator) > 0
+        self._whole = False
+        rows = simulate(self.trees, params, self.cache, self.shown, n, self.evaluator)
+        self._whole = True
+        return rows > 0
 
     def result(self) -> SearchResult:
         """What the searches have found so far; they may go on afterwards.

@@ -147,6 +147,13 @@ def reset_tree(trees: Trees, g: int, budget: int) -> None:
 
 
 @borrowing_kernel
+def start_searches(trees: Trees, games: int, budget: int) -> None:
+    """Reset trees 0 .. games-1 from their root states."""
+    for g in range(games):
+        reset_tree(trees, g, budget)
+
+
+@borrowing_kernel
 def new_node(trees: Trees, g: int, to_play: int) -> int:
     """Append an unexpanded node to tree `g`; returns its index."""
     index = trees.node_count[g]
@@ -165,7 +172,7 @@ def new_node(trees: Trees, g: int, to_play: int) -> int:
 
 
 @borrowing_kernel
-def _clear(edge: Any) -> None:
+def clear_edge(edge: Any) -> None:
     """Statistics of an edge that was never tried."""
     edge.value_sum = 0.0
     edge.visits = 0
@@ -195,7 +202,7 @@ def bring_best_forward(trees: Trees, g: int, index: int) -> None:
         prior, action = edges[first].prior, edges[first].action
         edges[first].prior, edges[first].action = edges[best].prior, edges[best].action
         edges[best].prior, edges[best].action = prior, action
-    _clear(edges[first])
+    clear_edge(edges[first])
 
 
 @borrowing_kernel
@@ -249,7 +256,7 @@ def expand(
         e += np.int64(mask[a])
     if index == ROOT:
         for e in range(first, first + legal):
-            _clear(edges[e])
+            clear_edge(edges[e])
     trees.edge_count[g] = first + legal
     node.first_edge = first
     node.edges = legal

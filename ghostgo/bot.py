@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from ghostgo.engine.confidence import lower_bound, sum_squares
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.game import Game, States, legal_mask_of, score_of, write_planes_of
+from ghostgo.engine.games.game import (
+    Game,
+    States,
+    legal_mask_of,
+    play_one,
+    score_of,
+    write_planes_of,
+)
+from ghostgo.engine.reuse import may_reuse
 from ghostgo.engine.search import Searcher, SearchResult
 from ghostgo.engine.search_config import SearchConfig, batch_rows, check_search
 
@@ -34,6 +42,7 @@ PLAY = SearchConfig(root="puct")
 """How networks search if nothing is said."""
 ENDLESS_VISITS = 1 << 14
 """Where a search that nobody stops ends: its trees take up to 130 MB on 19x19."""
+WARMING_VISITS = 16
 
 
 @dataclass(frozen=True)
@@ -82,8 +91,9 @@ Opinions = Iterator[Callable[[], Analysis]]
 
 
 class Bot(Protocol):
-    """An opponent for one game. Every question gets a search of its own; a network's answers to
-    positions are remembered, which can change the order in which a search looks at things."""
+    """An opponent for one game. A network's search goes on from what the last one found below the
+    position, and its answers to positions are remembered: what was asked before can change what a
+    search looks at, but the same questions in the same order get the same answers."""
 
     name: str
     game: Game
@@ -141,6 +151,7 @@ def _take_one_torch_thread() -> None:
 class SearchBot:
     """A network and PUCT search, without noise, for so many visits or seconds a move.
 
+    With `reuse` the visits of a position include those that the last search made below it.
     Where points count (`search.score_weight` = w) its win rates are utilities, off by w / 2 at most.
     """
 
@@ -154,6 +165,7 @@ class SearchBot:
         search: SearchConfig = PLAY,
         backend: tuple[str, Calibration | None] = ("auto", None),
         student: Student | None = None,
+        reuse: bool = True,
     ) -> None:
         """With a `student` it learns from its games. Raises UserError for a search that the game
         does not know."""
@@ -167,6 +179,7 @@ class SearchBot:
         self.student = student
         self._lessons = student.lessons if student else 0
         self._network, self._visits, self._seed, self._seconds = network, visits, seed, seconds
+        self._reuse = reuse and may_reuse(search)
         self._leaves = min(max(visits // VISITS_PER_LEAF, 1), MOST_LEAVES)
         self._search_config = replace(search, leaves_per_step=self._leaves)
         scores = search.score_weight > 0
@@ -184,13 +197,27 @@ class SearchBot:
     def _deep(self) -> Searcher:
         return self._make_searcher(max(self._visits, ENDLESS_VISITS))
 
+    def warm(self) -> None:
+        """Search a little, and forget it, so that no kernel is compiled while a clock is running.
+
+        It changes nothing that the bot will answer.
+        """
+        self._keep_up()
+        _take_one_torch_thread()
+        states, searcher = self.game.new_states(1), self._make_searcher(WARMING_VISITS)
+        for _ in range(2):
+            searcher.begin(states, keep=self._reuse)
+            while searcher.step():
+                pass
+            play_one(states[0], _read(searcher).action)
+
     def _search(self, states: States, seconds: float | None) -> None:
         """Search to the end of the visits or of the time, whichever is first."""
         start = time.monotonic()
         limit = time_limit(seconds, self._seconds)
         self._keep_up()
         _take_one_torch_thread()
-        self._searcher.begin(states)
+        self._searcher.begin(states, keep=self._reuse)
         while self._searcher.step():
             if time.monotonic() - start >= limit:
                 break
@@ -205,7 +232,7 @@ class SearchBot:
         return self._searcher.result()
 
     def analyse(self, states: States, seconds: float | None = None) -> Analysis:
-        """Visits, win rates and the main lines of a fresh search."""
+        """Visits, win rates and the main lines of a search."""
         self._search(states, seconds)
         return _read(self._searcher)
 
@@ -216,7 +243,7 @@ class SearchBot:
         limit = time_limit(None if endless else self._seconds)
         start = time.monotonic()
         _take_one_torch_thread()
-        searcher.begin(states)
+        searcher.begin(states, keep=self._reuse)
         while searcher.step():
             yield lambda: _read(searcher)
             if time.monotonic() - start >= limit:
@@ -296,7 +323,7 @@ class SearchBot:
         network = refit(self._network, game)
         return SearchBot(
             self.name, network, self._visits, self._seed, self._seconds, self._search_config,
-            student=self.student,
+            student=self.student, reuse=self._reuse,
         )  # fmt: skip
 
 

@@ -45,6 +45,7 @@ from ghostgo.options import (
     rank_option,
     rating_visits_option,
     resume_option,
+    reuse_option,
     root_option,
     rules_option,
     score_weight_option,
@@ -245,6 +246,7 @@ def replay(**options: Any) -> None:
 @human_prior_option
 @rank_option
 @learn_option
+@reuse_option
 @click.option("--komi", type=float, help="Points for White, in halves (Go only).")
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
 @click.option(
@@ -283,6 +285,7 @@ def play(**options: Any) -> None:
 @human_prior_option
 @rank_option
 @learn_option
+@reuse_option
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
 @click.option(
     "--resign",

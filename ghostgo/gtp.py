@@ -32,9 +32,14 @@ from ghostgo.gtp_protocol import (
     parse_color,
     parse_number,
 )
+from ghostgo.human import HumanBot
 from ghostgo.session import Session, fixed_handicap
 
 MOST_FREE_HANDICAP = 9
+AT_ONCE = frozenset(
+    {"protocol_version", "name", "version", "known_command", "list_commands", "quit"}
+)
+"""Commands that never wait for kernels."""
 
 
 def playable_komi(komi: float) -> float:
@@ -65,6 +70,7 @@ class Engine:
         self.ko = ko
         self.suicide: bool = bot.game.rules["suicide"]
         self._trained_for = bot
+        self._warmed: Bot | None = None
         self._time_given: tuple[float, float, int] | None = None
         self.clocks: dict[int, Clock] = {}
         """Each side's clock, if there are any."""
@@ -103,6 +109,8 @@ class Engine:
             if name not in COMMANDS:
                 raise GtpError("unknown command")
             response = f"={number} {COMMANDS[name](self, arguments)}".rstrip() + "\n"
+            if name not in AT_ONCE:
+                self._warm()
             return response if self.stream else response + "\n"
         except (GtpError, UserError) as error:
             message = " ".join(str(error).split())
@@ -110,6 +118,18 @@ class Engine:
             traceback.print_exc(file=sys.stderr)
             message = f"internal error: {type(error).__name__}"
         return f"?{number} {message}\n\n"
+
+    def _warm(self) -> None:
+        """Let a network's kernels be compiled while a game is set up, not at its first move.
+
+        The first command does it that is about a game, once for each board, after whatever it does.
+        """
+        if self._warmed is not self.bot and isinstance(self.bot, SearchBot | HumanBot):
+            self.bot.warm()
+            trial = Session(self.bot.game)
+            trial.play(self.bot.game.parse_action("pass"))
+            trial.stones()
+            self._warmed = self.bot
 
     def _action(self, text: str) -> int:
         try:

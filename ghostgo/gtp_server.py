@@ -88,6 +88,7 @@ def serve(
     human_prior: str | None = None,
     rank: str | None = None,
     learn: bool = False,
+    reuse: bool = True,
 ) -> None:
     """Serve the bot `opponent` on the standard streams.
 
@@ -99,7 +100,18 @@ def serve(
         opponent = opponent or default_opponent(game or DEFAULT_GAME, root)
         search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
         bot = dialled_bot(
-            opponent, game, visits, seed, root, seconds, search, human, human_prior, rank, learn
+            opponent,
+            game,
+            visits,
+            seed,
+            root,
+            seconds,
+            search,
+            human,
+            human_prior,
+            rank,
+            learn,
+            reuse,
         )
         engine = Engine(bot, resign, ko)
         # Unbuffered: a thread that is killed while it reads must not hold a buffer's lock.

@@ -106,6 +106,11 @@ class HumanBot:
         rng = np.random.default_rng([self._seed, *position])
         return int(rng.choice(len(chances), p=chances))
 
+    def warm(self) -> None:
+        """As `SearchBot.warm`, the prior included."""
+        self._bot.warm()
+        self._evaluator.evaluate(1)
+
     def choose(self, states: States, seconds: float | None = None) -> int:
         """A move drawn by the dial after a search."""
         self._bot.choose(states, seconds)
@@ -163,6 +168,7 @@ def dialled_bot(
     prior: str | None = None,
     rank: str | None = None,
     learn: bool = False,
+    reuse: bool = True,
 ) -> Bot:
     """As `make_bot`; with `human` above 0, moved so far towards what people play.
 
@@ -171,7 +177,7 @@ def dialled_bot(
     """
     if learn and human:
         raise UserError("--learn goes with --human 0: the dial's moves are not the network's")
-    bot = make_bot(name, game, visits, seed, root, seconds, search, learn)
+    bot = make_bot(name, game, visits, seed, root, seconds, search, learn, reuse)
     if human == 0:
         if prior is not None or rank is not None:
             raise UserError("--human-prior and --rank go with --human above 0")

@@ -75,11 +75,13 @@ def make_bot(
     seconds: float | None = None,
     search: SearchConfig = PLAY,
     learn: bool = False,
+    reuse: bool = True,
 ) -> Bot:
     """The bot called `name` (see `default_opponent` if None) for the game called `game`.
 
     Without `game`: the one it was trained on, or 9x9 Go. A network searches `visits` or `seconds` a
-    move, whichever is first; without either, DEFAULT_VISITS; and chooses by `search`. Plain search
+    move, whichever is first; without either, DEFAULT_VISITS; and chooses by `search`. With `reuse` its
+    search goes on from the one before. Plain search
     makes its rollouts, or as many as `seconds` allow. With `learn`
     it begins with what it has learnt from its games before, and can learn more. Raises UserError for
     an unknown name, a game that it cannot play or a `search` that does not fit.
@@ -115,7 +117,9 @@ def make_bot(
     if game and get_game(game) is not network.game:
         # Backends are chosen, and int8 admitted, on the board that the run is trained on.
         network = refit(network, get_game(game))
-        return SearchBot(shown, network, visits, seed, seconds, search, student=student)
+        return SearchBot(
+            shown, network, visits, seed, seconds, search, student=student, reuse=reuse
+        )
     # int8 was admitted for the weights as they were trained.
     backend = chosen_backend(found, training=learn)
-    return SearchBot(shown, network, visits, seed, seconds, search, backend, student)
+    return SearchBot(shown, network, visits, seed, seconds, search, backend, student, reuse)

@@ -183,6 +183,12 @@ learn_option = click.option(
     callback=lambda context, parameter, value: value == "on",
     help="Whether the bot takes a lesson from each finished game; `ghostgo learn` lists and undoes.",
 )
+reuse_option = click.option(
+    "--reuse/--no-reuse",
+    default=True,
+    show_default=True,
+    help="Whether a network's search goes on from what the last one found below the position.",
+)
 color_option = click.option(
     "--color",
     type=click.Choice(["black", "white"]),

@@ -208,6 +208,7 @@ def play(
     load: Path | None = None,
     resume: bool = False,
     learn: bool = False,
+    reuse: bool = True,
 ) -> None:
     """Play a game on the terminal against `opponent` (see `ghostgo.opponents`); it is saved as it goes.
 
@@ -223,7 +224,7 @@ def play(
     search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
     name = saved.game if saved else game
     bot = dialled_bot(
-        opponent, name, visits, seed, root, seconds, search, human, human_prior, rank, learn
+        opponent, name, visits, seed, root, seconds, search, human, human_prior, rank, learn, reuse
     )
     if "own_stones" not in bot.game.plane_names:
         raise UserError(f"{bot.game.name} has no board that can be drawn here")
