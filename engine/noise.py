@@ -27,7 +27,7 @@ def has_noise(trees: Trees, params: Params, g: int) -> bool:
 
 @kernel
 def temperature(early: float, late: float, move: int, side: float) -> float:
-    """`early` at move 0, and every `side` moves half as far from `late` (Wu 2019, appendix D).
+    """`early` at move 0, and every `side` moves half as far from `late` (KataGo, Wu 2019).
 
     `side` is the length of the board's side.
     """

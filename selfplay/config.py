@@ -59,10 +59,10 @@ class SelfplayConfig:
     """Each game begins with 0 to so many random moves, which are not learnt from, so that games
     differ and the network knows more than its own openings."""
     positions_per_iteration: int = 0
-    """New positions between two trainings, those searched cheaply not counted; 0: 100 for each
-    point of the board, at least 1024."""
+    """New positions between two trainings, those not learnt (random, cheap or decided moves) not
+    counted; 0: 100 for each point of the board, at least 1024."""
     samples_per_position: float = 4.0
-    """Training samples a new position (AlphaZero about 1, KataGo up to 4)."""
+    """Training samples a new position that is learnt (AlphaZero about 1, KataGo up to 4)."""
     surprise_share: float = 0.0
     """Share of a game's weight in training that goes to its positions by how much the search
     changed the network's mind there (KataGo's policy surprise weighting: 0.5)."""
