@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from reference_search import HashEvaluator
+from sizes import sized
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ghostgo import cli
@@ -53,7 +54,7 @@ def actor(
     )  # fmt: skip
 
 
-def played(made: Actor, games: int = 12) -> GameTable:
+def played(made: Actor, games: int = sized(12, 3)) -> GameTable:
     while len(made._done) < games:
         made.step()
     return made.take()
@@ -79,7 +80,7 @@ def naive_weights(table: GameTable, value: float, moves: int) -> NDArray[np.floa
 
 @pytest.mark.parametrize("root", ["gumbel", "puct"])
 def test_weights_equal_the_naive_twin(root: str) -> None:
-    table = played(actor(root=root, decided=(VALUE, VISITS, 2)), 30)
+    table = played(actor(root=root, decided=(VALUE, VISITS, 2)), sized(30, 5))
     expected = naive_weights(table, VALUE, 2)
     np.testing.assert_array_equal(table.weights, expected)
     none = naive_weights(table, 2.0, 2)
@@ -110,7 +111,7 @@ def test_decided_moves_have_their_visits_and_no_noise(cheap_visits: int) -> None
     made = actor(Sure, decided=(0.8, VISITS, MOVES), cheap_visits=cheap_visits, full_share=0.5)
     budgets = {FULL: FULL_VISITS, CHEAP: cheap_visits, DECIDED: VISITS}
     seen = set()
-    for _ in range(300):
+    for _ in range(sized(300, 120)):
         made.step()
         for g, length in enumerate(made.slots.length):
             kind = int(made.slots.full[g, length])
