@@ -45,11 +45,23 @@ def variants(game: Game, network: str, flops: float) -> dict[str, dict[str, Any]
         BASE: {},
         "puct": PUCT,
         "puct_forced": overlay(PUCT, {"search": {"forced_k": 2.0}}),
+        # As KataGo has it; the noise and the temperatures need a root with noise.
+        "shaped": overlay(PUCT, {"search": {"dirichlet_shaped": True}}),
+        "temperature": {
+            "search": {
+                "root": "puct",
+                "root_temperature_early": 1.25,
+                "root_temperature_late": 1.1,
+            },
+            "selfplay": {"temperature_early": 0.8, "temperature_late": 0.2},
+        },
+        "root_fpu": overlay(PUCT, {"search": {"root_fpu_reduction": 0.0}}),
         "no_score": {"learner": {"score_weight": 0.0}},
         "no_ownership": {"learner": {"ownership_weight": 0.0}},
         "no_reply": {"learner": {"reply_weight": 0.0}},
         # Twice the visits where it is learnt, a third elsewhere: a fifth less on average.
         "caps": {"selfplay": {"visits": 64, "cheap_visits": 12, "full_share": 0.25}},
+        "decided": {"selfplay": {"decided_value": 0.95}},
         "surprise": {"selfplay": {"surprise_share": 0.5}},
         "decay": {"selfplay": {"decay_flops": flops}},
         "short_value": {"network": f"{network}v"},

@@ -6,7 +6,8 @@ import numpy as np
 
 from ghostgo.engine.games.game import outcome_of, score_of
 from ghostgo.engine.jit import borrowing_kernel
-from ghostgo.engine.root import NO_EDGE, choose_by_halving, forced_visits, has_noise
+from ghostgo.engine.noise import has_noise
+from ghostgo.engine.root import NO_EDGE, choose_by_halving, forced_visits
 from ghostgo.engine.search_config import Params
 from ghostgo.engine.tree import EXPANDED, ROOT, TERMINAL, UNEXPANDED, Trees, follow_edge
 from ghostgo.engine.utility import utility
@@ -16,7 +17,8 @@ from ghostgo.engine.utility import utility
 def choose_puct(trees: Trees, params: Params, g: int, index: int) -> int:
     """Edge with the highest q + c_puct * prior * sqrt(visits) / (1 + its visits).
 
-    At a root with noise, first any edge that was tried and lacks its forced visits.
+    At a root with noise, first any edge that was tried and lacks its forced visits; an untried one
+    is valued there by `root_fpu_reduction`.
     """
     node = trees.nodes[g, index]
     edges = trees.edges[g]
@@ -28,9 +30,11 @@ def choose_puct(trees: Trees, params: Params, g: int, index: int) -> int:
         in_flight += edges[e].virtual
         if edges[e].visits:
             tried += abs(edges[e].prior)
-    unseen = node.value_sum / max(node.visits, 1) - params.fpu_reduction * np.sqrt(tried)
+    noisy = index == ROOT and has_noise(trees, params, g)
+    reduction = params.root_fpu_reduction if noisy else params.fpu_reduction
+    unseen = node.value_sum / max(node.visits, 1) - reduction * np.sqrt(tried)
     explore = params.c_puct * np.sqrt(np.float32(max(1, node.visits - 1 + in_flight)))
-    forced = index == ROOT and params.forced_k > 0 and has_noise(trees, params, g)
+    forced = noisy and params.forced_k > 0
     best, best_score = first, np.float32(-np.inf)
     for e in range(first, last):
         edge = edges[e]

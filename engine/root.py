@@ -1,7 +1,6 @@
-"""What is special about a root: noise, sequential halving, the improved policy, the move to play.
+"""What is special about a root: sequential halving, the improved policy, the move to play.
 
-Danihelka et al. 2022, "Policy improvement by planning with Gumbel"; Dirichlet noise after Silver et
-al. 2018.
+Danihelka et al. 2022, "Policy improvement by planning with Gumbel". Noise: `ghostgo.engine.noise`.
 """
 
 from __future__ import annotations
@@ -11,51 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.engine.jit import borrowing_kernel, kernel, random_gumbel, random_unit
+from ghostgo.engine.jit import borrowing_kernel, kernel, random_gumbel
+from ghostgo.engine.noise import disturb_priors, has_noise
 from ghostgo.engine.search_config import Params
 from ghostgo.engine.tree import ROOT, Trees, best_if_all_proven, proven
 
 NO_EDGE = -1
-
-
-@kernel
-def _gamma(shape: float, rng: NDArray[np.uint64]) -> float:
-    """A gamma draw of unit scale (Marsaglia and Tsang 2000; boosted below shape 1)."""
-    boost = 1.0
-    if shape < 1.0:
-        boost = random_unit(rng) ** (1.0 / shape)
-        shape += 1.0
-    d = shape - 1.0 / 3.0
-    c = 1.0 / np.sqrt(9.0 * d)
-    while True:
-        # Box and Muller
-        radius = np.sqrt(-2.0 * np.log(1.0 - random_unit(rng)))
-        x = radius * np.cos(2.0 * np.pi * random_unit(rng))
-        v = (1.0 + c * x) ** 3
-        if v > 0.0 and np.log(1.0 - random_unit(rng)) < 0.5 * x * x + d - d * v + d * np.log(v):
-            return boost * d * v
-
-
-@kernel
-def _add_dirichlet(trees: Trees, g: int, params: Params) -> None:
-    """Mix Dirichlet noise into the root's priors."""
-    node = trees.nodes[g, ROOT]
-    edges = trees.edges[g]
-    draws = np.empty(node.edges, np.float64)
-    total = 0.0
-    for i in range(node.edges):
-        draws[i] = _gamma(params.dirichlet_total / node.edges, trees.rng[g])
-        total += draws[i]
-    for i in range(node.edges):
-        edge = edges[node.first_edge + i]
-        noise = np.float32(draws[i] / total)
-        edge.prior += params.dirichlet_weight * (noise - edge.prior)
-
-
-@borrowing_kernel
-def has_noise(trees: Trees, params: Params, g: int) -> bool:
-    """Whether the root of tree `g` is searched with noise: cheap searches only want a good move."""
-    return params.explore and trees.budget[g] != params.cheap_visits
 
 
 @kernel
@@ -77,7 +37,7 @@ def prepare_root(trees: Trees, params: Params, g: int, logits: NDArray[np.float3
         if params.gumbel and has_noise(trees, params, g):
             trees.noise[g, action] = random_gumbel(trees.rng[g])
     if has_noise(trees, params, g) and not params.gumbel:
-        _add_dirichlet(trees, g, params)
+        disturb_priors(trees, params, g)
 
 
 @borrowing_kernel
@@ -102,6 +62,8 @@ def choose_by_halving(trees: Trees, params: Params, g: int) -> int:
     table = params.considered
     if trees.budget[g] == params.cheap_visits:
         table = params.considered_cheaply
+    elif trees.budget[g] == params.decided_visits:
+        table = params.considered_decided
     m = min(table.shape[0] - 1, np.int64(node.edges))
     wanted = table[m, trees.started[g]]
     most = _most_visits(trees, g)

@@ -37,6 +37,17 @@ class SearchConfig:
     """PUCT: total concentration, spread evenly over the legal actions (KataGo: 10.83)."""
     dirichlet_weight: float = 0.25
     """PUCT: share of noise in the root prior (AlphaZero: 0.25)."""
+    dirichlet_shaped: bool = False
+    """PUCT: only half of the concentration is spread evenly, and half by how far the logarithm of
+    an action's prior lies above their mean, so that noise falls where there is some hope (KataGo)."""
+    root_temperature_early: float = 1.0
+    """PUCT with noise: the prior at the root is raised to the power 1 / T, before noise. At a game's
+    first move T is this, and in as many moves as the board's side is long it comes half as near to
+    `root_temperature_late` (KataGo: 1.25 and 1.1). 1 and 1: the prior stays as it is."""
+    root_temperature_late: float = 1.0
+    """See `root_temperature_early`."""
+    root_fpu_reduction: float | None = None
+    """PUCT: `fpu_reduction` at a root with noise (KataGo: 0). Left out: the same as elsewhere."""
     forced_k: float = 0.0
     """PUCT with noise: a root action that was tried gets at least sqrt(forced_k * prior * visits)
     simulations, and the training target gives back those that PUCT would not have spent (KataGo's
@@ -75,6 +86,11 @@ class Params(NamedTuple):
     c_scale: np.float32
     dirichlet_total: float
     dirichlet_weight: np.float32
+    dirichlet_shaped: bool
+    root_early: float  # temperatures of the prior at a noisy root
+    root_late: float
+    side: float  # of the board, in points: moves in which temperatures halve
+    root_fpu_reduction: np.float32
     forced_k: np.float32
     solve: bool
     leaves: int
@@ -86,6 +102,8 @@ class Params(NamedTuple):
     considered: NDArray[np.int32]  # (max_considered + 1, simulations)
     cheap_visits: int  # a tree of this budget has a root without noise; -1: there are none
     considered_cheaply: NDArray[np.int32]  # as `considered`, for those
+    decided_visits: int  # the same of another budget
+    considered_decided: NDArray[np.int32]
     anchor_share: np.float32  # of `Trees.anchor` in the logits of a root
 
 
@@ -141,13 +159,16 @@ def make_params(
     visits: int,
     cheap_visits: int = 0,
     anchor_share: float = 0.0,
+    decided_visits: int = 0,
 ) -> Params:
     """`config` for kernels of `game`; `visits` is the longest search that the table must serve.
 
-    Trees with a budget of `cheap_visits` (0: there are none) are searched without noise. With an
-    `anchor_share` of w, a root's logits are 1 - w of the network's and w of those in `Trees.anchor`,
-    which is to be filled before the root is judged.
+    Trees with a budget of `cheap_visits` or `decided_visits` (0: there are none) are searched without
+    noise. With an `anchor_share` of w, a root's logits are 1 - w of the network's and w of those in
+    `Trees.anchor`, which is to be filled before the root is judged.
     """
+    most = config.max_considered
+    root_fpu = config.root_fpu_reduction
     return Params(
         gumbel=config.root == "gumbel",
         explore=config.explore,
@@ -157,6 +178,11 @@ def make_params(
         c_scale=np.float32(config.c_scale),
         dirichlet_total=config.dirichlet_total,
         dirichlet_weight=np.float32(config.dirichlet_weight),
+        dirichlet_shaped=config.dirichlet_shaped,
+        root_early=config.root_temperature_early,
+        root_late=config.root_temperature_late,
+        side=game.points**0.5,
+        root_fpu_reduction=np.float32(config.fpu_reduction if root_fpu is None else root_fpu),
         forced_k=np.float32(config.forced_k),
         solve=config.solve,
         leaves=config.leaves_per_step,
@@ -165,10 +191,10 @@ def make_params(
         leaf_symmetries=config.leaf_symmetries,
         score_weight=config.score_weight,
         score_scale=SCORE_SCALE * game.points**0.5,
-        considered=considered_visits(min(config.max_considered, visits), visits),
+        considered=considered_visits(min(most, visits), visits),
         cheap_visits=cheap_visits or -1,
-        considered_cheaply=considered_visits(
-            min(config.max_considered, cheap_visits), cheap_visits
-        ),
+        considered_cheaply=considered_visits(min(most, cheap_visits), cheap_visits),
+        decided_visits=decided_visits or -1,
+        considered_decided=considered_visits(min(most, decided_visits), decided_visits),
         anchor_share=np.float32(anchor_share),
     )

@@ -5,171 +5,34 @@ move (no tree is carried over: the root's noise would be spent on an old tree), 
 said for the move before is remembered.
 
 With playout caps (KataGo, Wu 2019, section 3.1) most moves are searched cheaply and without noise, to
-get the game over with, and only the others, searched fully, are learnt from.
+get the game over with, and only the others, searched fully, are learnt from. No game is resigned:
+what its end says of score and owners would be lost. A decided one is searched cheaply instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.data.records import GameTable, Rules, concat, empty_table
 from ghostgo.engine.cache import forget, make_cache
-from ghostgo.engine.games.game import (
-    Game,
-    legal_mask,
-    ownership_of,
-    play,
-    rollout_action,
-    score_of,
-    write_planes,
-)
-from ghostgo.engine.jit import kernel, random_below, random_unit
+from ghostgo.engine.games.game import Game, ownership_of, score_of
 from ghostgo.engine.orientation import make_orientation
-from ghostgo.engine.root import read_root, root_value, surprise
-from ghostgo.engine.search import Evaluator, is_done, simulate
-from ghostgo.engine.search_config import Params, SearchConfig, make_params
-from ghostgo.engine.tree import Trees, make_trees, reset_tree
-
-
-class _Slots(NamedTuple):
-    """Records of the games in play, one slot a tree; T is the game's longest length."""
-
-    length: NDArray[np.int32]  # (G,)
-    opening: NDArray[np.int32]  # (G,) how many of the first moves were random
-    rules: NDArray[np.int32]  # (G,) which of the sets of rules the game is played by
-    moves: NDArray[np.int16]  # (G, T)
-    policies: NDArray[np.float32]  # (G, T, A)
-    values: NDArray[np.float32]  # (G, T)
-    surprise: NDArray[np.float32]  # (G, T)
-    full: NDArray[np.uint8]  # (G, T) 0 where the move was searched cheaply
-    unanchored: NDArray[np.uint8]  # (G,) 1 where the anchor has not judged the position yet
-    finished: NDArray[np.int32]  # (G,) slots whose game has just ended, in front
-    stats: tuple[
-        NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]
-    ]  # four (A,) buffers for a root's statistics
-
-
-class _Pace(NamedTuple):
-    """How long searches are and how games begin."""
-
-    visits: int
-    cheap_visits: int  # 0: no search is cheap
-    full_share: float  # of the moves
-    sampled_moves: int
-    opening_plies: int
-
-
-@kernel
-def _sample(weights: NDArray[np.float32], rng: NDArray[np.uint64]) -> int:
-    target = random_unit(rng)
-    total = 0.0
-    last = -1
-    for a in range(len(weights)):
-        if weights[a] > 0:
-            total += weights[a]
-            last = a
-            if target < total:
-                return a
-    return last
-
-
-@kernel
-def _begin_search(trees: Trees, slots: _Slots, pace: _Pace, g: int) -> None:
-    """Start the search of the next move of slot `g`, a full one or, by chance, a cheap one."""
-    full = True
-    if pace.cheap_visits:
-        full = random_unit(trees.rng[g]) < pace.full_share
-    slots.full[g, slots.length[g]] = full
-    slots.unanchored[g] = 1
-    _reset_search(trees, slots, pace, g)
-
-
-@kernel
-def _reset_search(trees: Trees, slots: _Slots, pace: _Pace, g: int) -> None:
-    """Start the search of slot `g` from nothing, full or cheap as it was."""
-    full = slots.full[g, slots.length[g]]
-    reset_tree(trees, g, pace.visits if full else pace.cheap_visits)
-
-
-@kernel
-def _reset_searches(trees: Trees, slots: _Slots, pace: _Pace) -> None:
-    for g in range(len(slots.length)):
-        _reset_search(trees, slots, pace, g)
-
-
-@kernel
-def _finish_moves(trees: Trees, params: Params, slots: _Slots, pace: _Pace) -> int:
-    """Play the move of every finished search and start the next; returns how many games ended."""
-    ended = 0
-    for g in range(len(slots.length)):
-        if not is_done(trees, g):
-            continue
-        counts, q, prior, policy = slots.stats
-        action = read_root(trees, params, g, counts, q, prior, policy)
-        t = slots.length[g]
-        value = root_value(trees, params, g)
-        if t < pace.sampled_moves and not params.gumbel and value < 1:  # a proven win is played
-            action = _sample(policy, trees.rng[g])
-        slots.moves[g, t] = action
-        for a in range(len(policy)):  # Numba compiles `[:] =` of arrays for seconds
-            slots.policies[g, t, a] = policy[a]
-        slots.values[g, t] = value
-        slots.surprise[g, t] = surprise(trees, g, policy)
-        slots.length[g] = t + 1
-        play(trees.states[g], action)
-        if trees.states[g].done:
-            slots.finished[ended] = g
-            ended += 1
-        else:
-            _begin_search(trees, slots, pace, g)
-    return ended
-
-
-@kernel
-def _begin_game(trees: Trees, slots: _Slots, g: int, fresh: Any, pace: _Pace) -> None:
-    """Start slot `g` anew after 0 to `opening_plies` random moves, and its first search.
-
-    `fresh` holds a position before the first move for each set of rules; one is drawn. The random moves are recorded as such: the replay window does not learn from them.
-    """
-    slots.rules[g] = random_below(trees.rng[g], len(fresh)) if len(fresh) > 1 else 0
-    wanted = random_below(trees.rng[g], pace.opening_plies + 1)
-    while True:
-        trees.states[g] = fresh[slots.rules[g]]
-        for t in range(wanted):
-            action = rollout_action(trees.states[g], trees.rng[g])
-            slots.moves[g, t] = action
-            slots.policies[g, t, :] = 0.0
-            slots.policies[g, t, action] = 1.0
-            slots.values[g, t] = 0.0
-            slots.surprise[g, t] = np.nan
-            slots.full[g, t] = 1
-            play(trees.states[g], action)
-            if trees.states[g].done:
-                break
-        if not trees.states[g].done:
-            break
-        wanted -= 1
-    slots.length[g] = wanted
-    slots.opening[g] = wanted
-    _begin_search(trees, slots, pace, g)
-
-
-@kernel
-def _write_unanchored(
-    trees: Trees, slots: _Slots, mask: NDArray[np.uint8], planes: NDArray[np.uint16]
-) -> int:
-    """Planes of the positions that the anchor has not judged, in order of the slots; their number."""
-    n = 0
-    for g in range(len(slots.length)):
-        if slots.unanchored[g]:
-            legal_mask(trees.states[g], mask)
-            write_planes(trees.states[g], mask, planes[n])
-            n += 1
-    return n
+from ghostgo.engine.search import Evaluator, simulate
+from ghostgo.engine.search_config import SearchConfig, make_params
+from ghostgo.engine.tree import make_trees
+from ghostgo.selfplay.slots import (
+    FULL,
+    Pace,
+    Slots,
+    begin_game,
+    finish_moves,
+    reset_searches,
+    write_unanchored,
+)
 
 
 class Actor:
@@ -193,10 +56,17 @@ class Actor:
         full_share: float = 1.0,
         anchor: Evaluator | None = None,
         anchor_share: float = 0.0,
+        temperatures: tuple[float, float] = (0.0, 0.0),
+        decided: tuple[float, int, int] = (0.0, 0, 0),
     ) -> None:
         """Each game is played by one of the sets of `rules`, drawn evenly.
 
         With `cheap_visits` only a `full_share` of the moves is searched with `visits`, and learnt.
+
+        After `sampled_moves` moves, at a `puct` root, moves are drawn by `temperatures`, an early and
+        a late one. `decided` is a value, visits and moves: a game whose last so many searches all had the
+        same winner by that value is searched with these visits, which are not learnt, as long as
+        the searches remain that sure.
 
         An `anchor`, whose batch holds a row a game, has its `anchor_share` in the roots' logits.
 
@@ -208,8 +78,10 @@ class Actor:
         self.game = game
         self.evaluator = evaluator
         self.rules = [{**game.rules, **given} for given in rules]
-        self.pace = _Pace(visits, cheap_visits, full_share, sampled_moves, opening_plies)
-        self.params = make_params(search, game, visits, cheap_visits, anchor_share)
+        self.pace = Pace(
+            visits, cheap_visits, full_share, sampled_moves, opening_plies, *decided, *temperatures
+        )
+        self.params = make_params(search, game, visits, cheap_visits, anchor_share, decided[1])
         self.anchor = anchor if anchor_share else None
         self._mask = np.zeros(game.actions, np.uint8)
         sequence = seed or np.random.SeedSequence(0)
@@ -217,7 +89,7 @@ class Actor:
         self.cache = make_cache(game, search.cache_mb << 20, len(evaluator.value))
         self.shown = make_orientation(game, len(evaluator.value))
         t, a = game.max_moves, game.actions
-        self.slots = _Slots(
+        self.slots = Slots(
             length=np.zeros(games, np.int32),
             opening=np.zeros(games, np.int32),
             rules=np.zeros(games, np.int32),
@@ -225,7 +97,8 @@ class Actor:
             policies=np.zeros((games, t, a), np.float32),
             values=np.zeros((games, t), np.float32),
             surprise=np.zeros((games, t), np.float32),
-            full=np.ones((games, t), np.uint8),
+            full=np.full((games, t), FULL, np.uint8),
+            sure=np.zeros(games, np.int32),
             unanchored=np.ones(games, np.uint8),
             finished=np.zeros(games, np.int32),
             stats=(
@@ -238,7 +111,8 @@ class Actor:
             self._fresh[i] = game.new_states(1, given)[0]
         self._done: list[GameTable] = []
         self.positions = 0
-        """Positions of games finished since the last `take`, those searched cheaply left out."""
+        """Positions to learn from in the games finished since the last `take`: neither those searched
+        cheaply nor the random moves of openings."""
         self.steps = 0
         """Network calls since the start."""
         for g in range(games):
@@ -247,7 +121,7 @@ class Actor:
     def restart_searches(self) -> None:
         """Begin the search of every current position anew (the network has changed)."""
         forget(self.cache)
-        _reset_searches(self.trees, self.slots, self.pace)
+        reset_searches(self.trees, self.slots, self.pace)
 
     def step(self) -> None:
         """One network call, then every move that it completes."""
@@ -257,7 +131,7 @@ class Actor:
             self._ask_anchor(self.anchor)
         if simulate(trees, self.params, self.cache, self.shown, games, self.evaluator):
             self.steps += 1
-        ended = _finish_moves(trees, self.params, self.slots, self.pace)
+        ended = finish_moves(trees, self.params, self.slots, self.pace)
         for g in self.slots.finished[:ended]:
             self._harvest(int(g))
 
@@ -265,7 +139,7 @@ class Actor:
         """Let the anchor judge the positions that have come up."""
         places = np.flatnonzero(self.slots.unanchored)
         if len(places):
-            anchor.evaluate(_write_unanchored(self.trees, self.slots, self._mask, anchor.planes))
+            anchor.evaluate(write_unanchored(self.trees, self.slots, self._mask, anchor.planes))
             self.trees.anchor[places] = anchor.policy[: len(places)]
             self.slots.unanchored[:] = 0
 
@@ -274,7 +148,7 @@ class Actor:
         slots, trees = self.slots, self.trees
         state, n = trees.states[g], int(slots.length[g])
         score = float(score_of(state))
-        full = slots.full[g, :n] == 1
+        learnt = (slots.full[g, :n] == FULL) & (np.arange(n) >= slots.opening[g])
         owners = None
         if self.game.has_ownership:
             owners = np.zeros((1, self.game.points), np.int8)
@@ -289,7 +163,7 @@ class Actor:
                 results=np.array([np.sign(score)], np.float32),
                 scores=np.array([score], np.float32),
                 ranks=np.zeros((1, 2), np.int8),
-                weights=(full & (np.arange(n) >= slots.opening[g])).astype(np.float32),
+                weights=learnt.astype(np.float32),
                 first_to_play=np.zeros(1, np.int8),
                 policies=slots.policies[g, :n].astype(np.float16),
                 values=slots.values[g, :n].astype(np.float16),
@@ -297,12 +171,12 @@ class Actor:
                 ownership=owners,
             )
         )
-        self.positions += int(full.sum())
+        self.positions += int(learnt.sum())
         self._begin(g)
 
     def _begin(self, g: int) -> None:
         """A new game in slot `g`."""
-        _begin_game(self.trees, self.slots, g, self._fresh, self.pace)
+        begin_game(self.trees, self.slots, g, self._fresh, self.pace)
 
     def take(self) -> GameTable:
         """The games finished since the last call."""
@@ -323,6 +197,7 @@ class Actor:
             "values": self.slots.values[:, :longest].copy(),
             "surprise": self.slots.surprise[:, :longest].copy(),
             "full": self.slots.full[:, : longest + 1].copy(),
+            "sure": self.slots.sure.copy(),
             "anchor": self.trees.anchor.copy(),
             "unanchored": self.slots.unanchored.copy(),
         }
@@ -344,10 +219,11 @@ class Actor:
         self.slots.moves[:, :longest] = state["moves"]
         self.slots.policies[:, :longest] = state["policies"]
         self.slots.values[:, :longest] = state["values"]
-        # Older states lack what follows: one set of rules, no playout caps, no anchor.
+        # Older states lack what follows: one set of rules, no playout caps, no anchor, none decided.
         self.slots.rules[:] = state.get("rules", 0)
         self.slots.surprise[:, :longest] = state.get("surprise", np.nan)
-        self.slots.full[:] = 1
+        self.slots.full[:] = FULL
+        self.slots.sure[:] = state.get("sure", 0)
         self.slots.unanchored[:] = 1
         if "anchor" in state:
             self.trees.anchor[:] = state["anchor"]

@@ -52,6 +52,9 @@ class Board:
     ) -> None:  # fmt: skip
         """Make the actors, with `prior` at the roots of their searches; seeds come from `entropy`."""
         play = config.selfplay
+        decided = (play.decided_value, play.decided_visits, play.decided_moves)
+        if not play.decided_value:
+            decided = (0.0, 0, 0)
         seeds = np.random.SeedSequence(entropy).spawn(min(workers, self.games))
         for i, seed in enumerate(seeds):
             games = len(range(i, self.games, workers))
@@ -63,6 +66,7 @@ class Board:
                     self.game, evaluator, games, play.visits, config.search,
                     rule_sets(play, self.game), play.sampled_moves, play.opening_plies, seed,
                     play.cheap_visits, play.full_share, asked, config.anchor.weight if asked else 0.0,
+                    (play.temperature_early, play.temperature_late), decided,
                 )
             )  # fmt: skip
 

@@ -40,14 +40,29 @@ class SelfplayConfig:
     """With `cheap_visits`: the share of moves searched with `visits` and learnt (KataGo: 0.25)."""
     sampled_moves: int = 0
     """With a `puct` root: the first so many moves are drawn by visits. Gumbel roots need none."""
+    temperature_early: float = 0.0
+    """With a `puct` root, in place of `sampled_moves`: every move is drawn by visits to the power
+    1 / T. At a game's first move T is this, and in as many moves as the board's side is long it comes
+    half as near to `temperature_late` (KataGo: 0.8 and 0.2). 0 and 0: no move is."""
+    temperature_late: float = 0.0
+    """See `temperature_early`."""
+    decided_value: float = 0.0
+    """A game counts as decided once the last `decided_moves` searches all had the same winner, by a
+    value of at least this (KataGo: about 0.9). Its next moves are searched with `decided_visits`,
+    without noise, and not learnt, as long as the searches remain that sure. It ends by the rules all
+    the same: no game is ever resigned. 0: every game is open to its end."""
+    decided_visits: int = 8
+    """See `decided_value`."""
+    decided_moves: int = 4
+    """See `decided_value`; both sides' moves count."""
     opening_plies: int = 4
     """Each game begins with 0 to so many random moves, which are not learnt from, so that games
     differ and the network knows more than its own openings."""
     positions_per_iteration: int = 0
-    """New positions between two trainings, those searched cheaply not counted; 0: 100 for each
-    point of the board, at least 1024."""
+    """New positions between two trainings, those not learnt (random, cheap or decided moves) not
+    counted; 0: 100 for each point of the board, at least 1024."""
     samples_per_position: float = 4.0
-    """Training samples a new position (AlphaZero about 1, KataGo up to 4)."""
+    """Training samples a new position that is learnt (AlphaZero about 1, KataGo up to 4)."""
     surprise_share: float = 0.0
     """Share of a game's weight in training that goes to its positions by how much the search
     changed the network's mind there (KataGo's policy surprise weighting: 0.5)."""
@@ -130,10 +145,8 @@ class RunConfig:
             raise UserError("config: selfplay: full_share = 0: no position would be learnt")
         if not 0 <= self.selfplay.decay_flops < math.inf:
             raise UserError("config: selfplay: decay_flops must be a number, 0 or above")
-        if not 0 <= self.search.forced_k < math.inf:
-            raise UserError("config: search: forced_k must be a number, 0 or above")
-        if self.search.forced_k and not (self.search.root == "puct" and self.search.explore):
-            raise UserError('config: search: forced_k goes with root = "puct" and explore = true')
+        _check_root(self.search)
+        _check_moves(self.selfplay, self.search)
         check_anchor(self.anchor)
         if len(boards) > 1 and self.anchor.kind != "init":
             raise UserError(
@@ -147,6 +160,51 @@ class RunConfig:
         if self.selfplay.samples_per_position < 0 or self.learner.learning_rate <= 0:
             raise UserError("config: samples_per_position and learning_rate must be positive")
         return self
+
+
+def _check_root(search: SearchConfig) -> None:
+    """Raises UserError for what only a noisy PUCT root has, if out of range or not at such a root."""
+    for name, low in (
+        ("forced_k", 0.0),
+        ("dirichlet_shaped", 0.0),
+        ("root_temperature_early", 0.1),
+        ("root_temperature_late", 0.1),
+        ("root_fpu_reduction", 0.0),
+    ):
+        value, usual = getattr(search, name), getattr(SearchConfig(), name)
+        if value == usual:
+            continue
+        if not low <= value < math.inf:
+            raise UserError(f"config: search: {name} must be a number, {low:g} or above")
+        if not (search.root == "puct" and search.explore):
+            raise UserError(f'config: search: {name} goes with root = "puct" and explore = true')
+
+
+def _check_moves(play: SelfplayConfig, search: SearchConfig) -> None:
+    """Raises UserError for temperatures and decided games that make no sense."""
+    early, late = play.temperature_early, play.temperature_late
+    if not 0 <= late <= early < math.inf:
+        raise UserError(
+            f"config: selfplay: temperature_late = {late:g}, temperature_early = {early:g}: numbers, "
+            "0 or above, and the late one no higher"
+        )
+    if early and (search.root != "puct" or play.sampled_moves):
+        raise UserError(
+            'config: selfplay: temperature_early goes with root = "puct" and sampled_moves = 0'
+        )
+    if not 0 <= play.decided_value <= 1:
+        raise UserError(
+            f"config: selfplay: decided_value = {play.decided_value:g} is not between 0 and 1"
+        )
+    if play.decided_value and not 1 <= play.decided_visits < play.visits:
+        raise UserError(
+            f"config: selfplay: decided_visits = {play.decided_visits}: from 1 to fewer than visits, "
+            f"{play.visits}"
+        )
+    if play.decided_value and play.decided_moves < 2:
+        raise UserError(
+            f"config: selfplay: decided_moves = {play.decided_moves}: at least 2, one of each side"
+        )
 
 
 def rule_sets(config: SelfplayConfig, game: Game) -> list[Rules]:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from ghostgo.data.choice import chosen_backend
+from ghostgo.data.distinct import distinct_positions
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer, read_ledger
 from ghostgo.data.records import GameTable, distinct_sequences
 from ghostgo.data.replay import window_rows
@@ -368,6 +369,7 @@ class Trainer:
             distinct = len({table.moves_of(i).tobytes() for i in range(len(table))})
             values["games/distinct share"] = distinct / len(table)
             values["games/distinct move sequences share"] = distinct_sequences(table)
+            values["games/distinct positions share"] = distinct_positions(table)
             values |= {f"bits a game/{head}": bits for head, bits in self.bits.items()}
             values |= {f"bits a PFLOP/{head}": bits for head, bits in self.bits_a_pflop.items()}
         values["search/share cached"] = totals.cached / max(1, totals.cached + totals.evaluations)

@@ -77,15 +77,17 @@ def naive_puct(
 ) -> NDArray[np.int32]:
     """Visit counts (A,) of a PUCT search from `state`, a recarray of shape (1,), without noise.
 
-    With `explore` its root has forced visits by `forced_k` all the same.
+    With `explore` its root has forced visits by `forced_k`, its temperature and its own value of what
+    is untried all the same.
     """
     root = Node(game, state.copy(), config)
     root.total, root.visits = _judge(game, root, config, evaluator), 1
+    if config.explore:
+        root.prior = tempered(root.prior, root_heat(game, state[0], config))
     for _ in range(visits):
         path, actions = [root], []
         while path[-1].prior and path[-1].exact is None:
-            forced = config.forced_k if config.explore and len(path) == 1 else 0.0
-            action = _choose(path[-1], config, forced)
+            action = _choose(path[-1], config, config.explore and len(path) == 1)
             actions.append(action)
             if action not in path[-1].children:
                 after = path[-1].state.copy()
@@ -103,6 +105,19 @@ def naive_puct(
     for action, child in root.children.items():
         counts[action] = child.visits
     return counts
+
+
+def root_heat(game: Game, state: Any, config: SearchConfig) -> float:
+    """Temperature of the prior at a root with noise, by the number of its move."""
+    early, late = config.root_temperature_early, config.root_temperature_late
+    halvings = int(state.move_number) / math.sqrt(game.rows * game.cols)
+    return late + (early - late) / 2**halvings
+
+
+def tempered(chances: dict[int, float], heat: float) -> dict[int, float]:
+    """Chances to the power 1 / `heat`, scaled to 1."""
+    powers = {a: p ** (1 / heat) for a, p in chances.items()}
+    return {a: p / sum(powers.values()) for a, p in powers.items()}
 
 
 def _same_side(one: Node, other: Node) -> int:
@@ -139,9 +154,13 @@ def _judge(game: Game, node: Node, config: SearchConfig, evaluator: HashEvaluato
     return worth(game, config, value, score)
 
 
-def _choose(node: Node, config: SearchConfig, forced: float = 0.0) -> int:
+def _choose(node: Node, config: SearchConfig, noisy: bool) -> int:
+    forced = config.forced_k if noisy else 0.0
+    reduction = config.fpu_reduction
+    if noisy and config.root_fpu_reduction is not None:
+        reduction = config.root_fpu_reduction
     tried = sum(node.prior[a] for a in node.children)
-    unseen = node.total / node.visits - config.fpu_reduction * math.sqrt(tried)
+    unseen = node.total / node.visits - reduction * math.sqrt(tried)
     ordered = sorted(node.prior.items(), key=lambda item: -item[1])
     best, best_score = ordered[0][0], -math.inf
     for action, prior in ordered:

@@ -111,8 +111,9 @@ def test_cheap_moves_are_played_and_not_learnt(root: str) -> None:
     actor = play(root, cheap_visits=4, full_share=0.25)
     counted, table = actor.positions, actor.take()
     learnable = int((table.weights > 0).sum())
-    assert learnable < counted < 0.5 * table.positions  # openings are counted and not learnt
-    searched = table.positions - (counted - learnable)
+    assert table.surprise is not None
+    searched = int(np.isfinite(table.surprise).sum())
+    assert counted == learnable < searched < table.positions, "openings do not count"
     assert 0.2 < learnable / searched < 0.3
     window = ReplayWindow(actor.game)
     window.add(table)

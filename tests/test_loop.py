@@ -107,7 +107,7 @@ def test_a_kill_between_shard_and_checkpoint_loses_and_repeats_nothing(tmp_path:
     assert again.ledger.totals.evaluations > 0
     assert again.ledger.totals == run.ledger.totals, "core-seconds too come from the shard"
     assert again.window.rows == sum(int((table.weights > 0).sum()) for table in stored)
-    assert again.owed_samples >= 2.0 * orphan.positions
+    assert again.owed_samples >= 2.0 * int((orphan.weights > 0).sum())
     again.iterate(Stop())
     fresh = read_shard(again.run.shards / "000003.h5")
     known = {orphan.moves_of(i).tobytes() for i in range(len(orphan))}
@@ -142,7 +142,8 @@ def test_recorded_games_are_legal_and_scored(tmp_path: Path, root: str) -> None:
             play_one(state[0], int(action))
         assert state[0].done
     totals = run.ledger.totals
-    assert totals.games == len(table) and totals.positions == table.positions
+    assert totals.games == len(table)
+    assert totals.positions == (table.weights > 0).sum() < table.positions
     assert totals.selfplay_flops == totals.evaluations * run.flops
     assert totals.training_flops == pytest.approx(3 * run.flops * totals.samples)
 
