@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ghostgo.data.replay import Batch
+from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.engine import fused
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.network import DRAW, LOSS, WIN, Network, score_bin
+from ghostgo.selfplay.marginal_start import ROWS, start_at_marginals
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,13 @@ class LearnerConfig:
     """Weight of the score distribution's cross-entropy, for networks that have it (KataGo: 0.02)."""
     short_weight: float = 0.5
     """Weight of the short-horizon value's squared error, for networks that have it."""
+    start_at_marginals: bool = True
+    """Whether heads that are still at zero start at the marginals of the first window."""
+    symmetries: bool = True
+    """Whether each row of a batch is turned by a random symmetry of the board."""
+    window_mb: int = 2048
+    """Memory that the replay window of self-play may take, in MiB (2^20 bytes), all boards
+    together; the oldest games go first."""
 
 
 MIN_SLICE = 32
@@ -178,6 +186,17 @@ class Learner:
         if self.network.rank is None:
             return None
         return torch.from_numpy(batch.rank).to(self.device)
+
+    def begin(self, window: ReplayWindow, seed: int) -> None:
+        """Before the first step: start heads at zero at the marginals of `window`, if so configured.
+
+        Later, and for weights that have learnt, it does nothing.
+        """
+        if self.steps or not self.config.start_at_marginals:
+            return
+        batch = window.sample(ROWS, np.random.default_rng([seed, 17]))
+        for each in (self.network, self.average):  # slices copy their weights at every step
+            start_at_marginals(each.on(window.game), batch)
 
     def hold_to(self, prior: Network) -> None:
         """Have `prior` at hand for `step`; it is not trained."""

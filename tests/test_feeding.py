@@ -1,0 +1,59 @@
+"""Batches made ahead: the same ones, errors where they are asked for."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from test_loop import trainer, weights
+
+from ghostgo.selfplay import feeding
+from ghostgo.selfplay.budget import Stop
+from ghostgo.selfplay.feeding import Drawn, Feeder
+
+
+@pytest.mark.parametrize("game", ["go5", "connect_four"])
+def test_a_run_is_the_same_with_and_without(
+    game: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for ahead in (True, False):
+        monkeypatch.setattr(feeding, "AHEAD", ahead)
+        run = trainer(tmp_path, str(ahead), game)
+        for _ in range(3):
+            run.iterate(Stop())
+        made.append(weights(run.run))
+    assert run.learner.steps > 3
+    assert all(torch.equal(made[0][key], made[1][key]) for key in made[0])
+
+
+def test_one_ahead_in_another_thread_and_none_after_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, threads = [], set()
+
+    def draw(step: int) -> Drawn:
+        asked.append(step)
+        threads.add(threading.current_thread().name)
+        return step  # type: ignore[return-value]
+
+    with Feeder(draw) as feeder:
+        assert [feeder.take(step, last=step == 7) for step in (5, 6, 7)] == [5, 6, 7]
+        assert asked == [5, 6, 7], "nothing is drawn twice, nor beyond the last"
+        assert feeder.take(2) == 2, "any step can be asked for"
+    assert threading.current_thread().name not in threads
+    assert not any(thread.name in threads for thread in threading.enumerate()), "it has ended"
+
+
+def test_what_drawing_raises_reaches_whoever_asks_for_it() -> None:
+    def draw(step: int) -> Drawn:
+        if step == 1:
+            raise ZeroDivisionError("in the feeder")
+        return step  # type: ignore[return-value]
+
+    with Feeder(draw) as feeder:
+        feeder.take(0)
+        with pytest.raises(ZeroDivisionError, match="in the feeder"):
+            feeder.take(1)
