@@ -65,6 +65,13 @@ class NotANumber(FloatingPointError):
     """A loss or gradient is not finite; the message names head and step."""
 
 
+def can_bfloat16(device: str) -> bool:
+    """Whether the hardware of `device` computes in bfloat16."""
+    if device == "cpu":
+        return fused.has_bfloat16()
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def _groups(network: Network, decay: float) -> list[dict[str, Any]]:
     matrices = [p for p in network.parameters() if p.ndim > 1]
     vectors = [p for p in network.parameters() if p.ndim <= 1]
@@ -156,6 +163,8 @@ class Learner:
             _groups(network, config.weight_decay), lr=config.learning_rate, fused=True
         )
         self.steps = 0
+        self.bfloat16 = can_bfloat16(device)
+        """Whether operators that can compute in bfloat16; weights and losses are float32 always."""
         self.weights = {
             "policy": 1.0,
             "value": config.value_weight,
@@ -173,12 +182,16 @@ class Learner:
         self.copies = [network, *(copy.deepcopy(network) for _ in range(slices - 1))]
         self.pool = ThreadPoolExecutor(slices) if slices > 1 else None
 
+    @property
+    def format(self) -> str:
+        """The number format of training, for people to read."""
+        return "bfloat16" if self.bfloat16 else "float32"
+
     def _forward(
         self, network: Network, x: Tensor, rank: Tensor | None = None
     ) -> dict[str, Tensor]:
-        bf16 = self.device != "cpu" or fused.has_bfloat16()
         kind = torch.device(self.device).type
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bfloat16):
             return network(x, rank)  # type: ignore[no-any-return]
 
     def _ranks(self, batch: Batch) -> Tensor | None:
@@ -303,10 +316,11 @@ class Learner:
         return {name: value.float().cpu() for name, value in out.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Optimiser, counters, and the weights in training (the average is saved apart)."""
+        """Optimiser, counters, number format, and the weights in training (the average is saved apart)."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "steps": self.steps,
+            "bfloat16": self.bfloat16,
             "network": self.network.state_dict(),
         }
 
@@ -315,3 +329,5 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.network.load_state_dict(state["network"])
         self.steps = int(state["steps"])
+        # Older states do not say; and the run may have moved to another machine.
+        self.bfloat16 = bool(state.get("bfloat16", True)) and can_bfloat16(self.device)

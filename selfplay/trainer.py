@@ -37,6 +37,7 @@ from ghostgo.selfplay.faults import trained
 from ghostgo.selfplay.feeding import Feeder
 from ghostgo.selfplay.learner import Learner
 from ghostgo.selfplay.monitor import Events, LiveLine, si
+from ghostgo.selfplay.precision import choose_format
 
 MILESTONE = 1.6
 """Checkpoints are kept for good when the run's FLOPs have grown by this factor since the last."""
@@ -100,6 +101,8 @@ class Trainer:
         if state is not None and info.meta.get("stage") == "selfplay":
             # Playing on from the checkpoint would repeat the games of newer shards.
             self._load_state(state, with_games=not newer)
+        else:
+            choose_format(self.learner)
         self._owe(unlearnt)
         self._load_shards()
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_loop import trainer, weights
 
 from ghostgo.selfplay import feeding
+from ghostgo.selfplay.boards import fill_windows, make_boards
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.feeding import Drawn, Feeder
 
@@ -57,3 +59,21 @@ def test_what_drawing_raises_reaches_whoever_asks_for_it() -> None:
         feeder.take(0)
         with pytest.raises(ZeroDivisionError, match="in the feeder"):
             feeder.take(1)
+
+
+def test_a_resumed_run_has_the_same_window_within_its_bytes(tmp_path: Path) -> None:
+    run = trainer(tmp_path, "r", "go5")
+    assert run.window.most_bytes == 2048 << 20
+    run.iterate(Stop())
+    run.window.most_bytes = bound = int(2.2 * run.window.bytes)
+    for _ in range(3):
+        run.iterate(Stop())
+        assert run.window.bytes <= bound
+    assert 0 < run.window.tables < 4
+    boards = make_boards(run.learner.network, run.config)
+    boards[0].window.most_bytes = bound
+    fill_windows(boards, run.run.shards, 10**6, pytest.fail)
+    again = boards[0].window
+    assert again.bytes == run.window.bytes <= bound
+    one, other = (w.rows_batch(np.arange(w.rows)) for w in (run.window, again))
+    assert (one.origin == other.origin).all() and (one.planes == other.planes).all()

@@ -36,6 +36,7 @@ from ghostgo.selfplay.feeding import Drawn, Feeder
 from ghostgo.selfplay.learner import Learner
 from ghostgo.selfplay.loop import first_checkpoint, refuse_other_start, reopen
 from ghostgo.selfplay.monitor import Events, LiveLine, clock, si
+from ghostgo.selfplay.precision import choose_format
 from ghostgo.selfplay.trainer import MILESTONE
 from ghostgo.warmstart.control import permute_moves, take_subset
 from ghostgo.warmstart.evaluate import HeldOut, evaluate
@@ -89,6 +90,8 @@ class Imitation:
         state = run.load_state(info)
         if state is not None:
             self.learner.load_state_dict(state["learner"])
+        else:
+            choose_format(self.learner)
         self.flops = count_flops(self.learner.network)
         self.kept = {c.step for c in run.checkpoints()}
         self.kept_flops = info.totals.flops
@@ -313,7 +316,8 @@ def run_warmstart(
         imitation = Imitation(opened, config, line)
         line.say(
             f"imitating {imitation.games} games ({si(imitation.window.rows)} positions), "
-            f"{imitation.held_out_games} held out, with {config.network}"
+            f"{imitation.held_out_games} held out, with {config.network} in "
+            f"{imitation.learner.format}"
         )
         with stop.on_interrupt():
             info = imitation.train(stop, epochs)
