@@ -171,7 +171,7 @@ def test_bytes_never_exceed_their_bound() -> None:
         window.add(table, source=f"{number}.h5")
         assert 0 < window.bytes <= bound
     kept = window.rows_batch(np.arange(window.rows)).origin["source"]
-    oldest = int(str(kept.min())[0])
+    oldest = int(min(kept.tolist())[0])
     assert oldest > 0 and window.rows == sum(table.positions for table in tables[oldest:])
     free = ReplayWindow(game)
     for table in tables[oldest - 1 :]:
