@@ -69,7 +69,7 @@ def can_bfloat16(device: str) -> bool:
     """Whether the hardware of `device` computes in bfloat16."""
     if device == "cpu":
         return fused.has_bfloat16()
-    return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _groups(network: Network, decay: float) -> list[dict[str, Any]]:

@@ -10,10 +10,13 @@ import pytest
 import torch
 from test_loop import trainer, weights
 
+from ghostgo.engine.games.registry import get_game
 from ghostgo.selfplay import feeding
 from ghostgo.selfplay.boards import fill_windows, make_boards
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.feeding import Drawn, Feeder
+
+GAME = get_game("tic_tac_toe")
 
 
 @pytest.mark.parametrize("game", ["go5", "connect_four"])
@@ -31,6 +34,11 @@ def test_a_run_is_the_same_with_and_without(
     assert all(torch.equal(made[0][key], made[1][key]) for key in made[0])
 
 
+def marked(step: int) -> Drawn:
+    """A batch of no rows that can be told from others."""
+    return Drawn(step, GAME)  # type: ignore[arg-type]
+
+
 def test_one_ahead_in_another_thread_and_none_after_the_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -39,12 +47,13 @@ def test_one_ahead_in_another_thread_and_none_after_the_last(
     def draw(step: int) -> Drawn:
         asked.append(step)
         threads.add(threading.current_thread().name)
-        return step  # type: ignore[return-value]
+        return marked(step)
 
     with Feeder(draw) as feeder:
-        assert [feeder.take(step, last=step == 7) for step in (5, 6, 7)] == [5, 6, 7]
+        taken = [feeder.take(step, last=step == 7) for step in (5, 6, 7)]
+        assert taken == [marked(5), marked(6), marked(7)]
         assert asked == [5, 6, 7], "nothing is drawn twice, nor beyond the last"
-        assert feeder.take(2) == 2, "any step can be asked for"
+        assert feeder.take(2) == marked(2), "any step can be asked for"
     assert threading.current_thread().name not in threads
     assert not any(thread.name in threads for thread in threading.enumerate()), "it has ended"
 
@@ -53,7 +62,7 @@ def test_what_drawing_raises_reaches_whoever_asks_for_it() -> None:
     def draw(step: int) -> Drawn:
         if step == 1:
             raise ZeroDivisionError("in the feeder")
-        return step  # type: ignore[return-value]
+        return marked(step)
 
     with Feeder(draw) as feeder:
         feeder.take(0)
