@@ -11,9 +11,11 @@ import torch
 from test_loop import trainer
 
 from ghostgo.engine import fused
+from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
 from ghostgo.selfplay.budget import Stop
+from ghostgo.selfplay.config import make_config
 from ghostgo.selfplay.learner import Learner, LearnerConfig
 from ghostgo.selfplay.precision import blank_batch, choose_format, measured
 
@@ -78,3 +80,8 @@ def test_a_resumed_run_keeps_its_format(
     assert trainer(tmp_path, "r").learner.bfloat16 == kept
     monkeypatch.setattr(fused, "has_bfloat16", lambda: False)
     assert not trainer(tmp_path, "r").learner.bfloat16, "this machine has none"
+
+
+def test_a_window_too_small_for_a_game_is_refused_at_once() -> None:
+    with pytest.raises(UserError, match="window_mb = 8 is too small: at least 16"):
+        make_config({"learner": {"window_mb": 8}}, game="go9")
