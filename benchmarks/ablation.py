@@ -59,6 +59,9 @@ def variants(game: Game, network: str, flops: float) -> dict[str, dict[str, Any]
         "no_score": {"learner": {"score_weight": 0.0}},
         "no_ownership": {"learner": {"ownership_weight": 0.0}},
         "no_reply": {"learner": {"reply_weight": 0.0}},
+        "zero_start": {"learner": {"start_at_marginals": False}},
+        "no_symmetries": {"learner": {"symmetries": False}},
+        "no_pooling": {"network": f"{network}n"},
         # Twice the visits where it is learnt, a third elsewhere: a fifth less on average.
         "caps": {"selfplay": {"visits": 64, "cheap_visits": 12, "full_share": 0.25}},
         "decided": {"selfplay": {"decided_value": 0.95}},

@@ -30,7 +30,7 @@ import numpy as np
 
 from ghostgo.data import archives, sgf
 from ghostgo.data.records import GameTable
-from ghostgo.data.replay import start_states
+from ghostgo.data.short import start_states
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import is_legal_one, play_one
 from ghostgo.engine.games.registry import get_game

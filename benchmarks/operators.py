@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from ghostgo.bench import evaluator_works, side_by_side
-from ghostgo.data.replay import Batch
+from ghostgo.data.replay import ORIGIN, Batch
 from ghostgo.engine.fused import FusedNetwork
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
@@ -75,6 +75,7 @@ def random_batch(game: Game) -> Batch:
         ownership=rng.random((BATCH, game.points)).round().astype(np.float32),
         rank=np.zeros(BATCH, np.int64),
         short=np.full(BATCH, np.nan, np.float32),
+        origin=np.zeros(BATCH, ORIGIN),
     )
 
 

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.data.records import GameTable
-from ghostgo.engine.games.game import Game, States, legal_mask, play, write_planes
-from ghostgo.engine.games.go import set_up
+from ghostgo.data.short import short_values, start_states
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game, legal_mask, play, write_planes
 from ghostgo.engine.jit import kernel
 
 UNKNOWN = np.float32(np.nan)
-SHORT_HORIZON = 0.05
-"""How far `short_values` look ahead, in moves for each point of the board (KataGo's middle one: 0.048)."""
+ORIGIN = np.dtype([("source", "U24"), ("game", np.int32), ("ply", np.int32)])
+"""Where a row comes from: the file's name as `ReplayWindow.add` was told it, game and ply from 0."""
 # Numba has no float16: kernels see half floats as bits and look their value up here.
 _HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
@@ -49,6 +50,8 @@ class Batch:
     short: NDArray[np.float32]
     """(B,) mean value of the search in the next moves, in [-1, 1] (see `short_values`); nan where it
     is unknown or not wanted."""
+    origin: NDArray[np.void]
+    """(B,) records of `ORIGIN`, so that a fault can be named."""
 
     def __len__(self) -> int:
         return len(self.value)
@@ -149,75 +152,6 @@ def _fill_rows(
                     ownership[b, point_turn[p]] = np.float32(0.5) * (np.float32(1.0) + owner)
 
 
-def start_states(game: Game, table: GameTable) -> tuple[States, NDArray[np.int32]]:
-    """The distinct start positions of a table's games, (K,) records, and each game's, (G,) int32."""
-    keys: dict[tuple[int, int, bytes], int] = {}
-    index = np.zeros(len(table), np.int32)
-    parts: list[States] = []
-    for g in range(len(table)):
-        stones = b"" if table.setups is None else table.setups[g].tobytes()
-        if not stones.strip(b"\0"):
-            stones = b""
-        key = (int(table.rules_index[g]), int(table.first_to_play[g]), stones)
-        if key not in keys:
-            keys[key] = len(parts)
-            state = game.new_states(1, table.rules_of(g))
-            if stones or key[1]:
-                set_up(state[0], np.frombuffer(stones or bytes(game.points), np.int8), key[1])
-            parts.append(state)
-        index[g] = keys[key]
-    starts = np.zeros(len(parts), game.dtype).view(np.recarray)
-    for k, state in enumerate(parts):
-        starts[k] = state[0]
-    return starts, index
-
-
-@kernel
-def _short_values(
-    starts: Any,
-    start_index: NDArray[np.int32],
-    offsets: NDArray[np.int64],
-    moves: NDArray[np.int16],
-    values: NDArray[np.float32],
-    results: NDArray[np.float32],
-    decay: float,
-    scratch: Any,
-    out: NDArray[np.float32],
-) -> None:
-    """As `short_values`; `out` (M,) takes the sides to move first, then what is wanted."""
-    for g in range(len(start_index)):
-        scratch[0] = starts[start_index[g]]
-        first, last = offsets[g], offsets[g + 1]
-        for m in range(first, last):
-            out[m] = 1.0 if scratch[0].to_play == 0 else -1.0
-            play(scratch[0], moves[m])
-        mean = np.float64(results[g])
-        for m in range(last - 1, first - 1, -1):
-            now = out[m] * values[m]
-            out[m] = mean
-            mean = (1.0 - decay) * now + decay * mean
-
-
-def short_values(game: Game, table: GameTable) -> NDArray[np.float32]:
-    """What the searches of the next moves thought of each position, (M,), for the first player.
-
-    The mean of later values, each move further off counting h / (1 + h) times the one before, and at
-    the end the result; h is `SHORT_HORIZON` of the points. Less noisy than the result and less of
-    the network's own making than one search (KataGo, `docs/KataGoMethods.md`, short-term value).
-    nan where the table has no values, or the game no result.
-    """
-    out = np.full(table.positions, np.nan, np.float32)
-    if table.values is None:
-        return out
-    starts, index = start_states(game, table)
-    horizon = SHORT_HORIZON * game.points
-    _short_values(
-        starts, index, table.offsets, table.moves, table.values.astype(np.float32), table.results,
-        horizon / (1 + horizon), game.new_states(1), out,
-    )  # fmt: skip
-    return out
-
-
 def window_rows(total: int, start: int, growth: float = 0.4, power: float = 0.75) -> int:
     """Rows that the window should hold after `total` rows (KataGo 2019, appendix C).
 
@@ -269,22 +203,31 @@ class ReplayWindow:
         surprise_share: float = 0.0,
         rank_dropout: float = 0.0,
         short: bool = False,
+        symmetries: bool = True,
+        most_bytes: int | None = None,
     ) -> None:
         """With `value_positions`, only that many positions a game, drawn once, teach the value,
         score and ownership heads: whole games repeat one label (AlphaGo 2016 over-fitted so).
 
         With a `surprise_share`, positions stand in the window as `by_surprise` says. `sample` keeps
-        back the ranks of a share `rank_dropout` of its rows. With `short`, rows have that target.
+        back the ranks of a share `rank_dropout` of its rows, and turns none of them without
+        `symmetries`. With `short`, rows have that target. The window's arrays never hold more than
+        `most_bytes` after `add`.
         """
         self.game = game
         self.short = short
         self.value_positions = value_positions
         self.surprise_share = surprise_share
         self.rank_dropout = rank_dropout
+        self.symmetries = symmetries
+        self.most_bytes = most_bytes
         self.rng = np.random.default_rng([seed, 7])
         self._tables: list[_Games] = []
         self._rows: list[NDArray[np.int64]] = []  # learnable positions of each table
         self._owners: list[NDArray[np.int32]] = []  # the game of each of those
+        self._sources: list[
+            tuple[str, NDArray[np.integer[Any]]]
+        ] = []  # file, the games' numbers in it
         self._scratch = game.new_states(1)
 
     @property
@@ -301,10 +244,51 @@ class ReplayWindow:
     def bytes(self) -> int:
         """Memory held by the window's arrays."""
         arrays: Sequence[Any] = [a for table in self._tables for a in table]
-        return sum(a.nbytes for a in [*arrays, *self._rows, *self._owners])
+        arrays = [*arrays, *self._rows, *self._owners, *(numbers for _, numbers in self._sources)]
+        return sum(a.nbytes for a in arrays)
 
-    def add(self, table: GameTable, at_most: int | None = None) -> None:
-        """Append a table, then evict the oldest while what is left still has `at_most` rows."""
+    def add(
+        self,
+        table: GameTable,
+        at_most: int | None = None,
+        source: str = "",
+        numbers: NDArray[np.integer[Any]] | None = None,
+    ) -> None:
+        """Append a table, then evict the oldest while what is left still has `at_most` rows.
+
+        They are also evicted while the window holds more than `most_bytes`, and of a table that
+        does by itself the older games are left out. Its games are those with `numbers` (all, in
+        order, if not given) of the file `source`. Raises UserError if one game takes more.
+        """
+        self._append(table, source, np.arange(len(table)) if numbers is None else numbers)
+        while at_most is not None and self.rows - len(self._rows[0]) >= at_most:
+            self._drop_oldest()
+        while self.most_bytes is not None and self.bytes > self.most_bytes:
+            last, (_, given) = self.tables == 1, self._sources[-1]
+            self._drop_oldest()
+            if not last:
+                continue
+            if len(table) < 2:
+                raise UserError(
+                    f"a game of {table.positions} moves does not fit into a replay window of "
+                    f"{self.most_bytes} bytes: raise window_mb"
+                )
+            newer = np.arange(len(table) // 2, len(table))
+            table = table.select(newer)
+            self._append(table, source, given[newer])
+
+    def add_parts(self, parts: Sequence[GameTable], source: str) -> None:
+        """Append the tables of `under_kos_of`, into which the games of a file were dealt in turn."""
+        total = sum(len(part) for part in parts)
+        for first, part in enumerate(parts):
+            self.add(part, source=source, numbers=np.arange(first, total, len(parts)))
+
+    def _drop_oldest(self) -> None:
+        columns: tuple[list[Any], ...] = (self._tables, self._rows, self._owners, self._sources)
+        for column in columns:
+            column.pop(0)
+
+    def _append(self, table: GameTable, source: str, numbers: NDArray[np.integer[Any]]) -> None:
         starts, start_index = start_states(self.game, table)
         a, p, m = self.game.actions, self.game.points, table.positions
         halves = table.policies
@@ -334,12 +318,10 @@ class ReplayWindow:
             learnable = by_surprise(table, learnable, self.surprise_share)
         self._rows.append(learnable)
         self._owners.append(table.game_of()[learnable].astype(np.int32))
-        while at_most is not None and self.rows - len(self._rows[0]) >= at_most:
-            for column in (self._tables, self._rows, self._owners):
-                column.pop(0)
+        self._sources.append((source, numbers))
 
     def sample(self, size: int, rng: np.random.Generator) -> Batch:
-        """`size` rows drawn with replacement, each under a random symmetry of the board.
+        """`size` rows drawn with replacement, each under a random symmetry of the board if wanted.
 
         Raises ValueError if the window is empty.
         """
@@ -348,7 +330,7 @@ class ReplayWindow:
             raise ValueError("the replay window is empty")
         drawn = rng.integers(sizes.sum(), size=size)
         turns = rng.integers(len(self.game.point_symmetries), size=size)
-        batch = self.rows_batch(drawn, turns)
+        batch = self.rows_batch(drawn, turns if self.symmetries else None)
         if self.rank_dropout:
             batch.rank[rng.random(size) < self.rank_dropout] = 0
         return batch
@@ -369,6 +351,7 @@ class ReplayWindow:
             ownership=np.zeros((size, game.points), np.float32),
             rank=np.zeros(size, np.int64),
             short=np.zeros(size, np.float32),
+            origin=np.zeros(size, ORIGIN),
         )
         out = (
             batch.planes, batch.policy, batch.policy_weight, batch.reply, batch.value,
@@ -391,4 +374,8 @@ class ReplayWindow:
                 self._tables[t], rows, owners, turned[places], places, symmetries, self._scratch,
                 buffers, out,
             )  # fmt: skip
+            source, numbers = self._sources[t]
+            batch.origin["source"][places] = source
+            batch.origin["game"][places] = numbers[owners]
+            batch.origin["ply"][places] = rows - self._tables[t].offsets[owners]
         return batch

@@ -44,28 +44,31 @@ class NetworkConfig:
     """Whether it also forecasts what the searches of the next moves will think."""
     preactivation: bool = False
     """Whether its blocks normalise and rectify before each convolution (see `Block`)."""
+    unpooled: bool = False
+    """Whether its blocks have no global pooling; the heads keep theirs."""
 
     @classmethod
     def preset(cls, name: str) -> NetworkConfig:
         """The config of a name such as `b4c64`, with letters behind it for what it has besides.
 
-        `r` ranks, `d` score distribution, `v` short-horizon value, `p` pre-activation; in this
-        order. Raises UserError for any other form.
+        `r` ranks, `d` score distribution, `v` short-horizon value, `p` pre-activation, `n` no
+        pooling in the blocks; in this order. Raises UserError for any other form.
         """
-        match = re.fullmatch(r"b(\d{1,2})c(\d{1,3})(r?)(d?)(v?)(p?)", name)
+        match = re.fullmatch(r"b(\d{1,2})c(\d{1,3})(r?)(d?)(v?)(p?)(n?)", name)
         if not match or not int(match[1]) or int(match[2]) < 8:
             raise UserError(
                 f"network {name!r} is unknown: write bNcM for N blocks of M (8 or more) channels, "
                 f"such as {', '.join(PRESETS)}, and behind it r for one that is told ranks, d for a "
-                "score distribution, v for a short-horizon value, p for pre-activation"
+                "score distribution, v for a short-horizon value, p for pre-activation, "
+                "n for no pooling in the blocks"
             )
-        return cls(int(match[1]), int(match[2]), *(bool(match[i]) for i in range(3, 7)))
+        return cls(int(match[1]), int(match[2]), *(bool(match[i]) for i in range(3, 8)))
 
     @property
     def name(self) -> str:
         """The preset name, such as `b4c64`."""
         letters = "r" * self.ranks + "d" * self.distribution + "v" * self.short
-        letters += "p" * self.preactivation
+        letters += "p" * self.preactivation + "n" * self.unpooled
         return f"b{self.blocks}c{self.channels}{letters}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -208,7 +211,7 @@ class Network(nn.Module):
         if self.rank is not None:
             nn.init.zeros_(self.rank.weight)
         self.blocks = nn.ModuleList(
-            Block(c, i % POOL_EVERY == POOL_EVERY - 1, config.preactivation)
+            Block(c, i % POOL_EVERY == POOL_EVERY - 1 and not config.unpooled, config.preactivation)
             for i in range(config.blocks)
         )
         self.norm = nn.BatchNorm2d(c) if config.preactivation else None

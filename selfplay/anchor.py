@@ -100,8 +100,13 @@ def find_prior(run: Run) -> CheckpointInfo:
 class Anchor:
     """The prior of a run at work, and how firmly it is held."""
 
-    def __init__(self, run: Run, config: AnchorConfig, rules: Sequence[Rules], seed: int) -> None:
+    def __init__(
+        self, run: Run, config: AnchorConfig, rules: Sequence[Rules], seed: int,
+        symmetries: bool = True,
+    ) -> None:  # fmt: skip
         """`rules` are the sets of the self-play, under whose ko rules records are shown.
+
+        They are turned by `symmetries` as the games are.
 
         Raises UserError if the run has no prior, or its records are damaged.
         """
@@ -115,9 +120,10 @@ class Anchor:
             copied = run.folder / FOLDER / RECORDS.name
             table = read_shard(copied if copied.is_file() else run.folder / RECORDS)
             # Self-play tells no ranks, so what is rehearsed must not be told them either.
-            self.records = ReplayWindow(self.network.game, VALUE_POSITIONS, seed, rank_dropout=1.0)
-            for part in under_kos_of(table, rules):
-                self.records.add(part)
+            self.records = ReplayWindow(
+                self.network.game, VALUE_POSITIONS, seed, rank_dropout=1.0, symmetries=symmetries
+            )
+            self.records.add_parts(under_kos_of(table, rules), RECORDS.name)
 
     def left(self, flops: float) -> float:
         """Share of the hold that is left when the run has spent `flops` in all."""

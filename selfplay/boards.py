@@ -16,17 +16,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ghostgo.data.ledger import Ledger, read_ledger
 from ghostgo.data.records import GameTable, concat
 from ghostgo.data.replay import ReplayWindow
-from ghostgo.data.shards import DamagedFile, read_shard
+from ghostgo.data.run import Run
+from ghostgo.data.shards import DamagedFile, attributes, read_shard
 from ghostgo.engine.evaluator import NetworkEvaluator, make_evaluator
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, count_flops
 from ghostgo.engine.search_config import batch_rows
 from ghostgo.selfplay.actor import Actor
+from ghostgo.selfplay.anchor import Anchor
 from ghostgo.selfplay.config import RunConfig, rule_sets
+from ghostgo.selfplay.feeding import Drawn
 from ghostgo.selfplay.sizes import deal, shares_of
+
+MEBIBYTE = 1 << 20
 
 
 class Board:
@@ -42,6 +48,8 @@ class Board:
             seed=config.seed,
             surprise_share=config.selfplay.surprise_share,
             short=network.config.short,
+            symmetries=config.learner.symmetries,
+            most_bytes=max(MEBIBYTE, int(share * config.learner.window_mb * MEBIBYTE)),
         )
         self.actors: list[Actor] = []
         """The first is worker 0's, and so on; fewer than workers where there are fewer games."""
@@ -118,6 +126,44 @@ def draw_board(boards: Sequence[Board], rng: np.random.Generator) -> Board:
     return boards[int(np.searchsorted(ends, rng.integers(ends[-1]), side="right"))]
 
 
+def drawing(
+    boards: Sequence[Board], size: int, seed: int, flops: float, anchor: Anchor | None
+) -> Callable[[int], Drawn]:
+    """A function that draws a step's batch of `size` rows when the run has spent `flops`."""
+
+    def draw(step: int) -> Drawn:
+        # A generator a step: what is drawn depends on the step alone, so a resumed run agrees.
+        rng = np.random.default_rng([seed, 11, step])
+        board = draw_board(boards, rng)
+        if anchor is None:
+            return Drawn(board.window.sample(size, rng), board.game)
+        return Drawn(anchor.mixed(board.window, size, flops, rng), board.game)
+
+    return draw
+
+
+def adopt_shards(run: Run, ledger: Ledger, step: int) -> tuple[int, int]:
+    """Shards of `run` newer than its checkpoint `step`: their number, and the positions in them.
+
+    A kill between a shard and its checkpoint leaves such a shard. Its games count and are still to
+    be learnt; the ledger gets the row that it lacks.
+    """
+    booked = {row.get("of") for row in read_ledger(ledger.path)}
+    shards = positions = 0
+    for path in sorted(run.shards.glob("*.h5"), reverse=True):
+        try:
+            given = attributes(path)
+        except DamagedFile:
+            continue  # `fill_windows` names it
+        if given["step"] < step:
+            break
+        shards += 1
+        positions += given["amounts"]["positions"]
+        if path.stem not in booked:
+            ledger.append("selfplay", path.stem, **given["amounts"])
+    return shards, positions
+
+
 def fill_windows(
     boards: Sequence[Board], shards: Path, wanted: int, say: Callable[[str], None]
 ) -> None:
@@ -125,8 +171,8 @@ def fill_windows(
 
     A damaged one is set apart, and named by `say`.
     """
-    tables: dict[str, list[GameTable]] = {board.game.name: [] for board in boards}
-    short = {board.game.name: board.rows(wanted) for board in boards}  # windows not full yet
+    tables: dict[str, list[tuple[str, GameTable]]] = {board.game.name: [] for board in boards}
+    short = {board.game.name: board for board in boards}  # windows not full yet
     for path in sorted(shards.glob("*.h5"), reverse=True):
         if not short:
             break
@@ -137,14 +183,24 @@ def fill_windows(
             path.rename(apart)
             say(f"{error}; set apart as {apart.name}")
             continue
-        if table.game in short:
+        if (board := short.get(table.game)) is not None:
             found = tables[table.game]
-            found.append(table)
-            if sum(int((each.weights > 0).sum()) for each in found) >= short[table.game]:
+            found.append((path.name, table))
+            rows = sum(int((each.weights > 0).sum()) for _, each in found)
+            most = board.window.most_bytes
+            if rows >= board.rows(wanted) or (most is not None and _least_bytes(found) > most):
                 del short[table.game]
     for board in boards:
-        for table in reversed(tables[board.game.name]):
-            board.window.add(table, board.rows(wanted))
+        for name, table in reversed(tables[board.game.name]):
+            board.window.add(table, board.rows(wanted), name)
+
+
+def _least_bytes(tables: Sequence[tuple[str, GameTable]]) -> int:
+    """What the window's arrays of these tables have at the least."""
+    return sum(
+        table.moves.nbytes + (0 if table.policies is None else table.policies.nbytes)
+        for _, table in tables
+    )
 
 
 def raw_rate(actors: Sequence[Actor], seconds: float) -> float:

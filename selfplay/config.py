@@ -121,6 +121,7 @@ class RunConfig:
             ("selfplay: positions_per_iteration", self.selfplay.positions_per_iteration, 1),
             ("selfplay: window_start", self.selfplay.window_start, 1),
             ("learner: batch_size", self.learner.batch_size, 2),
+            ("learner: window_mb", self.learner.window_mb, 16),
             ("search: leaves_per_step", self.search.leaves_per_step, 1),
             ("search: cache_mb", self.search.cache_mb, 0),
             ("search: canonical_plies", self.search.canonical_plies, 0),

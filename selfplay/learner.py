@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ghostgo.data.replay import Batch
+from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.engine import fused
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.network import DRAW, LOSS, WIN, Network, score_bin
+from ghostgo.selfplay.marginal_start import ROWS, start_at_marginals
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,13 @@ class LearnerConfig:
     """Weight of the score distribution's cross-entropy, for networks that have it (KataGo: 0.02)."""
     short_weight: float = 0.5
     """Weight of the short-horizon value's squared error, for networks that have it."""
+    start_at_marginals: bool = True
+    """Whether heads that are still at zero start at the marginals of the first window."""
+    symmetries: bool = True
+    """Whether each row of a batch is turned by a random symmetry of the board."""
+    window_mb: int = 2048
+    """Memory that the replay window of self-play may take, in MiB (2^20 bytes), all boards
+    together; the oldest games go first."""
 
 
 MIN_SLICE = 32
@@ -55,6 +63,13 @@ MIN_SLICE = 32
 
 class NotANumber(FloatingPointError):
     """A loss or gradient is not finite; the message names head and step."""
+
+
+def can_bfloat16(device: str) -> bool:
+    """Whether the hardware of `device` computes in bfloat16."""
+    if device == "cpu":
+        return fused.has_bfloat16()
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _groups(network: Network, decay: float) -> list[dict[str, Any]]:
@@ -148,6 +163,8 @@ class Learner:
             _groups(network, config.weight_decay), lr=config.learning_rate, fused=True
         )
         self.steps = 0
+        self.bfloat16 = can_bfloat16(device)
+        """Whether operators that can compute in bfloat16; weights and losses are float32 always."""
         self.weights = {
             "policy": 1.0,
             "value": config.value_weight,
@@ -165,12 +182,16 @@ class Learner:
         self.copies = [network, *(copy.deepcopy(network) for _ in range(slices - 1))]
         self.pool = ThreadPoolExecutor(slices) if slices > 1 else None
 
+    @property
+    def format(self) -> str:
+        """The number format of training, for people to read."""
+        return "bfloat16" if self.bfloat16 else "float32"
+
     def _forward(
         self, network: Network, x: Tensor, rank: Tensor | None = None
     ) -> dict[str, Tensor]:
-        bf16 = self.device != "cpu" or fused.has_bfloat16()
         kind = torch.device(self.device).type
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bfloat16):
             return network(x, rank)  # type: ignore[no-any-return]
 
     def _ranks(self, batch: Batch) -> Tensor | None:
@@ -178,6 +199,17 @@ class Learner:
         if self.network.rank is None:
             return None
         return torch.from_numpy(batch.rank).to(self.device)
+
+    def begin(self, window: ReplayWindow, seed: int) -> None:
+        """Before the first step: start heads at zero at the marginals of `window`, if so configured.
+
+        Later, and for weights that have learnt, it does nothing.
+        """
+        if self.steps or not self.config.start_at_marginals:
+            return
+        batch = window.sample(ROWS, np.random.default_rng([seed, 17]))
+        for each in (self.network, self.average):  # slices copy their weights at every step
+            start_at_marginals(each.on(window.game), batch)
 
     def hold_to(self, prior: Network) -> None:
         """Have `prior` at hand for `step`; it is not trained."""
@@ -284,10 +316,11 @@ class Learner:
         return {name: value.float().cpu() for name, value in out.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Optimiser, counters, and the weights in training (the average is saved apart)."""
+        """Optimiser, counters, number format, and the weights in training (the average is saved apart)."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "steps": self.steps,
+            "bfloat16": self.bfloat16,
             "network": self.network.state_dict(),
         }
 
@@ -296,3 +329,5 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.network.load_state_dict(state["network"])
         self.steps = int(state["steps"])
+        # Older states do not say; and the run may have moved to another machine.
+        self.bfloat16 = bool(state.get("bfloat16", True)) and can_bfloat16(self.device)

@@ -209,6 +209,6 @@ def _heading(trainer: Trainer, new: bool) -> str:
     return (
         f"{'new run' if new else 'resuming'} {trainer.run.folder}: {boards}, "
         f"{config.network}, {config.selfplay.games} games on {trainer.workers} worker(s), "
-        f"device {trainer.device}"
+        f"device {trainer.device}, trained in {trainer.learner.format}"
         f"{'' if new else f', {totals.games} games and {si(totals.flops)}FLOP so far'}"
     )

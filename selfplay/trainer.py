@@ -20,22 +20,25 @@ from numpy.typing import NDArray
 
 from ghostgo.data.choice import chosen_backend
 from ghostgo.data.distinct import distinct_positions
-from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer, read_ledger
+from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer
 from ghostgo.data.records import GameTable, distinct_sequences
 from ghostgo.data.replay import window_rows
 from ghostgo.data.run import CheckpointInfo, Run, load_network
-from ghostgo.data.shards import DamagedFile, attributes, write_shard
+from ghostgo.data.shards import write_shard
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import count_flops
 from ghostgo.selfplay.actor import Actor
 from ghostgo.selfplay.anchor import Anchor
 from ghostgo.selfplay.bits import Marginals, bits_a_game
-from ghostgo.selfplay.boards import draw_board, fill_windows, make_boards, raw_rate
+from ghostgo.selfplay.boards import adopt_shards, drawing, fill_windows, make_boards, raw_rate
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import RunConfig, default_workers, rate_share, rule_sets
+from ghostgo.selfplay.faults import trained
+from ghostgo.selfplay.feeding import Feeder
 from ghostgo.selfplay.learner import Learner
 from ghostgo.selfplay.monitor import Events, LiveLine, si
+from ghostgo.selfplay.precision import choose_format
 
 MILESTONE = 1.6
 """Checkpoints are kept for good when the run's FLOPs have grown by this factor since the last."""
@@ -79,13 +82,13 @@ class Trainer:
         self.backend = chosen_backend(info, self.device, training=True).name
         self.anchor: Anchor | None = None
         if config.anchor.kind != "init":
-            self.anchor = Anchor(
-                run, config.anchor, rule_sets(config.selfplay, self.game), config.seed
-            )
+            rules = rule_sets(config.selfplay, self.game)
+            symmetries = config.learner.symmetries
+            self.anchor = Anchor(run, config.anchor, rules, config.seed, symmetries)
             if config.anchor.kind in ("kl", "fade"):
                 self.learner.hold_to(self.anchor.network)
             self.prior_flops = count_flops(self.anchor.network)
-        newer, unlearnt = self._adopt_shards()
+        newer, unlearnt = adopt_shards(run, self.ledger, self.step)
         prior = self.anchor.network if self.anchor and config.anchor.kind == "root" else None
         for i, board in enumerate(self.boards):
             entropy = [config.seed, self.step, newer, *([i] if i else [])]
@@ -93,10 +96,14 @@ class Trainer:
         self.raw_rate = 0.0
         self.share_before = 0.0
         self.losses: dict[str, float] = {}
+        self.stored: list[str] = []
+        """Names of each board's newest file of games; empty where there were none."""
         state = run.load_state(info)
         if state is not None and info.meta.get("stage") == "selfplay":
             # Playing on from the checkpoint would repeat the games of newer shards.
             self._load_state(state, with_games=not newer)
+        else:
+            choose_format(self.learner)
         self._owe(unlearnt)
         self._load_shards()
 
@@ -119,27 +126,6 @@ class Trainer:
             "owed_samples": self.owed_samples,
             "marginals": self.marginals.state_dict(),
         }
-
-    def _adopt_shards(self) -> tuple[int, int]:
-        """Shards newer than the checkpoint: their number, and the positions in them.
-
-        A kill between a shard and its checkpoint leaves such a shard. Its games count and are still
-        to be learnt; the ledger gets the row that it lacks.
-        """
-        booked = {row.get("of") for row in read_ledger(self.ledger.path)}
-        shards = positions = 0
-        for path in sorted(self.run.shards.glob("*.h5"), reverse=True):
-            try:
-                given = attributes(path)
-            except DamagedFile:
-                continue  # `_load_shards` names it
-            if given["step"] < self.step:
-                break
-            shards += 1
-            positions += given["amounts"]["positions"]
-            if path.stem not in booked:
-                self.ledger.append("selfplay", path.stem, **given["amounts"])
-        return shards, positions
 
     def _load_state(self, state: dict[str, Any], with_games: bool = True) -> None:
         self.learner.load_state_dict(state["learner"])
@@ -239,6 +225,7 @@ class Trainer:
         flops = [done[0] * board.flops for board, done in zip(self.boards, work, strict=True)]
         flops[0] += self._anchor_flops()
         tables = []
+        self.stored = []
         for board, cost, (evaluations, cached) in zip(self.boards, flops, work, strict=True):
             share = cost / sum(flops) if any(flops) else board.share
             positions = sum(actor.positions for actor in board.actors)
@@ -256,6 +243,7 @@ class Trainer:
                 shard = self._next_shard()
                 write_shard(shard, table, {"step": self.step, "amounts": amounts})
                 name = shard.stem
+            self.stored.append(f"{name}.h5" if name else "")
             self.ledger.append("selfplay", name, **amounts)
             tables.append(table)
         return tables
@@ -298,25 +286,23 @@ class Trainer:
         batches: Counter[float] = Counter()  # by what one row costs
         count = 0
         timer = Timer()
-        while count < wanted and not stop.now():
-            self._show_train(count, wanted)
-            # A generator a step: what is drawn depends on the step alone, so a resumed run agrees.
-            rng = np.random.default_rng([config.seed, 11, learner.steps])
-            board = draw_board(self.boards, rng)
-            batch = (
-                self.anchor.mixed(board.window, size, spent, rng)
-                if self.anchor
-                else board.window.sample(size, rng)
-            )
-            losses = learner.step(batch, rate, hold, board.game)
-            batches[TRAIN_FORWARDS * board.flops + held] += 1
-            sums = {head: sums.get(head, 0.0) + loss for head, loss in losses.items()}
-            count += 1
+        if wanted and not stop.now():
+            learner.begin(next(b.window for b in self.boards if b.window.rows), config.seed)
+        cost = {board.game.name: TRAIN_FORWARDS * board.flops + held for board in self.boards}
+        draw = drawing(self.boards, size, config.seed, spent, self.anchor)
+        with Feeder(draw) as feeder:
+            while count < wanted and not stop.now():
+                self._show_train(count, wanted)
+                drawn = feeder.take(learner.steps, last=count + 1 == wanted)
+                losses = trained(learner, drawn, self.run, rate, hold)
+                batches[cost[drawn.game.name]] += 1
+                sums = {head: sums.get(head, 0.0) + loss for head, loss in losses.items()}
+                count += 1
         self.owed_samples -= count * size
         self.ledger.append(
             "training",
             "",
-            training_flops=float(sum(cost * steps * size for cost, steps in batches.items())),
+            training_flops=float(sum(row * steps * size for row, steps in batches.items())),
             samples=count * size,
             **timer.amounts(),
         )
@@ -390,9 +376,9 @@ class Trainer:
         if len(table):
             seed = [self.config.seed, 13, self.step]
             self.bits = bits_a_game(self.learner, table, self.marginals, seed) or self.bits
-        for board, fresh in zip(self.boards, tables, strict=True):
+        for board, fresh, name in zip(self.boards, tables, self.stored, strict=True):
             if len(fresh):
-                board.window.add(fresh, board.rows(wanted))
+                board.window.add(fresh, board.rows(wanted), name)
         self.losses = self.train(played.positions - before.positions, stop) or self.losses
         self.step += 1
         if len(table):

@@ -12,8 +12,9 @@ from test_replay import random_table
 from ghostgo import cli
 from ghostgo.bot import refit
 from ghostgo.data.records import GameTable
-from ghostgo.data.replay import SHORT_HORIZON, ReplayWindow, short_values
+from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import find_checkpoint, load_network
+from ghostgo.data.short import SHORT_HORIZON, short_values
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import make_evaluator
 from ghostgo.engine.games.game import play_one
@@ -113,14 +114,14 @@ def test_the_heads_are_where_they_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["b1c8", "b2c16r", "b2c16d", "b2c16v", "b2c16p", "b4c64rdv", "b4c64rdvp"]
+    "name", ["b1c8", "b2c16r", "b2c16d", "b2c16v", "b2c16p", "b4c64rdv", "b4c64rdvpn", "b2c16n"]
 )
 def test_names_go_round(name: str) -> None:
     config = NetworkConfig.preset(name)
     assert config.name == name and NetworkConfig(**config.to_dict()) == config
 
 
-@pytest.mark.parametrize("name", ["b2c16vd", "b2c16pv", "b2c16x", "b2c16rr"])
+@pytest.mark.parametrize("name", ["b2c16vd", "b2c16pv", "b2c16np", "b2c16x", "b2c16rr"])
 def test_other_letters_are_refused(name: str) -> None:
     with pytest.raises(UserError, match="short-horizon value, p for pre-activation"):
         NetworkConfig.preset(name)

@@ -21,6 +21,7 @@ from ghostgo.data.run import Run, load_network
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import legal_mask_of, write_planes_of
 from ghostgo.engine.games.registry import get_game
+from ghostgo.selfplay.learner import Learner
 from ghostgo.selfplay.loop import reopen, run_selfplay
 from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.warmstart.evaluate import evaluate
@@ -189,3 +190,21 @@ def test_human_records_teach_more_than_chance(tmp_path: Path) -> None:
     assert judged["games"] > 20
     # The most frequent point of each move number reaches 4.6 % on these games, chance 1.9 %.
     assert judged["top1"] > 0.06
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_imitation_begins_at_the_marginals_if_so_configured(
+    wanted: bool, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def step(learner: Learner, *given: Any) -> dict[str, float]:
+        seen.append(bool(learner.average.value_out.bias.any()))
+        return plain(learner, *given)
+
+    plain = Learner.step
+    monkeypatch.setattr(Learner, "step", step)
+    given = options(tmp_path)
+    given["config_file"].write_text(f"{CONFIG}start_at_marginals = {str(wanted).lower()}\n")
+    run_warmstart([records], "r", game="go5", flops=1.0, **given)
+    assert seen == [wanted]

@@ -13,6 +13,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_backend, choose_device, make_evaluator
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import (
+    PRESETS,
     Block,
     Network,
     NetworkConfig,
@@ -21,8 +22,8 @@ from ghostgo.engine.network import (
     pool,
 )
 
-TRUNKS = ("b3c32", "b3c32p")
-"""Networks with blocks of each kind, with and without pooling."""
+TRUNKS = ("b3c32", "b3c32p", "b2c32n")
+"""Networks with blocks of each kind, with and without pooling, and one with none in its blocks."""
 
 
 def lively(name: str, preset: str = "b3c32", seed: int = 0) -> Network:
@@ -214,6 +215,40 @@ def test_preactivation_costs_no_flops_and_is_off_by_default() -> None:
     assert count_flops(before) == count_flops(after)
     assert not config.preactivation and config.to_dict() == {"blocks": 2, "channels": 16}
     assert not any("norm" in key for key in after.state_dict()), "as networks on disk have them"
+
+
+def parameters_by_hand(planes: int, blocks: int, c: int) -> int:
+    """Of a network of Go: trunk, policy, value, score and ownership heads, layer by layer."""
+    h = max(16, c // 2)
+    stem = 9 * planes * c + 2 * c
+    trunk = blocks * 2 * (9 * c * c + 2 * c) + blocks // 2 * (3 * c * c + c)
+    policy = c * h + 2 * h + (3 * h * h + h) + (2 * h + 2) + (6 * h + 2)
+    value = c * h + 2 * h + (3 * h * c + c) + (3 * c + 3) + (c + 1) + (h + 1)
+    return stem + trunk + policy + value
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_have_the_parameters_their_names_say(name: str) -> None:
+    game, config = get_game("go5"), NetworkConfig.preset(name)
+    network = Network(game, config).eval()
+    assert config.name == name
+    assert sum(each.numel() for each in network.parameters()) == parameters_by_hand(
+        game.planes, config.blocks, config.channels
+    )
+    with torch.no_grad():
+        out = network(torch.zeros(1, game.planes, 5, 5))
+    assert out["policy"].shape == (1, game.actions) and out["ownership"].shape == (1, 25)
+
+
+def test_without_pooling_a_trunk_sees_no_further_than_its_convolutions() -> None:
+    """Two blocks behind the stem reach five points; a pooled one the whole board."""
+    planes = torch.zeros(2, get_game("go13").planes, 13, 13)
+    planes[1, :, 12, 12] = 1
+    for name, far in (("b2c16n", False), ("b2c16", True)):
+        network = lively("go13", name)
+        with torch.no_grad():
+            seen = network.trunk(planes)[:, :, 6, 6]
+        assert torch.equal(seen[0], seen[1]) != far
 
 
 def test_flops_are_counted_by_hand_for_one_layer() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from ghostgo.data.records import GameTable
 from ghostgo.data.replay import ReplayWindow, window_rows
+from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import legal_mask_of, play_one, score_of, write_planes_of
 from ghostgo.engine.games.registry import get_game
 
@@ -157,3 +158,62 @@ def test_window_grows_by_katagos_law() -> None:
     assert window_rows(1000, 1000) == 1000
     # c (1 + 0.4 ((N / c)^0.75 - 1) / 0.75) at N = 16 c: 1 + 0.4 * 7 / 0.75.
     assert window_rows(16_000, 1000) == int(1000 * (1 + 0.4 * 7 / 0.75))
+
+
+def test_bytes_never_exceed_their_bound() -> None:
+    game = get_game("go5")
+    tables = [random_table("go5", 3, seed) for seed in range(5)]
+    free = ReplayWindow(game)
+    free.add(tables[0])
+    bound = int(2.5 * free.bytes)
+    window = ReplayWindow(game, most_bytes=bound)
+    for number, table in enumerate(tables):
+        window.add(table, source=f"{number}.h5")
+        assert 0 < window.bytes <= bound
+    kept = window.rows_batch(np.arange(window.rows)).origin["source"]
+    oldest = int(min(kept.tolist())[0])
+    assert oldest > 0 and window.rows == sum(table.positions for table in tables[oldest:])
+    free = ReplayWindow(game)
+    for table in tables[oldest - 1 :]:
+        free.add(table, source="?")
+    assert free.bytes > bound, "no more went than had to"
+
+
+def test_of_a_table_that_is_too_large_the_newest_games_stay() -> None:
+    game, table = get_game("go5"), random_table("go5", 9)
+    whole = ReplayWindow(game)
+    whole.add(table)
+    window = ReplayWindow(game, most_bytes=whole.bytes // 2)
+    window.add(random_table("go5", 1, 7))
+    window.add(table, source="a.h5")
+    assert window.bytes <= whole.bytes // 2
+    origin = window.rows_batch(np.arange(window.rows)).origin
+    kept = sorted(set(origin["game"].tolist()))
+    assert kept == list(range(kept[0], 9)) and set(origin["source"]) == {"a.h5"}
+    batch = window.rows_batch(np.arange(window.rows))
+    assert (batch.policy[-1] == whole.rows_batch(np.array([whole.rows - 1])).policy[0]).all()
+    tiny = ReplayWindow(game, most_bytes=100)
+    with pytest.raises(UserError, match="raise window_mb"):
+        tiny.add(table)
+
+
+def test_rows_know_where_they_come_from() -> None:
+    table = random_table("go5", 4)
+    window = ReplayWindow(get_game("go5"))
+    window.add_parts([table.select([0, 2]), table.select([1, 3])], "train.h5")
+    origin = window.rows_batch(np.arange(window.rows)).origin
+    wanted = [("train.h5", g, k) for g in (0, 2, 1, 3) for k in range(int(table.lengths[g]))]
+    assert [tuple(each) for each in origin.tolist()] == wanted
+
+
+def test_without_symmetries_the_same_rows_are_drawn_as_they_are() -> None:
+    table = random_table("go5", 3)
+    turned, plain = (ReplayWindow(get_game("go5"), symmetries=on) for on in (True, False))
+    for window in (turned, plain):
+        window.add(table)
+    one, other = (window.sample(32, np.random.default_rng(1)) for window in (turned, plain))
+    assert (one.origin == other.origin).all() and (one.policy != other.policy).any()
+    games, plies = other.origin["game"], other.origin["ply"]
+    assert table.policies is not None
+    wanted = table.policies[table.offsets[games] + plies].astype(np.float32)
+    assert (other.policy == wanted).all()

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.data.records import GameTable, concat
-from ghostgo.data.replay import start_states
 from ghostgo.data.run import Run
 from ghostgo.data.shards import read_shard
+from ghostgo.data.short import start_states
 from ghostgo.data.split import game_hashes
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import legal_mask, play

@@ -31,9 +31,12 @@ from ghostgo.engine.network import count_flops
 from ghostgo.selfplay.anchor import VALUE_POSITIONS
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import RunConfig, default_workers, make_config, rule_sets
+from ghostgo.selfplay.faults import trained
+from ghostgo.selfplay.feeding import Drawn, Feeder
 from ghostgo.selfplay.learner import Learner
 from ghostgo.selfplay.loop import first_checkpoint, refuse_other_start, reopen
 from ghostgo.selfplay.monitor import Events, LiveLine, clock, si
+from ghostgo.selfplay.precision import choose_format
 from ghostgo.selfplay.trainer import MILESTONE
 from ghostgo.warmstart.control import permute_moves, take_subset
 from ghostgo.warmstart.evaluate import HeldOut, evaluate
@@ -70,9 +73,11 @@ class Imitation:
         rules = rule_sets(config.selfplay, game)
         train, held_out = (read_shard(folder / f"{name}.h5") for name in ("train", "held_out"))
         self.games, self.held_out_games = len(train), len(held_out)
-        self.window = ReplayWindow(game, VALUE_POSITIONS, config.seed, rank_dropout=RANK_DROPOUT)
-        for part in under_kos_of(train, rules):
-            self.window.add(part)
+        self.window = ReplayWindow(
+            game, VALUE_POSITIONS, config.seed, rank_dropout=RANK_DROPOUT,
+            symmetries=config.learner.symmetries,
+        )  # fmt: skip
+        self.window.add_parts(under_kos_of(train, rules), "train.h5")
         self.held_out = ReplayWindow(game, seed=config.seed)
         self.held_out.add(under_ko_of(held_out, rules[0]))
         self.ledger = Ledger(run.folder / "ledger.jsonl")
@@ -85,6 +90,8 @@ class Imitation:
         state = run.load_state(info)
         if state is not None:
             self.learner.load_state_dict(state["learner"])
+        else:
+            choose_format(self.learner)
         self.flops = count_flops(self.learner.network)
         self.kept = {c.step for c in run.checkpoints()}
         self.kept_flops = info.totals.flops
@@ -139,22 +146,29 @@ class Imitation:
     def _step_flops(self) -> float:
         return TRAIN_FORWARDS * self.flops * self.config.learner.batch_size
 
+    def _draw(self, step: int) -> Drawn:
+        rng = np.random.default_rng([self.config.seed, 13, step])
+        batch = self.window.sample(self.config.learner.batch_size, rng)
+        return Drawn(batch, self.window.game)
+
     def train(self, stop: Stop, epochs: float | None) -> CheckpointInfo:
         """Train until the budget is spent, judge, and write the prior; unfinished if interrupted."""
-        size = self.config.learner.batch_size
         samples, timer, shown = 0, Timer(), dict[str, float]()
-        while (share := self._share(stop, epochs)) < 1 and not stop.event.is_set():
-            rng = np.random.default_rng([self.config.seed, 13, self.learner.steps])
-            # Cosine decay to a fiftieth of the peak.
-            rate = 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * share)))
-            losses = self.learner.step(self.window.sample(size, rng), rate)
-            shown = {k: 0.98 * shown.get(k, v) + 0.02 * v for k, v in losses.items()}
-            samples += size
-            self._show(shown, share, samples, timer, stop)
-            if timer.seconds >= SAVE_SECONDS:
-                self.save(False, samples, timer, {})
-                self.events.scalars(self.step, {f"imitation/{k}": v for k, v in shown.items()})
-                samples, timer = 0, Timer()
+        if self._share(stop, epochs) < 1 and not stop.event.is_set():
+            self.learner.begin(self.window, self.config.seed)
+        with Feeder(self._draw) as feeder:
+            while (share := self._share(stop, epochs)) < 1 and not stop.event.is_set():
+                # Cosine decay to a fiftieth of the peak.
+                rate = 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * share)))
+                drawn = feeder.take(self.learner.steps)
+                losses = trained(self.learner, drawn, self.run, rate)
+                shown = {k: 0.98 * shown.get(k, v) + 0.02 * v for k, v in losses.items()}
+                samples += len(drawn.batch)
+                self._show(shown, share, samples, timer, stop)
+                if timer.seconds >= SAVE_SECONDS:
+                    self.save(False, samples, timer, {})
+                    self.events.scalars(self.step, {f"imitation/{k}": v for k, v in shown.items()})
+                    samples, timer = 0, Timer()
         if stop.event.is_set():
             return self.save(False, samples, timer, {})
         judged = evaluate(self.learner, self.held_out, self.held_out_games)
@@ -302,7 +316,8 @@ def run_warmstart(
         imitation = Imitation(opened, config, line)
         line.say(
             f"imitating {imitation.games} games ({si(imitation.window.rows)} positions), "
-            f"{imitation.held_out_games} held out, with {config.network}"
+            f"{imitation.held_out_games} held out, with {config.network} in "
+            f"{imitation.learner.format}"
         )
         with stop.on_interrupt():
             info = imitation.train(stop, epochs)
