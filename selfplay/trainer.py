@@ -10,6 +10,7 @@ the run has several (`ghostgo.selfplay.boards`).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer, read_ledger
-from ghostgo.data.records import GameTable, distinct_sequences
+from ghostgo.data.records import GameTable
 from ghostgo.data.replay import window_rows
 from ghostgo.data.run import CheckpointInfo, Run, load_network
 from ghostgo.data.shards import DamagedFile, attributes, write_shard
@@ -34,7 +35,8 @@ from ghostgo.selfplay.boards import draw_board, fill_windows, make_boards, raw_r
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import RunConfig, default_workers, rate_share, rule_sets
 from ghostgo.selfplay.learner import Learner
-from ghostgo.selfplay.monitor import Events, LiveLine, si
+from ghostgo.selfplay.monitor import LiveLine
+from ghostgo.selfplay.reporting import Reporting
 
 MILESTONE = 1.6
 """Checkpoints are kept for good when the run's FLOPs have grown by this factor since the last."""
@@ -48,7 +50,6 @@ class Trainer:
         self.game = get_game(config.game)
         self.device = choose_device(config.device)[0]
         self.ledger = Ledger(run.folder / "ledger.jsonl")
-        self.events = Events(run.folder / "tensorboard")
         info = run.latest()
         self.step = info.step
         network = load_network(info.path)
@@ -98,6 +99,7 @@ class Trainer:
             self._load_state(state, with_games=not newer)
         self._owe(unlearnt)
         self._load_shards()
+        self.reporting = Reporting(self)
 
     @property
     def actors(self) -> list[Actor]:
@@ -216,22 +218,22 @@ class Trainer:
                 stop.event.set()  # one worker's failure ends the phase for all
                 raise
 
-        before = self._work()
-        steps = sum(actor.steps for actor in self.actors)
+        before = self.work()
+        self.reporting.begin_play()
         timer = Timer()
         with ThreadPoolExecutor(self.workers) as pool:
             futures = [pool.submit(work, worker) for worker in range(self.workers)]
             while wait(futures, timeout=0.2).not_done:
-                self._show_play(before, steps, timer, stop)
-            for future in futures:
-                future.result()
-        spent, work_done = timer.amounts(), self._work() - before
+                self.reporting.show_play(timer, stop)
+        _raise_all([fault for future in futures if (fault := future.exception())])
+        spent, work_done = timer.amounts(), self.work() - before
+        self.reporting.end_play(timer.seconds)
         if work_done[:, 0].sum() / timer.seconds > self.raw_rate > 0:
             self.measure_raw_rate(0.2)  # the machine was busier when it was measured
         return self._store(work_done.tolist(), spent)
 
     def _store(self, work: list[list[int]], spent: dict[str, float]) -> list[GameTable]:
-        """Write each board's finished games as a shard and charge its `work` (see `_work`).
+        """Write each board's finished games as a shard and charge its `work` (see `work`).
 
         The time `spent` by all is shared out by FLOPs.
         """
@@ -259,7 +261,7 @@ class Trainer:
             tables.append(table)
         return tables
 
-    def _work(self) -> NDArray[np.int64]:
+    def work(self) -> NDArray[np.int64]:
         """(boards, 2) so far: positions that the network judged, and those that were remembered."""
         return np.array([(board.evaluations, board.cached) for board in self.boards])
 
@@ -298,7 +300,7 @@ class Trainer:
         count = 0
         timer = Timer()
         while count < wanted and not stop.now():
-            self._show_train(count, wanted)
+            self.reporting.show_train(count, wanted, stop)
             # A generator a step: what is drawn depends on the step alone, so a resumed run agrees.
             rng = np.random.default_rng([config.seed, 11, learner.steps])
             board = draw_board(self.boards, rng)
@@ -323,60 +325,8 @@ class Trainer:
             board.load(learner.average)
         return {head: total / count for head, total in sums.items()} if count else {}
 
-    # -- reporting ------------------------------------------------------------------------------
-
-    def _show_play(self, before: NDArray[np.int64], steps: int, timer: Timer, stop: Stop) -> None:
-        seconds = max(1e-9, timer.seconds)
-        evaluations, saved = (self._work() - before).sum(axis=0).tolist()
-        rate = evaluations / seconds
-        calls = sum(actor.steps for actor in self.actors) - steps
-        share = f" ({rate / self.raw_rate:.0%} of raw)" if self.raw_rate else ""
-        status = f"{si(rate)} evals/s{share} batch {evaluations / max(calls, 1):.0f}"
-        if saved:
-            status += f" cached {saved / (saved + evaluations):.0%}"
-        totals = self.ledger.totals
-        held = sum(board.window.bytes for board in self.boards)
-        self.line.show(
-            f"{self.run.name} #{self.step + 1} | {totals.games} games | {status} | "
-            f"window {si(self._rows())} ({si(held)}B) | {self._losses()} | "
-            f"{si(totals.flops)}FLOP {stop.left(totals, self.share_before)}"
-        )
-
-    def _show_train(self, done: int, count: int) -> None:
-        totals = self.ledger.totals
-        self.line.show(
-            f"{self.run.name} #{self.step + 1} | {totals.games} games | training {done}/{count} | "
-            f"{self._losses()} | {si(totals.flops)}FLOP"
-        )
-
     def _rows(self) -> int:
         return sum(board.window.rows for board in self.boards)
-
-    def _losses(self) -> str:
-        heads = {head: loss for head, loss in self.losses.items() if head != "gradient_norm"}
-        losses = " ".join(f"{h} {v:.3f}" for h, v in heads.items()) if heads else "-"
-        bits = " ".join(f"{h} {v:.3g}" for h, v in self.bits.items())
-        return f"loss {losses}" + (f" | bits a game: {bits}" if bits else "")
-
-    def report(self, table: GameTable) -> None:
-        """Scalars of this iteration for TensorBoard; `table` holds the games on the run's own board."""
-        totals = self.ledger.totals
-        values = {f"loss/{head}": loss for head, loss in self.losses.items()}
-        if len(table):
-            values["games/mean length"] = float(table.lengths.mean())
-            values["games/first player wins"] = float((table.results > 0).mean())
-            distinct = len({table.moves_of(i).tobytes() for i in range(len(table))})
-            values["games/distinct share"] = distinct / len(table)
-            values["games/distinct move sequences share"] = distinct_sequences(table)
-            values |= {f"bits a game/{head}": bits for head, bits in self.bits.items()}
-            values |= {f"bits a PFLOP/{head}": bits for head, bits in self.bits_a_pflop.items()}
-        values["search/share cached"] = totals.cached / max(1, totals.cached + totals.evaluations)
-        values["compute/flops"] = totals.flops
-        values["compute/seconds"] = totals.seconds
-        if totals.core_seconds is not None:
-            values["compute/core-seconds"] = totals.core_seconds
-        values["replay/rows"] = float(self._rows())
-        self.events.scalars(self.step, values)
 
     def iterate(self, stop: Stop) -> None:
         """Play, store, train, save."""
@@ -396,5 +346,13 @@ class Trainer:
         if len(table):
             games_a_pflop = len(table) * 1e15 / (self.ledger.totals.flops - before.flops)
             self.bits_a_pflop = {head: bits * games_a_pflop for head, bits in self.bits.items()}
-        self.report(table)
+        self.reporting.report(table)
         self.save()
+
+
+def _raise_all(faults: Sequence[BaseException]) -> None:
+    """Raise what workers raised: one as it is, several together, so that none goes untold."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise BaseExceptionGroup(f"{len(faults)} workers failed", faults)

@@ -158,8 +158,7 @@ def test_a_run_tells_its_bits(tmp_path: Path) -> None:
     heads = {"outcome", "score", "ownership", "policy", "reply", "search"}
     saved = trainer.run.latest().meta["bits"]
     assert set(saved["game"]) == set(saved["pflop"]) == heads
-    assert "bits a game: outcome" in trainer._losses()
-    trainer.events.close()
+    assert "bits a game: outcome" in trainer.reporting.losses()
     found = scalars(trainer.run)
     for head in heads:
         assert [step for step, _ in found[f"bits a game/{head}"]] == [1, 2, 3]
@@ -204,7 +203,6 @@ def test_the_arena_shows_them(tmp_path: Path) -> None:
     trainer = make(tmp_path, "r")
     for _ in range(2):
         trainer.iterate(Stop())
-    trainer.events.close()
     report = run_arena(
         "r", None, root=tmp_path, out=tmp_path / "arena", visits=2, games=4, anchors=("random",)
     )

@@ -76,7 +76,7 @@ class Imitation:
         self.held_out = ReplayWindow(game, seed=config.seed)
         self.held_out.add(under_ko_of(held_out, rules[0]))
         self.ledger = Ledger(run.folder / "ledger.jsonl")
-        self.events = Events(run.folder / "tensorboard")
+        self.events = Events(run.folder / "tensorboard", line.say)
         info = run.latest()
         self.step = info.step
         device = choose_device(config.device)[0]
@@ -160,7 +160,6 @@ class Imitation:
         judged = evaluate(self.learner, self.held_out, self.held_out_games)
         self.events.scalars(self.step, {f"held out/{k}": v for k, v in asdict(judged).items()})
         info = self.save(True, samples, timer, {"held_out": asdict(judged)})
-        self.events.close()
         return info
 
     def _show(
