@@ -23,8 +23,9 @@ from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer, read_ledger
 from ghostgo.data.records import GameTable
 from ghostgo.data.replay import window_rows
-from ghostgo.data.run import CheckpointInfo, Run, load_network
+from ghostgo.data.run import CheckpointInfo, Run, load_network, load_state
 from ghostgo.data.shards import DamagedFile, attributes, write_shard
+from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import count_flops
@@ -66,7 +67,10 @@ class Trainer:
         several boards, of those on the run's own."""
         self.bits_a_pflop: dict[str, float] = kept.get("pflop", {})
         """The same for each PFLOP spent on those games, those of other boards and the training after."""
-        found = run.checkpoints()
+        damaged: list[UserError] = []
+        found = run.checkpoints(damaged)
+        for fault in damaged:
+            line.say(f"{fault}; left as it is")
         # What self-play starts from, such as a prior, is kept as well.
         self.kept = {
             c.step
@@ -93,7 +97,7 @@ class Trainer:
         self.raw_rate = 0.0
         self.share_before = 0.0
         self.losses: dict[str, float] = {}
-        state = run.load_state(info)
+        state = load_state(info)
         if state is not None and info.meta.get("stage") == "selfplay":
             # Playing on from the checkpoint would repeat the games of newer shards.
             self._load_state(state, with_games=not newer)
