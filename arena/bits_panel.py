@@ -10,11 +10,13 @@ from typing import Any
 
 from ghostgo.arena.pool import CurvePoint
 
-ORDER = ("outcome", "score", "ownership", "policy", "reply", "search")
+ORDER = (
+    "outcome", "score", "distribution", "ownership", "policy", "reply", "short", "search",
+)  # fmt: skip
 ABOUT = (
     "Bits of each new game that the network knew before it trained on it: by how much its forecast "
     "of the target beats the target\u2019s frequencies. The outcome is worth at most about one bit a "
-    "game, ownership one a point. \u201cSearch\u201d is what the search added to the "
+    "game, ownership one a point; the short-horizon value is that of one position. \u201cSearch\u201d is what the search added to the "
     "network\u2019s own policy."
 )
 
@@ -39,14 +41,12 @@ def bits_csv(points: Sequence[CurvePoint]) -> str:
     return text.getvalue()
 
 
-def _chart(points: Sequence[CurvePoint]) -> Any:
-    """Small charts side by side, one a head, a line a run."""
-    import altair as alt
+UNITS = (("bits", "bits a game", ".3~g"), ("pflop", "bits a PFLOP", ".3~s"))
 
-    from ghostgo.arena.plots import COLOURS, X_TITLE, themed
 
-    runs = sorted({point.run for point in points})
-    values = [
+def _values(points: Sequence[CurvePoint]) -> list[dict[str, Any]]:
+    """A row for each checkpoint and head."""
+    return [
         {
             "run": point.run, "step": point.step, "flops": point.totals.flops, "head": head,
             "bits": round(bits, 4), "pflop": point.bits.get("pflop", {}).get(head),
@@ -54,6 +54,16 @@ def _chart(points: Sequence[CurvePoint]) -> Any:
         for point in points
         for head, bits in point.bits["game"].items()
     ]  # fmt: skip
+
+
+def _chart(values: Sequence[dict[str, Any]], unit: tuple[str, str, str]) -> Any:
+    """Small charts side by side, one a head, a line a run, of the `unit` (field, title, format)."""
+    import altair as alt
+
+    from ghostgo.arena.plots import COLOURS, X_TITLE, themed
+
+    field, title, form = unit
+    runs = sorted({value["run"] for value in values})
     heads = [head for head in ORDER if any(value["head"] == head for value in values)]
     scale = alt.Scale(domain=runs, range=[COLOURS[i % len(COLOURS)] for i in range(len(runs))])
     charts = [
@@ -67,12 +77,11 @@ def _chart(points: Sequence[CurvePoint]) -> Any:
                 "flops:Q", title=X_TITLE, scale=alt.Scale(type="log", nice=False, padding=8),
                 axis=alt.Axis(format="~e", labelOverlap="greedy", labelSeparation=6),
             ),
-            y=alt.Y("bits:Q", title="bits a game"),
+            y=alt.Y(f"{field}:Q", title=title, axis=alt.Axis(format=form)),
             color=alt.Color("run:N", scale=scale, legend=alt.Legend(title=None, orient="top")),
             tooltip=[
                 alt.Tooltip("run:N"), alt.Tooltip("step:Q"),
-                alt.Tooltip("bits:Q", format=".3~g", title="bits a game"),
-                alt.Tooltip("pflop:Q", format=".3~s", title="bits a PFLOP"),
+                *(alt.Tooltip(f"{name}:Q", format=form, title=said) for name, said, form in UNITS),
             ],
         )
         .properties(width=260, height=160)
@@ -82,13 +91,21 @@ def _chart(points: Sequence[CurvePoint]) -> Any:
 
 
 def bits_html(points: Sequence[CurvePoint]) -> str:
-    """A heading, what is shown, and the charts; nothing where nobody measured."""
-    measured = _measured(points)
-    if not measured:
+    """A heading, what is shown, and the charts, a game and a PFLOP; nothing where nobody measured."""
+    values = _values(_measured(points))
+    if not values:
         return ""
-    spec = json.dumps(_chart(measured).to_dict()).replace("<", "\\u003c")
-    return (
-        f"<h2>Bits</h2><p>{ABOUT}</p>"
-        '<div class="scroll"><div id="bits" class="chart"></div></div>'
-        f"<script>vegaEmbed('#bits', {spec}, {{actions: false}}).catch(console.error);</script>"
-    )
+    text = f"<h2>Bits</h2><p>{ABOUT}</p>"
+    for unit in UNITS:
+        field, title, _ = unit
+        shown = [value for value in values if value[field] is not None]
+        if not shown:
+            continue
+        spec = json.dumps(_chart(shown, unit).to_dict()).replace("<", "\\u003c")
+        text += (
+            f"<h3>B{title[1:]}</h3>"
+            f'<div class="scroll"><div id="chart-{field}" class="chart"></div></div>'
+            f"<script>vegaEmbed('#chart-{field}', {spec}, {{actions: false}})"
+            ".catch(console.error);</script>"
+        )
+    return text

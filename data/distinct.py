@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.data.records import GameTable
-from ghostgo.data.replay import start_states
+from ghostgo.data.short import start_states
 from ghostgo.engine.games.game import play
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import kernel

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -220,16 +219,6 @@ def concat(tables: Sequence[GameTable]) -> GameTable:
         setups=_setups(parts),
         sources=sources,
     )
-
-
-def distinct_sequences(table: GameTable) -> float:
-    """Distinct sequences of moves from the first one on, as a share of the table's positions."""
-    seen = {
-        table.moves[start:end].tobytes()
-        for start, last in pairwise(table.offsets.tolist())
-        for end in range(start + 1, last + 1)
-    }
-    return len(seen) / max(table.positions, 1)
 
 
 def under_kos_of(table: GameTable, rules: Sequence[Rules]) -> list[GameTable]:

@@ -22,129 +22,43 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
-from ghostgo.data.ledger import Totals
-from ghostgo.data.shards import replace_file
+from ghostgo.data.checkpoints import (
+    BOTS,
+    FORMAT,
+    META,
+    STATE,
+    WEIGHTS,
+    CheckpointInfo,
+    load_network,
+    load_state,
+    read_checkpoint,
+    read_json,
+    way_on,
+)
+from ghostgo.data.shards import DamagedFile, replace_file
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.game import Game
-from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import Network, NetworkConfig, misfit
+from ghostgo.engine.network import Network
 
-FORMAT = 1
-"""Number of the layout of a run folder and of its checkpoints."""
+__all__ = [
+    "BOTS", "ROOT", "CheckpointInfo", "Run", "find_checkpoint", "list_bots", "list_runs",
+    "load_network", "load_state", "read_checkpoint", "read_json",
+]  # fmt: skip
+
 ROOT = Path("runs")
 """Where runs lie unless told otherwise."""
-BOTS = Path(__file__).resolve().parent / "bots"
-"""Networks that come with the program: a checkpoint folder each, its name the bot's."""
-WEIGHTS, META, STATE = "weights.safetensors", "meta.json", "state.pt"
 LOCK = "lock"
 LOCK_SECONDS = 0.5
 """How long a lock is waited for: who only asks whether a run is in use holds it for an instant."""
 _ASIDE = ".writing-"
-
-
-@dataclass(frozen=True)
-class CheckpointInfo:
-    """One checkpoint on disk."""
-
-    path: Path
-    step: int
-    """Iterations of the loop behind it; 0 is the start."""
-    meta: dict[str, Any]
-    """`game`, `game_version`, `network`, `rules`, `seed`, `totals`, `sha256` of the weights."""
-
-    @property
-    def totals(self) -> Totals:
-        """What the run had spent when it was written."""
-        return Totals.from_dict(self.meta["totals"])
-
-    @property
-    def run(self) -> str:
-        """Name of the run that it belongs to, or its own if it came with the program."""
-        return self.path.name if self.in_the_box else self.path.parent.parent.name
-
-    @property
-    def in_the_box(self) -> bool:
-        """Whether it came with the program."""
-        return self.path.resolve().parent == BOTS
-
-
-def read_json(path: Path, newest: int = FORMAT) -> dict[str, Any]:
-    """The JSON object in file `path`, whose `format` is at most `newest`.
-
-    Raises UserError naming the file if it cannot be read, is damaged or newer.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise UserError(f"{path}: is damaged: not JSON") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: is damaged: not a JSON object")
-    if not isinstance(values.get("format"), int):
-        raise UserError(f"{path}: is damaged: it has no format number")
-    if values["format"] > newest:
-        raise UserError(
-            f"{path}: has format {values['format']}, this ghostgo reads up to {newest}; "
-            "use a newer ghostgo"
-        )
-    return values
-
-
-def read_checkpoint(path: Path) -> CheckpointInfo:
-    """The checkpoint in folder `path`, its weights not yet read.
-
-    Raises UserError if the folder is no checkpoint, is damaged, or is from a newer format.
-    """
-    if not (path / META).is_file():
-        raise UserError(f"{path}: is not a checkpoint: it has no {META}")
-    meta = read_json(path / META)
-    missing = {"game", "game_version", "network", "totals", "sha256", "step"} - set(meta)
-    if missing:
-        raise UserError(f"{path / META}: is damaged: it has no {min(missing)!r}")
-    return CheckpointInfo(path, int(meta["step"]), meta)
-
-
-def load_network(path: Path, board: Game | None = None) -> Network:
-    """The network of the checkpoint in folder `path`, in eval mode on the CPU.
-
-    With `board`, on that board of the same kind of game. Raises UserError naming the file and the
-    fault if it is damaged, newer, for other rules, or does not fit `board`.
-    """
-    meta = read_checkpoint(path).meta
-    game = get_game(meta["game"])
-    if board is not None and (why := misfit(game, board)):
-        raise UserError(f"{path}: does not fit: {why}")
-    if meta["game_version"] != game.version:
-        raise UserError(
-            f"{path}: was made for version {meta['game_version']} of {game.name}, "
-            f"this ghostgo plays version {game.version}"
-        )
-    file = path / WEIGHTS
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
-    if hashlib.sha256(content).hexdigest() != meta["sha256"]:
-        raise UserError(f"{file}: is damaged: its checksum differs from the one in {META}")
-    network = Network(game, NetworkConfig(**meta["network"]))
-    try:
-        network.load_state_dict(safetensors.torch.load(content))
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"{file}: does not fit its network: {str(error).splitlines()[0]}") from None
-    return network.eval() if board is None else network.eval().on(board)
 
 
 class Run:
@@ -254,14 +168,26 @@ class Run:
         lock.release()
         return False
 
-    def checkpoints(self) -> list[CheckpointInfo]:
-        """All checkpoints, oldest first."""
+    def checkpoints(self, damaged: list[UserError] | None = None) -> list[CheckpointInfo]:
+        """All checkpoints, oldest first.
+
+        Raises UserError if one is damaged, or, given a list, adds that there and leaves it out.
+        """
         while True:
             names = self.checkpoint_names()
-            infos = [self.checkpoint(name) for name in names]
+            infos, faults = [], list[UserError]()
+            for name in names:
+                try:
+                    infos.append(self.checkpoint(name))
+                except DamagedFile as error:
+                    if damaged is None:
+                        raise
+                    faults.append(error)
             found = [info for info in infos if info]
             # If all were pruned meanwhile, newer ones have taken their place.
-            if found or not names:
+            if found or faults or not names:
+                if damaged is not None:
+                    damaged.extend(faults)
                 return sorted(found, key=lambda info: info.step)
 
     def checkpoint_names(self) -> set[str]:
@@ -286,11 +212,28 @@ class Run:
             return None
 
     def latest(self) -> CheckpointInfo:
-        """The newest checkpoint; raises UserError if there is none yet."""
-        found = self.checkpoints()
-        if not found:
+        """The newest checkpoint; raises UserError if there is none yet, or it is damaged."""
+        found = self.newest_up_to()
+        if found is None:
             raise UserError(f"{self.folder}: has no checkpoint yet")
-        return found[-1]
+        return found
+
+    def newest_up_to(self, step: int | None = None) -> CheckpointInfo | None:
+        """The newest checkpoint, of those up to `step` if that is given; None if there is none.
+
+        Raises UserError, naming what to go on from, if it is damaged; others may be.
+        """
+        while True:
+            names = {int(name): name for name in self.checkpoint_names()}
+            if not (fitting := [each for each in names if step is None or each <= step]):
+                return None
+            name = names[max(fitting)]
+            try:
+                found = self.checkpoint(name)
+            except DamagedFile as error:
+                raise UserError(f"{error}{way_on(self.folder / 'checkpoints' / name)}") from None
+            if found:  # else it has just been pruned
+                return found
 
     def save_checkpoint(
         self, step: int, network: Network, meta: dict[str, Any], state: dict[str, Any] | None = None
@@ -306,6 +249,7 @@ class Run:
         weights = safetensors.torch.save(
             {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
         )
+        saved = None if state is None else _state_bytes(state)
         full = {
             "format": FORMAT,
             "step": step,
@@ -313,14 +257,15 @@ class Run:
             "game_version": network.game.version,
             "network": network.config.to_dict(),
             "sha256": hashlib.sha256(weights).hexdigest(),
+            **({} if saved is None else {"state_sha256": hashlib.sha256(saved).hexdigest()}),
             **meta,
         }
         try:
             aside.mkdir(parents=True)
             replace_file(aside / WEIGHTS, weights)
             replace_file(aside / META, json.dumps(full, indent=1).encode())
-            if state is not None:
-                _save_state(state, aside / STATE)
+            if saved is not None:
+                replace_file(aside / STATE, saved)
             _remove(target)
             os.rename(aside, target)
         except UserError:
@@ -331,24 +276,9 @@ class Run:
             raise UserError(f"{target}: cannot be written: {error.strerror}") from None
         return CheckpointInfo(target, step, full)
 
-    def load_state(self, info: CheckpointInfo) -> dict[str, Any] | None:
-        """The trainer's state saved with a checkpoint, or None if it has none.
-
-        Raises UserError if the file is damaged.
-        """
-        file = info.path / STATE
-        if not file.is_file():
-            return None
-        try:
-            # On the CPU: a run that a GPU trained also goes on without one.
-            state = torch.load(file, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            raise UserError(f"{file}: is damaged: {str(error).splitlines()[0]}") from None
-        return dict(state)
-
     def prune(self, keep: set[int]) -> None:
         """Drop all but the newest checkpoint and those of steps `keep`; these lose their state."""
-        found = self.checkpoints()
+        found = self.checkpoints([])  # a damaged one stays for who can mend it
         for info in found[:-1]:
             if info.step in keep:
                 (info.path / STATE).unlink(missing_ok=True)
@@ -372,10 +302,10 @@ def _remove(checkpoint: Path) -> None:
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def _save_state(state: dict[str, Any], path: Path) -> None:
+def _state_bytes(state: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    replace_file(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def find_checkpoint(name: str, root: Path = ROOT) -> CheckpointInfo:
@@ -395,10 +325,10 @@ def find_checkpoint(name: str, root: Path = ROOT) -> CheckpointInfo:
                 return run.latest()
             if not step.isdigit():
                 raise UserError(f"{name!r}: the part after @ must be a step number")
-            before = [info for info in run.checkpoints() if info.step <= int(step)]
-            if not before:
+            found = run.newest_up_to(int(step))
+            if found is None:
                 raise UserError(f"{name!r}: run {bare} has no checkpoint up to step {step}")
-            return before[-1]
+            return found
     bots = {bot.path.name: bot for bot in list_bots()}
     if name in bots:
         return bots[name]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import sys
 import threading
 from collections.abc import Sequence
@@ -64,7 +65,34 @@ ENVIRONMENT_ERRORS = {
 }  # fmt: skip
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _nobody_reads() -> bool:
+    """Whether stdout is a pipe whose reader has gone."""
+    if not hasattr(select, "poll"):  # Windows: nobody tells
+        return True
+    stdout = select.poll()
+    stdout.register(sys.stdout, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in stdout.poll(0))
+
+
+class _ReaderGone(Exception):
+    """Whoever read our output has gone."""
+
+
+class _Verbs(click.Group):
+    """Tells a stdout that nobody reads from other broken pipes, which click would all keep quiet."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            if _nobody_reads():
+                raise _ReaderGone from None
+            raise RuntimeError("a pipe other than stdout is broken") from error
+
+
+@click.group(
+    cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, "--version", prog_name="ghostgo")
 def cli() -> None:
     """Train a bot by self-play, with or without human games first, and rate what each way buys.
@@ -416,8 +444,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USER_ERROR
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; keep the interpreter from complaining at exit.
+    except _ReaderGone:
+        # Keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

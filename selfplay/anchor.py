@@ -89,7 +89,7 @@ def find_prior(run: Run) -> CheckpointInfo:
     """The prior that `run` started from; raises UserError if it has none."""
     if (run.folder / FOLDER).is_dir():
         return read_checkpoint(run.folder / FOLDER)
-    for info in run.checkpoints():
+    for info in run.checkpoints([]):  # of a damaged one the trainer tells
         if info.meta.get("stage") == "imitation" and info.meta.get("done"):
             return info
     raise UserError(

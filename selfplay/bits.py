@@ -4,7 +4,9 @@ Of each target, the log loss of the network is held against that of its marginal
 knows only how often each outcome came so far. The difference, in bits a game, is what the network
 has taken from all games before (prequential coding, Dawid 1984; Blier and Ollivier 2018): of an
 outcome at most 1 bit where draws are rare, of ownership at most one a point, of policies several a
-move. `search` is not such a difference: it is the KL divergence of the search's policy from the
+move. `score` and `short` are numbers: they are coded as Laplace's and the normal distribution, whose
+widths come from the games before as well. `short` is of one position, since its targets overlap from
+move to move. `search` is not such a difference: it is the KL divergence of the search's policy from the
 network's own, what the search had to add.
 """
 
@@ -21,6 +23,7 @@ from torch.nn import functional as F
 from ghostgo.data.records import GameTable
 from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.engine.games.game import Game
+from ghostgo.engine.network import score_bin, score_bins
 from ghostgo.selfplay.learner import Learner, value_classes
 
 ROWS = 1024
@@ -30,8 +33,15 @@ NAT = 1 / math.log(2)
 """Bits."""
 
 
+LEAST_SCORE, LEAST_SHORT = 0.5, 0.02
+"""Least widths that a forecast is given, in points and of a value: who was always right may be wrong."""
+
+
 class Marginals:
-    """How often each target has come so far, everything from the side to move."""
+    """How often each target has come so far, everything from the side to move.
+
+    Of numbers, also how far they were from their mean, and of late from the network's forecast.
+    """
 
     def __init__(self, game: Game) -> None:
         # Half an observation of each beforehand (Krichevsky and Trofimov 1981).
@@ -39,17 +49,25 @@ class Marginals:
         self.policy = torch.full((game.actions,), 0.5, dtype=torch.float64)
         self.reply = torch.full((game.actions,), 0.5, dtype=torch.float64)
         self.ownership = torch.full((2, game.points), 0.5, dtype=torch.float64)
+        self.distribution = torch.full((score_bins(game.points),), 0.5, dtype=torch.float64)
         self.score = torch.zeros(2, dtype=torch.float64)
         """Number and sum."""
+        # One observation as far off as the board's side beforehand.
+        side = game.points**0.5
+        self.score_width = torch.tensor([1.0, side, side], dtype=torch.float64)
+        """Number and sum of distances from the mean before; the network's mean distance of late."""
+        self.short = torch.tensor([1.0, 0.0, 1.0, 1.0], dtype=torch.float64)
+        """Number, sum and sum of squares; the network's mean squared error of late."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """The counts."""
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from `state_dict`."""
+        """Go on from `state_dict`; what an older state lacks is counted from here."""
         for name in vars(self):
-            setattr(self, name, state[name])
+            if name in state:
+                setattr(self, name, state[name])
 
     def add(self, batch: Batch) -> None:
         """Count the targets of `batch`."""
@@ -63,8 +81,33 @@ class Marginals:
         self.ownership[0] += owner.sum(dim=0)
         self.ownership[1] += (1 - owner).sum(dim=0)
         score = torch.from_numpy(batch.score)
-        score = score[torch.isfinite(score)]
+        score = score[torch.isfinite(score)].double()
+        bins = score_bin(score, batch.ownership.shape[1])
+        self.distribution += torch.bincount(bins, minlength=len(self.distribution))
+        if len(score):
+            far = (score - self.mean_score).abs().sum()
+            self.score_width[:2] += torch.tensor([len(score), float(far)])
         self.score += torch.tensor([len(score), float(score.sum())])
+        short = torch.from_numpy(batch.short)
+        short = short[torch.isfinite(short)].double()
+        self.short[:3] += torch.tensor([len(short), float(short.sum()), float((short**2).sum())])
+
+    def note(self, out: dict[str, Tensor], batch: Batch) -> None:
+        """How far the network's forecasts of numbers were off."""
+        if "score" in out:
+            off = (torch.from_numpy(batch.score) - out["score"]).double().abs()
+            if (known := torch.isfinite(off)).any():
+                self.score_width[2] = off[known].mean()
+        if "short" in out:
+            off = (torch.from_numpy(batch.short) - out["short"]).double() ** 2
+            if (known := torch.isfinite(off)).any():
+                self.short[3] = off[known].mean()
+
+    @property
+    def mean_score(self) -> float:
+        """Mean margin in points."""
+        count, total = self.score.tolist()
+        return float(total / max(count, 1.0))
 
 
 def _outcome(out: dict[str, Tensor], batch: Batch, marginals: Marginals) -> float:
@@ -99,15 +142,41 @@ def _ownership(logits: Tensor, batch: Batch, marginals: Marginals) -> float:
     return float((base - mine).sum(dim=1).mean()) * NAT
 
 
-def _score(expected: Tensor, batch: Batch, marginals: Marginals) -> float:
-    """Bits by which errors are smaller, both coded as Laplace's distribution of their own width."""
+def _distribution(logits: Tensor, batch: Batch, marginals: Marginals) -> float:
     score = torch.from_numpy(batch.score)
     known = torch.isfinite(score)
-    count, total = marginals.score.tolist()
-    base = (score[known] - total / max(count, 1.0)).abs().mean()
-    mine = (score[known] - expected[known]).abs().mean()
-    least = 0.05  # points
-    return float(torch.log2(base.clamp(min=least) / mine.clamp(min=least)))
+    bins = score_bin(score[known], batch.ownership.shape[1])
+    base = F.cross_entropy(marginals.distribution.log().expand(len(bins), -1), bins)
+    return float(base - F.cross_entropy(logits[known].double(), bins)) * NAT
+
+
+def _score(expected: Tensor, batch: Batch, marginals: Marginals) -> float:
+    """Bits by which Laplace's distribution around the forecast beats that around the mean."""
+    score = torch.from_numpy(batch.score).double()
+    known = torch.isfinite(score)
+    count, total, late = marginals.score_width.tolist()
+
+    def length(off: Tensor, width: float) -> float:
+        width = max(width, LEAST_SCORE)
+        return math.log(width) + float(off.abs().mean()) / width
+
+    base = length(score[known] - marginals.mean_score, total / count)
+    return (base - length((score - expected)[known], late)) * NAT
+
+
+def _short(expected: Tensor, batch: Batch, marginals: Marginals) -> float:
+    """Bits by which the normal distribution around the forecast beats that around the mean."""
+    short = torch.from_numpy(batch.short).double()
+    known = torch.isfinite(short)
+    count, total, squares, late = marginals.short.tolist()
+    mean = total / count
+
+    def length(off: Tensor, variance: float) -> float:
+        variance = max(variance, LEAST_SHORT**2)
+        return 0.5 * (math.log(variance) + float((off**2).mean()) / variance)
+
+    base = length(short[known] - mean, squares / count - mean**2)
+    return (base - length((short - expected)[known], late)) * NAT
 
 
 def bits_a_game(
@@ -120,7 +189,7 @@ def bits_a_game(
     marginal.
     """
     game = learner.network.game
-    fresh = ReplayWindow(game)
+    fresh = ReplayWindow(game, short=learner.network.config.short)
     fresh.add(table)
     if not fresh.rows:
         return {}
@@ -135,6 +204,7 @@ def bits_a_game(
     out = {head: torch.cat([part[head] for part in parts]) for head in parts[0]}
     bits = _bits_a_row(out, batch, marginals)
     marginals.add(batch)
+    marginals.note(out, batch)
     moves = fresh.rows / len(table)
     found = {
         head: each * (moves if head in PER_MOVE else 1)
@@ -148,7 +218,7 @@ def bits_a_game(
 
 
 PER_MOVE = ("policy", "reply")
-"""Heads that have a target for every move or every move but the last; the others have one a game."""
+"""Heads that have a target for every move or every move but the last; the others count once a game."""
 
 
 def _bits_a_row(out: dict[str, Tensor], batch: Batch, marginals: Marginals) -> dict[str, float]:
@@ -162,4 +232,8 @@ def _bits_a_row(out: dict[str, Tensor], batch: Batch, marginals: Marginals) -> d
         bits["score"] = _score(out["score"], batch, marginals)
     if "ownership" in out:
         bits["ownership"] = _ownership(out["ownership"], batch, marginals)
+    if "distribution" in out:
+        bits["distribution"] = _distribution(out["distribution"], batch, marginals)
+    if "short" in out:
+        bits["short"] = _short(out["short"], batch, marginals)
     return bits

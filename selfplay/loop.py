@@ -190,7 +190,6 @@ def run_selfplay(
             trainer.measure_raw_rate()
             while not stop.reached(trainer.ledger.totals):
                 trainer.iterate(stop)
-        trainer.events.close()
         line.close()
         info = opened.latest()
         line.say(

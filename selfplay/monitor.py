@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
+
+_STATM = Path("/proc/self/statm")
 
 
 def si(value: float) -> str:
@@ -24,6 +31,18 @@ def clock(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
+def resident_bytes() -> int:
+    """Memory that the process holds now; where no /proc tells, its peak; 0 where nobody does."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10
+
+
 class LiveLine:
     """One line that is redrawn on a terminal, and plain lines, not too many, elsewhere."""
 
@@ -35,9 +54,11 @@ class LiveLine:
         self._last = time.monotonic()
 
     def show(self, text: str, force: bool = False) -> None:
-        """Show `text` now on a terminal; elsewhere if `every` seconds have passed, or `force`."""
+        """Show `text` now on a terminal, as much as fits into a line of it; elsewhere if `every`
+        seconds have passed, or `force`."""
         now = time.monotonic()
         if self._live:
+            text = text[: shutil.get_terminal_size().columns - 1]  # what wraps cannot be redrawn
             self.stream.write("\r" + text.ljust(self._width))
             self._width = len(text)
         elif force or now - self._last >= self.every:
@@ -63,23 +84,51 @@ class LiveLine:
 
 
 class Events:
-    """TensorBoard scalars of a run; made on first use, as the import is slow."""
+    """TensorBoard scalars of a run: a file of events for each process that writes them.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._writer: Any = None
+    Whole records are appended, so that a full disk leaves no half one; it costs the scalars, not
+    the run, and `say` is told once.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self.folder, self.say = folder, say
+        self._path: Path | None = None
+        self._failed = False
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Write each value under its name at iteration `step`."""
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
+        # Here, as the import is slow.
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-            self._writer = SummaryWriter(str(self.folder))
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-        self._writer.flush()
+        now, image = time.time(), io.BytesIO()
+        records = RecordWriter(image)
+        if self._path is None:
+            version = Event(wall_time=now, file_version="brain.Event:2")
+            records.write(version.SerializeToString())
+        shown = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        event = Event(wall_time=now, step=step, summary=Summary(value=shown))
+        records.write(event.SerializeToString())
+        try:
+            self._append(image.getvalue())
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                self.say(f"{self.folder}: cannot be written: {error.strerror}; the run goes on")
+            self._failed = True
 
-    def close(self) -> None:
-        """Flush what is left."""
-        if self._writer is not None:
-            self._writer.close()
+    def _append(self, records: bytes) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path
+        if path is None:  # TensorBoard reads the files in the order of their names
+            path = self.folder / f"events.out.tfevents.{time.time():.6f}.{os.getpid()}"
+        size = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("ab") as file:
+                file.write(records)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(path, size)
+            raise
+        self._path = path

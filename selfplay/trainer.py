@@ -10,6 +10,7 @@ the run has several (`ghostgo.selfplay.boards`).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from ghostgo.data.choice import chosen_backend
-from ghostgo.data.distinct import distinct_positions
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer
-from ghostgo.data.records import GameTable, distinct_sequences
+from ghostgo.data.records import GameTable
 from ghostgo.data.replay import window_rows
-from ghostgo.data.run import CheckpointInfo, Run, load_network
+from ghostgo.data.run import CheckpointInfo, Run, load_network, load_state
 from ghostgo.data.shards import write_shard
+from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import count_flops
@@ -37,8 +38,9 @@ from ghostgo.selfplay.config import RunConfig, default_workers, rate_share, rule
 from ghostgo.selfplay.faults import trained
 from ghostgo.selfplay.feeding import Feeder
 from ghostgo.selfplay.learner import Learner
-from ghostgo.selfplay.monitor import Events, LiveLine, si
+from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.selfplay.precision import choose_format
+from ghostgo.selfplay.reporting import Reporting
 
 MILESTONE = 1.6
 """Checkpoints are kept for good when the run's FLOPs have grown by this factor since the last."""
@@ -52,7 +54,6 @@ class Trainer:
         self.game = get_game(config.game)
         self.device = choose_device(config.device)[0]
         self.ledger = Ledger(run.folder / "ledger.jsonl")
-        self.events = Events(run.folder / "tensorboard")
         info = run.latest()
         self.step = info.step
         network = load_network(info.path)
@@ -69,7 +70,10 @@ class Trainer:
         several boards, of those on the run's own."""
         self.bits_a_pflop: dict[str, float] = kept.get("pflop", {})
         """The same for each PFLOP spent on those games, those of other boards and the training after."""
-        found = run.checkpoints()
+        damaged: list[UserError] = []
+        found = run.checkpoints(damaged)
+        for fault in damaged:
+            line.say(f"{fault}; left as it is")
         # What self-play starts from, such as a prior, is kept as well.
         self.kept = {
             c.step
@@ -98,7 +102,7 @@ class Trainer:
         self.losses: dict[str, float] = {}
         self.stored: list[str] = []
         """Names of each board's newest file of games; empty where there were none."""
-        state = run.load_state(info)
+        state = load_state(info)
         if state is not None and info.meta.get("stage") == "selfplay":
             # Playing on from the checkpoint would repeat the games of newer shards.
             self._load_state(state, with_games=not newer)
@@ -106,6 +110,7 @@ class Trainer:
             choose_format(self.learner)
         self._owe(unlearnt)
         self._load_shards()
+        self.reporting = Reporting(self)
 
     @property
     def actors(self) -> list[Actor]:
@@ -203,22 +208,22 @@ class Trainer:
                 stop.event.set()  # one worker's failure ends the phase for all
                 raise
 
-        before = self._work()
-        steps = sum(actor.steps for actor in self.actors)
+        before = self.work()
+        self.reporting.begin_play()
         timer = Timer()
         with ThreadPoolExecutor(self.workers) as pool:
             futures = [pool.submit(work, worker) for worker in range(self.workers)]
             while wait(futures, timeout=0.2).not_done:
-                self._show_play(before, steps, timer, stop)
-            for future in futures:
-                future.result()
-        spent, work_done = timer.amounts(), self._work() - before
+                self.reporting.show_play(timer, stop)
+        _raise_all([fault for future in futures if (fault := future.exception())])
+        spent, work_done = timer.amounts(), self.work() - before
+        self.reporting.end_play(timer.seconds)
         if work_done[:, 0].sum() / timer.seconds > self.raw_rate > 0:
             self.measure_raw_rate(0.2)  # the machine was busier when it was measured
         return self._store(work_done.tolist(), spent)
 
     def _store(self, work: list[list[int]], spent: dict[str, float]) -> list[GameTable]:
-        """Write each board's finished games as a shard and charge its `work` (see `_work`).
+        """Write each board's finished games as a shard and charge its `work` (see `work`).
 
         The time `spent` by all is shared out by FLOPs.
         """
@@ -248,7 +253,7 @@ class Trainer:
             tables.append(table)
         return tables
 
-    def _work(self) -> NDArray[np.int64]:
+    def work(self) -> NDArray[np.int64]:
         """(boards, 2) so far: positions that the network judged, and those that were remembered."""
         return np.array([(board.evaluations, board.cached) for board in self.boards])
 
@@ -292,7 +297,7 @@ class Trainer:
         draw = drawing(self.boards, size, config.seed, spent, self.anchor)
         with Feeder(draw) as feeder:
             while count < wanted and not stop.now():
-                self._show_train(count, wanted)
+                self.reporting.show_train(count, wanted, stop)
                 drawn = feeder.take(learner.steps, last=count + 1 == wanted)
                 losses = trained(learner, drawn, self.run, rate, hold)
                 batches[cost[drawn.game.name]] += 1
@@ -310,61 +315,8 @@ class Trainer:
             board.load(learner.average)
         return {head: total / count for head, total in sums.items()} if count else {}
 
-    # -- reporting ------------------------------------------------------------------------------
-
-    def _show_play(self, before: NDArray[np.int64], steps: int, timer: Timer, stop: Stop) -> None:
-        seconds = max(1e-9, timer.seconds)
-        evaluations, saved = (self._work() - before).sum(axis=0).tolist()
-        rate = evaluations / seconds
-        calls = sum(actor.steps for actor in self.actors) - steps
-        share = f" ({rate / self.raw_rate:.0%} of raw)" if self.raw_rate else ""
-        status = f"{si(rate)} evals/s{share} batch {evaluations / max(calls, 1):.0f}"
-        if saved:
-            status += f" cached {saved / (saved + evaluations):.0%}"
-        totals = self.ledger.totals
-        held = sum(board.window.bytes for board in self.boards)
-        self.line.show(
-            f"{self.run.name} #{self.step + 1} | {totals.games} games | {status} | "
-            f"window {si(self._rows())} ({si(held)}B) | {self._losses()} | "
-            f"{si(totals.flops)}FLOP {stop.left(totals, self.share_before)}"
-        )
-
-    def _show_train(self, done: int, count: int) -> None:
-        totals = self.ledger.totals
-        self.line.show(
-            f"{self.run.name} #{self.step + 1} | {totals.games} games | training {done}/{count} | "
-            f"{self._losses()} | {si(totals.flops)}FLOP"
-        )
-
     def _rows(self) -> int:
         return sum(board.window.rows for board in self.boards)
-
-    def _losses(self) -> str:
-        heads = {head: loss for head, loss in self.losses.items() if head != "gradient_norm"}
-        losses = " ".join(f"{h} {v:.3f}" for h, v in heads.items()) if heads else "-"
-        bits = " ".join(f"{h} {v:.3g}" for h, v in self.bits.items())
-        return f"loss {losses}" + (f" | bits a game: {bits}" if bits else "")
-
-    def report(self, table: GameTable) -> None:
-        """Scalars of this iteration for TensorBoard; `table` holds the games on the run's own board."""
-        totals = self.ledger.totals
-        values = {f"loss/{head}": loss for head, loss in self.losses.items()}
-        if len(table):
-            values["games/mean length"] = float(table.lengths.mean())
-            values["games/first player wins"] = float((table.results > 0).mean())
-            distinct = len({table.moves_of(i).tobytes() for i in range(len(table))})
-            values["games/distinct share"] = distinct / len(table)
-            values["games/distinct move sequences share"] = distinct_sequences(table)
-            values["games/distinct positions share"] = distinct_positions(table)
-            values |= {f"bits a game/{head}": bits for head, bits in self.bits.items()}
-            values |= {f"bits a PFLOP/{head}": bits for head, bits in self.bits_a_pflop.items()}
-        values["search/share cached"] = totals.cached / max(1, totals.cached + totals.evaluations)
-        values["compute/flops"] = totals.flops
-        values["compute/seconds"] = totals.seconds
-        if totals.core_seconds is not None:
-            values["compute/core-seconds"] = totals.core_seconds
-        values["replay/rows"] = float(self._rows())
-        self.events.scalars(self.step, values)
 
     def iterate(self, stop: Stop) -> None:
         """Play, store, train, save."""
@@ -384,5 +336,13 @@ class Trainer:
         if len(table):
             games_a_pflop = len(table) * 1e15 / (self.ledger.totals.flops - before.flops)
             self.bits_a_pflop = {head: bits * games_a_pflop for head, bits in self.bits.items()}
-        self.report(table)
+        self.reporting.report(table)
         self.save()
+
+
+def _raise_all(faults: Sequence[BaseException]) -> None:
+    """Raise what workers raised: one as it is, several together, so that none goes untold."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise BaseExceptionGroup(f"{len(faults)} workers failed", faults)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ghostgo import cli
-from ghostgo.data.run import Run
+from ghostgo.data.run import Run, find_checkpoint
 
 CONFIG = """
 network = "b1c8"
@@ -62,6 +62,75 @@ def test_corrupt_checkpoint(run: Run, capsys: pytest.CaptureFixture[str]) -> Non
     weights.write_bytes(weights.read_bytes()[:-100])
     for words in (["selfplay"], ["play", "scratch"], ["gtp", "scratch"]):
         refused(words, "weights.safetensors: is damaged", capsys)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "state.pt", "meta.json"])
+def test_a_truncated_file_of_the_newest_checkpoint(
+    name: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line names the file and what goes on, and that does."""
+    before, last = run.checkpoints()[-2:]
+    file = last.path / name
+    file.write_bytes(file.read_bytes()[:-100])
+    refused(["selfplay"], f"{file}: is damaged", capsys)
+    good = f"scratch@{(last if name == 'state.pt' else before).step}"
+    hint = f"newest good network: {good}, ghostgo selfplay --run NEW --from {good} goes on"
+    refused(["selfplay"], hint, capsys)
+    assert cli.run(["selfplay", "--run", "again", "--from", good, "--games", "10"]) == 0
+
+
+def test_what_stands_in_meta_must_be_what_runs_write(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = run.latest().path / "meta.json"
+    meta = json.loads(file.read_text())
+    for key, wrong in (
+        ("step", "two"), ("network", {"blocks": 1, "depth": 8}), ("network", 7),
+        ("totals", {"games": "many"}), ("totals", None),
+    ):  # fmt: skip
+        file.write_text(json.dumps({**meta, key: wrong}))
+        refused(["selfplay"], f"{file}: is damaged", capsys)
+    file.write_text(json.dumps([meta]))
+    refused(["selfplay"], f"{file}: is damaged: not a JSON object", capsys)
+
+
+def test_a_state_from_before_it_had_a_checksum(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = run.latest().path / "meta.json"
+    meta = json.loads(file.read_text())
+    del meta["state_sha256"]
+    file.write_text(json.dumps(meta))
+    assert cli.run(["selfplay", "--games", "40"]) == 0
+    state = run.latest().path / "state.pt"
+    content = bytearray(state.read_bytes())
+    content[len(content) // 2] ^= 1  # torch itself would read it
+    state.write_bytes(content)
+    capsys.readouterr()
+    refused(["selfplay"], "state.pt: is damaged: its checksum differs", capsys)
+
+
+def test_an_old_checkpoint_that_is_damaged_does_not_block_a_run(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = run.folder / "checkpoints" / "00000000"
+    (old / "meta.json").write_text("{")
+    step = run.latest().step
+    assert cli.run(["selfplay", "--games", "60"]) == 0
+    assert f"{old / 'meta.json'}: is damaged: not JSON; left as it is" in capsys.readouterr().err
+    assert run.latest().step > step and (old / "weights.safetensors").exists()
+    assert find_checkpoint(f"scratch@{run.latest().step}", Path("runs")).step > step
+    refused(["play", "scratch@0", "--plain"], "meta.json: is damaged", capsys, same=False)
+
+
+def test_corrupt_shard(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    shard = run.shards / "000001.h5"
+    shard.write_bytes(shard.read_bytes()[:200])
+    assert cli.run(["selfplay", "--games", "40"]) == 0
+    errors = capsys.readouterr().err
+    assert f"{shard}: " in errors and "set apart as 000001.damaged" in errors
+    assert (run.shards / "000001.damaged").stat().st_size == 200
+    assert "000001.h5" not in {path.name for path in run.shards.iterdir()}
 
 
 def test_records_without_a_game(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

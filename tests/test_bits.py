@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,12 +24,13 @@ from ghostgo.data.replay import Batch
 from ghostgo.data.run import Run
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import SCORE_ROOM, NetworkConfig, score_bin, score_bins
 from ghostgo.selfplay.bits import Marginals, bits_a_game
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import SelfplayConfig, rate_share
 from ghostgo.selfplay.learner import Learner, value_classes
 from ghostgo.selfplay.loop import open_run
-from ghostgo.selfplay.monitor import LiveLine
+from ghostgo.selfplay.monitor import LiveLine, si
 from ghostgo.selfplay.trainer import Trainer
 
 GAME = get_game("go5")
@@ -37,7 +40,8 @@ class Knowing:
     """Stands in for a learner: says the targets, blurred as asked."""
 
     def __init__(self, sharpness: float, miss: float = 0.0) -> None:
-        self.network = SimpleNamespace(game=GAME)
+        config = NetworkConfig(1, 8, distribution=True, short=True)
+        self.network = SimpleNamespace(game=GAME, config=config)
         self.sharpness, self.miss = sharpness, miss
         self.device = "cpu"
 
@@ -49,12 +53,18 @@ class Knowing:
             "value": value.float() * self.sharpness,
             "score": torch.from_numpy(batch.score) + self.miss,
             "ownership": (torch.from_numpy(batch.ownership) - 0.5) * 2 * self.sharpness,
+            "distribution": torch.nn.functional.one_hot(
+                score_bin(torch.from_numpy(batch.score), GAME.points), score_bins(GAME.points)
+            ).float()
+            * self.sharpness,
+            "short": torch.from_numpy(batch.short) + self.miss / 10,
         }
 
 
 def known(learner: Knowing, marginals: Marginals, games: int = 40) -> dict[str, float]:
     table = random_table("go5", games)
     assert table.policies is not None
+    table.values = np.random.default_rng(0).uniform(-1, 1, table.positions).astype(np.float16)
     sums = table.policies.astype(np.float32).sum(axis=1, keepdims=True)
     table.policies = (table.policies / sums).astype(np.float16)
     return bits_a_game(cast(Learner, learner), table, marginals, [1])
@@ -70,8 +80,42 @@ def test_who_knows_all_is_ahead_by_the_whole_target() -> None:
     # A third of the points is owned by nobody, in this table: even odds for them are right.
     assert bits["ownership"] == pytest.approx(25 * 2 / 3, abs=1.0)
     assert bits["policy"] > 0
-    spread = np.abs(table.scores).mean()
-    assert bits["score"] == pytest.approx(np.log2(spread), abs=0.6)
+    # Half an observation of each of the margins beforehand: the first are dear.
+    bins = 2 * (GAME.points + SCORE_ROOM) + 1
+    assert bits["distribution"] == pytest.approx(np.log2(bins), abs=1e-3)
+
+
+def test_widths_of_numbers_come_from_the_games_before() -> None:
+    """A code that fits its width to the games that it is held against would know them already."""
+    marginals, learner = Marginals(GAME), Knowing(1.0, miss=1.0)
+    first = known(learner, marginals)
+    table = random_table("go5", 40)
+    side = GAME.points**0.5
+    mean = np.abs(table.scores).mean()  # from the side to move the mean is near 0
+    assert first["score"] == pytest.approx((mean - 1) / side / np.log(2), abs=0.8)
+    assert first["short"] == pytest.approx((0.2 - 0.1**2) / 2 / np.log(2), abs=0.2)
+    second = known(learner, marginals)
+    assert second["score"] == pytest.approx(np.log2(mean), abs=0.4)
+    assert marginals.score_width[2] == pytest.approx(1.0) and marginals.short[3] > 0
+    # Who was right within a point all along, and is then six points off, pays for having been sure.
+    learner.miss = 6.0
+    assert known(learner, marginals)["score"] < second["score"] - 5
+    learner.miss = 0.0
+    known(learner, marginals)
+    assert np.isfinite(known(learner, marginals)["score"]), "no width is nothing"
+
+
+def test_marginals_of_an_older_checkpoint_go_on() -> None:
+    old = Marginals(GAME)
+    known(Knowing(0.0), old)
+    state = old.state_dict()
+    for new in ("score_width", "distribution", "short"):
+        del state[new]
+    marginals = Marginals(GAME)
+    marginals.load_state_dict(state)
+    assert torch.equal(marginals.policy, old.policy)
+    assert torch.equal(marginals.short, Marginals(GAME).short)
+    assert known(Knowing(0.0), marginals)
 
 
 def test_who_knows_nothing_is_not_ahead() -> None:
@@ -130,10 +174,10 @@ def test_games_without_a_learnable_position_tell_nothing() -> None:
     assert bits_a_game(cast(Learner, Knowing(1.0)), table, Marginals(GAME), [1]) == {}
 
 
-def make(tmp_path: Path, name: str, text: str = "") -> Trainer:
+def make(tmp_path: Path, name: str, text: str = "", network: str = "b1c8dv") -> Trainer:
     config = tmp_path / "small.toml"
     config.write_text(
-        'network = "b1c8"\nworkers = 1\n[selfplay]\ngames = 8\nvisits = 4\n'
+        f'network = "{network}"\nworkers = 1\n[selfplay]\ngames = 8\nvisits = 4\n'
         f"positions_per_iteration = 60\n{text}\n[learner]\nbatch_size = 16\n"
     )
     exists = (tmp_path / name).exists()
@@ -155,11 +199,15 @@ def test_a_run_tells_its_bits(tmp_path: Path) -> None:
     trainer = make(tmp_path, "r")
     for _ in range(3):
         trainer.iterate(Stop())
-    heads = {"outcome", "score", "ownership", "policy", "reply", "search"}
+    heads = {
+        "outcome", "score", "distribution", "ownership", "policy", "reply", "short", "search",
+    }  # fmt: skip
     saved = trainer.run.latest().meta["bits"]
     assert set(saved["game"]) == set(saved["pflop"]) == heads
-    assert "bits a game: outcome" in trainer._losses()
-    trainer.events.close()
+    assert "bits a game: outcome" in trainer.reporting.losses()
+    assert (
+        f"bits a PFLOP: outcome {si(trainer.bits_a_pflop['outcome'])}" in trainer.reporting.losses()
+    )
     found = scalars(trainer.run)
     for head in heads:
         assert [step for step, _ in found[f"bits a game/{head}"]] == [1, 2, 3]
@@ -204,7 +252,6 @@ def test_the_arena_shows_them(tmp_path: Path) -> None:
     trainer = make(tmp_path, "r")
     for _ in range(2):
         trainer.iterate(Stop())
-    trainer.events.close()
     report = run_arena(
         "r", None, root=tmp_path, out=tmp_path / "arena", visits=2, games=4, anchors=("random",)
     )
@@ -214,7 +261,13 @@ def test_the_arena_shows_them(tmp_path: Path) -> None:
     last = [row for row in rows if row["head"] == "outcome"][-1]
     assert float(last["bits_per_game"]) == pytest.approx(trainer.bits["outcome"], rel=1e-4)
     assert float(last["bits_per_pflop"]) == pytest.approx(trainer.bits_a_pflop["outcome"], rel=1e-4)
-    assert "<h2>Bits</h2>" in report.html.read_text()
+    page = report.html.read_text()
+    specs = dict(re.findall(r"vegaEmbed\('#chart-(bits|pflop)', (\{.*?\}), \{actions", page))
+    assert "<h2>Bits</h2>" in page and set(specs) == {"bits", "pflop"}
+    for field, spec in specs.items():
+        charts = json.loads(spec)["concat"]
+        assert {chart["encoding"]["y"]["field"] for chart in charts} == {field}
+        assert {chart["title"]["text"] for chart in charts} == set(trainer.bits)
 
 
 def test_runs_that_measured_nothing_have_no_panel() -> None:

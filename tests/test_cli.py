@@ -177,7 +177,6 @@ def raising(error: BaseException) -> Callable[..., None]:
         (OSError(errno.ENOSPC, "No space left on device", "x.h5"), 2, "x.h5: No space left"),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 2, "runs: Permission denied"),
         (KeyboardInterrupt(), 130, ""),
-        (BrokenPipeError(), 0, ""),
     ],
 )
 def test_faults_of_the_machine_are_one_line(
@@ -191,6 +190,35 @@ def test_faults_of_the_machine_are_one_line(
     assert cli.run(["doctor"]) == code
     err = capfd.readouterr().err
     assert line in err and err.strip().count("\n") == 0
+
+
+def test_a_broken_pipe_is_nothing_only_where_nobody_reads_us() -> None:
+    """`ghostgo doctor | head` ends well; an engine that has died is a fault."""
+    broken = (
+        "import sys; from ghostgo import cli, doctor\n"
+        "def report(**options):\n"
+        "    print('read'); sys.stdout.flush(); sys.stdin.readline(); {fault}\n"
+        "doctor.report = report; sys.exit(cli.run(['doctor']))"
+    )
+    for fault, leaves, code in (
+        ("print('unread'); sys.stdout.flush()", True, 0),
+        ("raise BrokenPipeError(32, 'engine')", False, 1),
+    ):
+        child = subprocess.Popen(
+            [sys.executable, "-c", broken.format(fault=fault)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert child.stdin and child.stdout and child.stderr
+        assert child.stdout.readline() == "read\n"
+        if leaves:
+            child.stdout.close()
+        child.stdin.write("\n")
+        child.stdin.close()
+        errors = child.stderr.read()
+        assert child.wait(timeout=120) == code, errors
+        assert ("engine" in errors) == (code == 1) and (errors == "") == (code == 0)
+        child.stdout.close()
+        child.stderr.close()
 
 
 def test_our_own_faults_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

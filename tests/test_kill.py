@@ -46,15 +46,20 @@ def ghostgo(folder: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def kill_after_progress(
-    process: subprocess.Popen[str], reported: Callable[[], int], rng: random.Random
-) -> None:
-    """SIGKILL a random moment after the process has reported something new."""
+def wait_for(process: subprocess.Popen[str], reported: Callable[[], int]) -> None:
+    """Wait until the process has reported something new."""
     before, deadline = reported(), time.monotonic() + 120
     while reported() == before:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline, "no progress in two minutes"
         time.sleep(0.02)
+
+
+def kill_after_progress(
+    process: subprocess.Popen[str], reported: Callable[[], int], rng: random.Random
+) -> None:
+    """SIGKILL a random moment after the process has reported something new."""
+    wait_for(process, reported)
     time.sleep(rng.uniform(0, 0.6))
     process.kill()
     process.communicate()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ghostgo.data.records import GameTable, concat, distinct_sequences, empty_table
+from ghostgo.data.records import GameTable, concat, empty_table
 
 POINTS, ACTIONS = 25, 26
 
@@ -160,13 +160,3 @@ def test_validate_names_the_faulty_column(name: str, value: Any) -> None:
     setattr(table, name, value)
     with pytest.raises(ValueError, match=name):
         table.validate()
-
-
-def test_sequences_that_games_share_count_once() -> None:
-    table = make_table(0)
-    twice = table.select([0, 1, 2, 0, 1, 2])
-    prefixes = {
-        tuple(table.moves_of(i)[: k + 1]) for i in (0, 1, 2) for k in range(table.lengths[i])
-    }
-    assert distinct_sequences(twice) == len(prefixes) / twice.positions <= 0.5
-    assert distinct_sequences(empty_table("go5")) == 0

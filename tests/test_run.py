@@ -14,7 +14,7 @@ import torch
 
 from ghostgo.data.config import dump_toml, from_mapping, read_toml
 from ghostgo.data.ledger import Ledger, Timer, Totals, read_ledger
-from ghostgo.data.run import Run, find_checkpoint, list_runs, load_network
+from ghostgo.data.run import Run, find_checkpoint, list_runs, load_network, load_state
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
@@ -193,7 +193,7 @@ def test_checkpoints_round_trip_and_are_found_by_name(tmp_path: Path) -> None:
     assert find_checkpoint("r@1", tmp_path).step == 1
     assert find_checkpoint(str(latest.path)).step == 2
     assert find_checkpoint(str(run.folder)).step == 2
-    state = run.load_state(latest)
+    state = load_state(latest)
     assert state is not None and (state["x"] == 2).all()
     assert load_network(latest.path).config == NetworkConfig(1, 8)
     assert list_runs(tmp_path) == ["r"]
@@ -203,8 +203,8 @@ def test_prune_keeps_milestones_without_their_state(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=4)
     run.prune({1})
     assert [info.step for info in run.checkpoints()] == [1, 3]
-    assert run.load_state(run.checkpoints()[0]) is None
-    assert run.load_state(run.checkpoints()[1]) is not None
+    assert load_state(run.checkpoints()[0]) is None
+    assert load_state(run.checkpoints()[1]) is not None
 
 
 def test_a_kill_while_pruning_leaves_no_half_checkpoint(
@@ -256,7 +256,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
         load_network(latest)
     (latest / "state.pt").write_bytes(b"no state")
     with pytest.raises(UserError, match=r"state\.pt: is damaged"):
-        run.load_state(run.latest())
+        load_state(run.latest())
     (latest / "meta.json").write_text("{")
     with pytest.raises(UserError, match="not JSON"):
         run.latest()

@@ -22,7 +22,7 @@ from ghostgo.data.config import dump_toml, read_toml
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer
 from ghostgo.data.records import under_ko_of, under_kos_of
 from ghostgo.data.replay import ReplayWindow
-from ghostgo.data.run import ROOT, CheckpointInfo, Run, load_network
+from ghostgo.data.run import ROOT, CheckpointInfo, Run, load_network, load_state
 from ghostgo.data.shards import attributes, read_shard, write_shard
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
@@ -81,19 +81,19 @@ class Imitation:
         self.held_out = ReplayWindow(game, seed=config.seed)
         self.held_out.add(under_ko_of(held_out, rules[0]))
         self.ledger = Ledger(run.folder / "ledger.jsonl")
-        self.events = Events(run.folder / "tensorboard")
+        self.events = Events(run.folder / "tensorboard", line.say)
         info = run.latest()
         self.step = info.step
         device = choose_device(config.device)[0]
         threads = default_workers(device, config.workers, config.learner.batch_size)
         self.learner = Learner(load_network(info.path), config.learner, device, threads)
-        state = run.load_state(info)
+        state = load_state(info)
         if state is not None:
             self.learner.load_state_dict(state["learner"])
         else:
             choose_format(self.learner)
         self.flops = count_flops(self.learner.network)
-        self.kept = {c.step for c in run.checkpoints()}
+        self.kept = {c.step for c in run.checkpoints([])}
         self.kept_flops = info.totals.flops
 
     @property
@@ -174,7 +174,6 @@ class Imitation:
         judged = evaluate(self.learner, self.held_out, self.held_out_games)
         self.events.scalars(self.step, {f"held out/{k}": v for k, v in asdict(judged).items()})
         info = self.save(True, samples, timer, {"held_out": asdict(judged)})
-        self.events.close()
         return info
 
     def _show(
