@@ -101,10 +101,14 @@ def train_all(names: list[str], given: argparse.Namespace) -> dict[str, list[flo
             for name, seed in tasks
         ]
         spent: dict[str, list[float]] = {name: [] for name in names}
-        for (name, seed), future in zip(tasks, futures, strict=True):
-            spent[name].append(future.result())
-            if spent[name][-1] < given.flops:
-                raise SystemExit(f"{name}-{seed} was stopped; the same command goes on")
+        try:
+            for (name, seed), future in zip(tasks, futures, strict=True):
+                spent[name].append(future.result())
+                if spent[name][-1] < given.flops:
+                    raise SystemExit(f"{name}-{seed} was stopped; the same command goes on")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return spent
 
 

@@ -3,8 +3,8 @@
     python benchmarks/connect_four.py [NAME ...] [--root runs] [--visits 200] [--positions 500]
                                       [--checkpoints 10] [--solved FILE] [--json FILE]
 
-Positions are drawn from games of random moves: a ply from 0 to 34 by lot, games that end before it
-drawn again, no position twice. A move is value-optimal if the result with perfect play after it,
+Positions are drawn from games of random moves: a ply from 0 to 34 by lot, both drawn again if the
+game ends before it or the position was there already. A move is value-optimal if the result with perfect play after it,
 won, drawn or lost, is the best there is. Many positions forgive every move, so the share is also given
 for those in which some move is wrong, and by the ply. NAME is a player as in
 `benchmarks/duel.py`; of a run as many checkpoints are judged as asked, spread over what they cost.
@@ -84,7 +84,9 @@ def solved(games: list[tuple[int, ...]], path: Path) -> NDArray[np.int8]:
 
 def share(good: NDArray[np.bool_]) -> dict[str, float]:
     """A share with Wilson's 95 % interval."""
-    n, p, z = len(good), float(good.mean()), 1.96
+    n, p, z = len(good), float(good.mean()) if len(good) else float("nan"), 1.96
+    if not n:
+        return {"share": p, "low": p, "high": p, "of": 0}
     middle, wide = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     return {"share": p, "low": (middle - wide) / scale, "high": (middle + wide) / scale, "of": n}

@@ -60,7 +60,9 @@ def best(work: Callable[[], object], rows: int) -> float:
 
 def stored(batch: Batch) -> dict[str, Any]:
     """A batch's columns as small as they go without loss beyond that of shards."""
-    columns = {field.name: getattr(batch, field.name) for field in fields(Batch)}
+    columns = {
+        field.name: getattr(batch, field.name) for field in fields(Batch) if field.name != "origin"
+    }
     columns |= {name: columns[name].astype(np.float16) for name in HALVES}
     columns["ownership"] = (2 * columns["ownership"]).astype(np.int8)
     columns["rank"] = columns["rank"].astype(np.int8)

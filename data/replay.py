@@ -241,6 +241,11 @@ class ReplayWindow:
         return len(self._tables)
 
     @property
+    def oldest(self) -> str:
+        """Name of the oldest file of which games are held; empty if none are."""
+        return self._sources[0][0] if self._sources else ""
+
+    @property
     def bytes(self) -> int:
         """Memory held by the window's arrays."""
         arrays: Sequence[Any] = [a for table in self._tables for a in table]

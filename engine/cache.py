@@ -1,7 +1,7 @@
 """What the network has said before, kept by what it was shown.
 
-A search begins anew at every move, so most of the positions that it needs were judged for the move
-before; other games and other orders of moves reach the same positions again. The key is a digest of
+Where a search begins anew at every move, most of the positions that it needs were judged for the
+move before; other games and other orders of moves reach the same positions again. The key is a digest of
 the feature planes, all that the network sees, so a remembered answer is the one that it would give,
 whatever the game's rules on repetition. One cache serves one thread and one set of weights.
 """

@@ -27,9 +27,11 @@ from ghostgo.engine.jit import borrowing_kernel, kernel
 from ghostgo.engine.search_config import SearchConfig
 from ghostgo.engine.tree import (
     EXPANDED,
+    FROZEN,
     LEAST_PRIOR,
     ROOT,
     TERMINAL,
+    UNEXPANDED,
     Trees,
     clear_edge,
     reset_tree,
@@ -134,7 +136,7 @@ def _move(
     """Move the nodes `kept` (K,), ascending, and their edges to the front; returns the edges left.
 
     `order` (K,) are the same nodes by the place of their edges, so nothing is written over that is
-    still to be read.
+    still to be read. A node that was frozen for want of room may be expanded now that there is some.
     """
     last = 0
     for index in order:
@@ -146,6 +148,8 @@ def _move(
                 edges[last + i].child = new[edges[last + i].child]
         node.first_edge = last
         last += node.edges
+        if node.kind == FROZEN:
+            node.kind = UNEXPANDED
     for index in kept:
         nodes[new[index]] = nodes[index]
     return last

@@ -299,11 +299,11 @@ class Searcher:
             raise ValueError("points count, but the evaluator gives no scores")
         self.trees = make_trees(game, games, visits, batch, sequence)
         self.cache = make_cache(game, self.config.cache_mb << 20, batch)
-        """What the evaluator has said; empty it with `forget` if its weights change."""
+        """What the evaluator has said; empty it with `forget` if its weights change, and keep no tree."""
         self.shown = make_orientation(game, batch)
         self._begun = 0, make_params(self.config, game, visits)
         self._whole = True
-        """Whether nothing is in flight: False once a step was broken off."""
+        """Whether the trees are as they should be: False once a call was broken off."""
 
     def begin(
         self, states: States, visits: int | None = None, keep: bool = False
@@ -324,7 +324,10 @@ class Searcher:
         self._begun = n, make_params(self.config, self.game, budget)
         if keep and self._whole:
             alike = self.config.symmetries == self.config.leaf_symmetries
-            return keep_trees(self.trees, states, budget, deeper=alike)
+            self._whole = False
+            kept = keep_trees(self.trees, states, budget, deeper=alike)
+            self._whole = True
+            return kept
         self.trees.node_count[:] = 0
         self.trees.states[:n] = states
         start_searches(self.trees, n, budget)

@@ -42,7 +42,8 @@ PLAY = SearchConfig(root="puct")
 """How networks search if nothing is said."""
 ENDLESS_VISITS = 1 << 14
 """Where a search that nobody stops ends: its trees take up to 130 MB on 19x19."""
-WARMING_VISITS = 16
+WARMING_VISITS = 3
+"""Of one move, after which warming ends: there is a tree below it then."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ Opinions = Iterator[Callable[[], Analysis]]
 class Bot(Protocol):
     """An opponent for one game. A network's search goes on from what the last one found below the
     position, and its answers to positions are remembered: what was asked before can change what a
-    search looks at, but the same questions in the same order get the same answers."""
+    search looks at, but the same questions in the same order, none of them broken off or ended by the
+    clock, get the same answers."""
 
     name: str
     game: Game
@@ -204,12 +206,14 @@ class SearchBot:
         """
         self._keep_up()
         _take_one_torch_thread()
-        states, searcher = self.game.new_states(1), self._make_searcher(WARMING_VISITS)
+        # With more visits than actions one of them has two, and a tree below it to keep.
+        states, searcher = self.game.new_states(1), self._make_searcher(self.game.actions + 2)
         for _ in range(2):
             searcher.begin(states, keep=self._reuse)
-            while searcher.step():
+            while searcher.step() and searcher.result().visits.max() < WARMING_VISITS:
                 pass
-            play_one(states[0], _read(searcher).action)
+            play_one(states[0], int(searcher.result().visits[0].argmax()))
+        _read(searcher)
 
     def _search(self, states: States, seconds: float | None) -> None:
         """Search to the end of the visits or of the time, whichever is first."""

@@ -276,7 +276,11 @@ def replay(**options: Any) -> None:
 @learn_option
 @reuse_option
 @click.option("--komi", type=float, help="Points for White, in halves (Go only).")
-@click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Same seed, same moves, same game, as long as no clock or dropped hint cuts a search short.",
+)
 @click.option(
     "--save",
     "folder",

@@ -117,6 +117,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - the connection must outlive a fault of ours
             traceback.print_exc(file=sys.stderr)
             message = f"internal error: {type(error).__name__}"
+        self.stream = None
         return f"?{number} {message}\n\n"
 
     def _warm(self) -> None:
@@ -124,12 +125,16 @@ class Engine:
 
         The first command does it that is about a game, once for each board, after whatever it does.
         """
-        if self._warmed is not self.bot and isinstance(self.bot, SearchBot | HumanBot):
+        if self._warmed is self.bot or not isinstance(self.bot, SearchBot | HumanBot):
+            return
+        self._warmed = self.bot
+        try:
             self.bot.warm()
             trial = Session(self.bot.game)
             trial.play(self.bot.game.parse_action("pass"))
             trial.stones()
-            self._warmed = self.bot
+        except Exception:  # noqa: BLE001 - the command itself has succeeded
+            traceback.print_exc(file=sys.stderr)
 
     def _action(self, text: str) -> int:
         try:

@@ -51,11 +51,15 @@ def search_values(found: SearchResult) -> NDArray[np.float64]:
     """What a search thinks of each action (A,) of its first position, for the side to move.
 
     The network's value of the position counts as one visit more, so that a first lucky one does not
-    outweigh many. What was not tried counts as the worst that was, but for what is proven lost.
+    outweigh many; where the result is proven, nobody's does. What was not tried counts as the worst that was, but for what is proven lost.
     """
     visits, q = found.visits[0], np.nan_to_num(found.q[0].astype(np.float64))
     tried = visits > 0
-    values: NDArray[np.float64] = (visits * q + found.raw_value[0]) / (visits + 1)
+    more = 0 if abs(found.value[0]) == 1 else 1
+    raw = float(found.raw_value[0])
+    values: NDArray[np.float64] = np.where(
+        visits + more > 0, (visits * q + more * raw) / np.maximum(visits + more, 1), raw
+    )
     lost = tried & (found.policy[0] == 0)
     if (tried & ~lost).any():
         values[~tried] = values[tried & ~lost].min()

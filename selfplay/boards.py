@@ -7,6 +7,7 @@ would draw if it were alone.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -146,10 +147,14 @@ def adopt_shards(run: Run, ledger: Ledger, step: int) -> tuple[int, int]:
     """Shards of `run` newer than its checkpoint `step`: their number, and the positions in them.
 
     A kill between a shard and its checkpoint leaves such a shard. Its games count and are still to
-    be learnt; the ledger gets the row that it lacks.
+    be learnt; the ledger gets the row that it lacks. One that was set apart counts as a shard, so
+    that its games are not played again.
     """
     booked = {row.get("of") for row in read_ledger(ledger.path)}
     shards = positions = 0
+    for path in run.shards.glob("*.damaged"):  # set apart, for what it holds, by whoever runs it
+        with contextlib.suppress(DamagedFile):  # playing again may do no harm then
+            shards += attributes(path)["step"] >= step
     for path in sorted(run.shards.glob("*.h5"), reverse=True):
         try:
             given = attributes(path)
@@ -165,12 +170,19 @@ def adopt_shards(run: Run, ledger: Ledger, step: int) -> tuple[int, int]:
 
 
 def fill_windows(
-    boards: Sequence[Board], shards: Path, wanted: int, say: Callable[[str], None]
+    boards: Sequence[Board],
+    shards: Path,
+    wanted: int,
+    say: Callable[[str], None],
+    oldest: Sequence[str] = (),
 ) -> None:
     """Fill the windows to `wanted` rows in all from the newest files in the folder `shards`.
 
-    A damaged one is set apart, and named by `say`.
+    Where each board's `oldest` file is given, nothing older is read: a window drops files only when
+    games come in, and what is wanted may have grown since. A damaged file is set apart, and named by
+    `say`.
     """
+    ends = {board.game.name: name for board, name in zip(boards, oldest, strict=False)}
     tables: dict[str, list[tuple[str, GameTable]]] = {board.game.name: [] for board in boards}
     short = {board.game.name: board for board in boards}  # windows not full yet
     for path in sorted(shards.glob("*.h5"), reverse=True):
@@ -183,6 +195,8 @@ def fill_windows(
             path.rename(apart)
             say(f"{error}; set apart as {apart.name}")
             continue
+        if path.name < ends.get(table.game, ""):
+            short.pop(table.game, None)
         if (board := short.get(table.game)) is not None:
             found = tables[table.game]
             found.append((path.name, table))

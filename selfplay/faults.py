@@ -73,7 +73,7 @@ def _slower(batch: Batch, run: Run, learner: Learner) -> str:
     """What to do where every target is sound, so that the weights have run away."""
     files = _some(_files(batch))
     config = learner.config
-    kept = [info.step for info in run.checkpoints()]
+    kept = [info.step for info in run.checkpoints([])]
     return (
         f"no target of the batch (of {files}) is at fault, so the weights are running away: lower "
         f"learning_rate = {config.learning_rate:g}, or a head's weight that is set high, under "

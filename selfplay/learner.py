@@ -6,7 +6,7 @@ import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -52,6 +52,9 @@ class LearnerConfig:
     """Whether heads that are still at zero start at the marginals of the first window."""
     symmetries: bool = True
     """Whether each row of a batch is turned by a random symmetry of the board."""
+    number_format: Literal["auto", "bfloat16", "float32"] = "auto"
+    """What operators that can compute in; weights and losses are float32 always. auto: bfloat16 on a
+    GPU that has it, and on a CPU that does where it is measured to be faster, once for a run."""
     window_mb: int = 2048
     """Memory that the replay window of self-play may take, in MiB (2^20 bytes), all boards
     together; the oldest games go first."""
@@ -321,6 +324,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "steps": self.steps,
             "bfloat16": self.bfloat16,
+            "device": torch.device(self.device).type,
             "network": self.network.state_dict(),
         }
 
@@ -330,4 +334,5 @@ class Learner:
         self.network.load_state_dict(state["network"])
         self.steps = int(state["steps"])
         # Older states do not say; and the run may have moved to another machine.
-        self.bfloat16 = bool(state.get("bfloat16", True)) and can_bfloat16(self.device)
+        if state.get("device", "cpu") == torch.device(self.device).type:
+            self.bfloat16 = bool(state.get("bfloat16", True)) and can_bfloat16(self.device)

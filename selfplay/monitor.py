@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -58,8 +57,9 @@ class LiveLine:
         seconds have passed, or `force`."""
         now = time.monotonic()
         if self._live:
-            text = text[: shutil.get_terminal_size().columns - 1]  # what wraps cannot be redrawn
-            self.stream.write("\r" + text.ljust(self._width))
+            room = self._columns() - 1  # what wraps cannot be redrawn
+            text = text[:room]
+            self.stream.write("\r" + text.ljust(min(self._width, room)))
             self._width = len(text)
         elif force or now - self._last >= self.every:
             self._last = now
@@ -67,6 +67,13 @@ class LiveLine:
         else:
             return
         self.stream.flush()
+
+    def _columns(self) -> int:
+        """Width of the stream's own terminal, whatever stdout is."""
+        with contextlib.suppress(OSError, ValueError):
+            if columns := os.get_terminal_size(self.stream.fileno()).columns:
+                return columns
+        return 80
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -104,25 +111,24 @@ class Events:
 
         now, image = time.time(), io.BytesIO()
         records = RecordWriter(image)
-        if self._path is None:
+        if self._path is None:  # TensorBoard reads the files in the order of their names
+            self._path = self.folder / f"events.out.tfevents.{now:.6f}.{os.getpid()}"
+        if not (self._path.exists() and self._path.stat().st_size):
             version = Event(wall_time=now, file_version="brain.Event:2")
             records.write(version.SerializeToString())
         shown = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         event = Event(wall_time=now, step=step, summary=Summary(value=shown))
         records.write(event.SerializeToString())
         try:
-            self._append(image.getvalue())
+            self._append(self._path, image.getvalue())
             self._failed = False
         except OSError as error:
             if not self._failed:
                 self.say(f"{self.folder}: cannot be written: {error.strerror}; the run goes on")
             self._failed = True
 
-    def _append(self, records: bytes) -> None:
+    def _append(self, path: Path, records: bytes) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path
-        if path is None:  # TensorBoard reads the files in the order of their names
-            path = self.folder / f"events.out.tfevents.{time.time():.6f}.{os.getpid()}"
         size = path.stat().st_size if path.exists() else 0
         try:
             with path.open("ab") as file:
@@ -131,4 +137,3 @@ class Events:
             with contextlib.suppress(OSError):
                 os.truncate(path, size)
             raise
-        self._path = path

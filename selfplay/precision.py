@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ghostgo.data.replay import ORIGIN, Batch
+from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
@@ -22,13 +23,22 @@ from ghostgo.selfplay.learner import Learner, LearnerConfig, can_bfloat16
 ROUNDS = 3
 
 
-def choose_format(learner: Learner) -> None:
-    """Set `learner.bfloat16` to what is faster here; off where it cannot be.
+def choose_format(learner: Learner, before: str | None = None) -> None:
+    """Set `learner.bfloat16` as its config says: by default to what is faster here.
 
-    On a GPU it is on wherever the hardware has it.
+    Off where it cannot be; on a GPU on wherever the hardware has it. What the run's imitation was
+    trained in `before` need not be measured again. Raises UserError where bfloat16 is asked for and
+    there is none.
     """
-    learner.bfloat16 = can_bfloat16(learner.device)
-    if learner.bfloat16 and learner.device == "cpu":
+    able, asked = can_bfloat16(learner.device), str(learner.config.number_format)
+    if asked == "bfloat16" and not able:
+        raise UserError(
+            'config: learner: number_format = "bfloat16": this machine has none; use "auto" or "float32"'
+        )
+    if asked == "auto" and before is not None:
+        asked = before
+    learner.bfloat16 = able and asked != "float32"
+    if able and asked == "auto" and learner.device == "cpu":
         seconds = measured(
             learner.network.game.name, learner.network.config, learner.config, len(learner.copies)
         )

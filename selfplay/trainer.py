@@ -100,6 +100,8 @@ class Trainer:
         self.raw_rate = 0.0
         self.share_before = 0.0
         self.losses: dict[str, float] = {}
+        self._oldest: list[str] = []
+        """Each board's oldest file of games in the window that a resumed run had."""
         self.stored: list[str] = []
         """Names of each board's newest file of games; empty where there were none."""
         state = load_state(info)
@@ -107,7 +109,9 @@ class Trainer:
             # Playing on from the checkpoint would repeat the games of newer shards.
             self._load_state(state, with_games=not newer)
         else:
-            choose_format(self.learner)
+            if info.meta.get("stage") == "selfplay":
+                line.say(f"{info.path}: has no state: optimiser and games in play start anew")
+            choose_format(self.learner, info.meta.get("trained_in"))
         self._owe(unlearnt)
         self._load_shards()
         self.reporting = Reporting(self)
@@ -130,6 +134,7 @@ class Trainer:
             "actors": actors,
             "owed_samples": self.owed_samples,
             "marginals": self.marginals.state_dict(),
+            "oldest": [board.window.oldest for board in self.boards],
         }
 
     def _load_state(self, state: dict[str, Any], with_games: bool = True) -> None:
@@ -137,6 +142,7 @@ class Trainer:
         self.owed_samples = float(state["owed_samples"])
         if "marginals" in state:  # older states have none
             self.marginals.load_state_dict(state["marginals"])
+        self._oldest = list(state.get("oldest", ()))
         if not with_games:
             return
         saved = state["actors"]
@@ -153,7 +159,7 @@ class Trainer:
             unfinished.unlink(missing_ok=True)
         total = self.ledger.totals.positions
         wanted = window_rows(total, self.config.selfplay.window_start)
-        fill_windows(self.boards, self.run.shards, wanted, self.line.say)
+        fill_windows(self.boards, self.run.shards, wanted, self.line.say, self._oldest)
 
     def save(self, stage: str = "selfplay") -> CheckpointInfo:
         """Write a checkpoint of the present and drop those that no milestone keeps."""
@@ -215,7 +221,7 @@ class Trainer:
             futures = [pool.submit(work, worker) for worker in range(self.workers)]
             while wait(futures, timeout=0.2).not_done:
                 self.reporting.show_play(timer, stop)
-        _raise_all([fault for future in futures if (fault := future.exception())])
+        raise_all([fault for future in futures if (fault := future.exception())])
         spent, work_done = timer.amounts(), self.work() - before
         self.reporting.end_play(timer.seconds)
         if work_done[:, 0].sum() / timer.seconds > self.raw_rate > 0:
@@ -340,9 +346,9 @@ class Trainer:
         self.save()
 
 
-def _raise_all(faults: Sequence[BaseException]) -> None:
+def raise_all(faults: Sequence[BaseException]) -> None:
     """Raise what workers raised: one as it is, several together, so that none goes untold."""
-    if len(faults) == 1:
+    if len(faults) == 1 or (faults and all(isinstance(fault, UserError) for fault in faults)):
         raise faults[0]
     if faults:
         raise BaseExceptionGroup(f"{len(faults)} workers failed", faults)

@@ -15,7 +15,9 @@ from test_kill import CONFIG, ghostgo, ledger_rows, wait_for
 
 from ghostgo import cli
 from ghostgo.data.run import Run
+from ghostgo.engine.errors import UserError
 from ghostgo.selfplay.monitor import Events
+from ghostgo.selfplay.trainer import raise_all
 
 WORDS = ["selfplay", "--game", "tic_tac_toe", "--config", "c.toml"]
 
@@ -89,6 +91,28 @@ def test_a_full_disk_costs_the_scalars_and_not_the_run(tmp_path: Path) -> None:
     ]
     events.scalars(4, {"a": 5.0, "b": 6.0})
     assert scalars(run) == {"a": [(1, 1.0), (4, 5.0)], "b": [(1, 2.0), (4, 6.0)]}
+
+
+def test_scalars_that_failed_at_first_leave_one_file(tmp_path: Path) -> None:
+    told: list[str] = []
+    run = Run(tmp_path, {})
+    (tmp_path / "tensorboard").write_text("in the way")
+    events = Events(tmp_path / "tensorboard", told.append)
+    for step in (1, 2):
+        events.scalars(step, {"a": 1.0})
+    (tmp_path / "tensorboard").unlink()
+    for step in (3, 4):
+        events.scalars(step, {"a": 1.0})
+    assert len(told) == 1 and len(list((tmp_path / "tensorboard").iterdir())) == 1
+    assert scalars(run) == {"a": [(3, 1.0), (4, 1.0)]}
+
+
+def test_several_workers_with_the_same_bad_input_tell_it_once() -> None:
+    faults = [UserError("one"), UserError("two")]
+    with pytest.raises(UserError, match="one"):
+        raise_all(faults)
+    with pytest.raises(BaseExceptionGroup):
+        raise_all([*faults, ValueError("three")])
 
 
 def test_a_run_that_can_write_no_scalars_goes_on(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,31 @@ def test_a_poisoned_shard_is_named_and_the_run_goes_on_without_it(
     assert re.search(r"\(000001.h5 game 2 ply \d", told), told
     asked = re.search(r"rename in (\S+) (\S+) to (\S+),", told)
     assert asked is not None
-    assert selfplay(tmp_path, 60) == 2, "the same batch again"
     folder = Path(asked[1])
     (folder / asked[2]).rename(folder / asked[3])
     assert selfplay(tmp_path, 60) == 0
     assert not shard.exists(), "its number is not used again"
+
+
+def test_a_newest_shard_that_is_set_apart_is_not_played_again(tmp_path: Path) -> None:
+    """The weights that made it would make it again."""
+    run = trainer(tmp_path, "r")
+    for _ in range(2):
+        run.iterate(Stop())
+    checkpoints, shards = run.run.folder / "checkpoints", run.run.shards
+    shutil.copytree(checkpoints / "00000002", tmp_path / "kept")
+    run.iterate(Stop())
+    # As if training on the newest games had failed.
+    shutil.rmtree(checkpoints / "00000003")
+    shutil.rmtree(checkpoints / "00000002", ignore_errors=True)
+    shutil.copytree(tmp_path / "kept", checkpoints / "00000002")
+    moves = read_shard(shards / "000003.h5").moves
+    (shards / "000003.h5").rename(shards / "000003.damaged")
+    again = trainer(tmp_path, "r")
+    assert again.step == 2
+    again.iterate(Stop())
+    played = read_shard(shards / "000004.h5").moves
+    assert len(played) != len(moves) or (played != moves).any()
 
 
 def test_weights_that_run_away_are_told_from_targets(

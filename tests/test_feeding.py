@@ -70,6 +70,19 @@ def test_what_drawing_raises_reaches_whoever_asks_for_it() -> None:
             feeder.take(1)
 
 
+def test_a_resumed_run_reads_no_file_that_its_window_had_dropped(tmp_path: Path) -> None:
+    """What the law wants may grow by more than an iteration's rows, where surprise draws those."""
+    run = trainer(tmp_path, "r")
+    while run.window.oldest in ("", "000001.h5"):
+        run.iterate(Stop())
+    for oldest, same in ((run.window.oldest, True), ("", False)):
+        boards = make_boards(run.learner.network, run.config)
+        fill_windows(boards, run.run.shards, 10**6, pytest.fail, [oldest])
+        assert (boards[0].window.tables == run.window.tables) == same
+        assert (boards[0].window.rows == run.window.rows) == same
+    assert trainer(tmp_path, "r")._oldest == [run.window.oldest], "the state tells it"
+
+
 def test_a_resumed_run_has_the_same_window_within_its_bytes(tmp_path: Path) -> None:
     run = trainer(tmp_path, "r", "go5")
     assert run.window.most_bytes == 2048 << 20

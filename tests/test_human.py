@@ -89,7 +89,8 @@ def test_what_is_proven_counts_as_that() -> None:
     lost = search_values(found([9, 3, 0], [0.5, 0.4, NAN], lost=1))
     assert lost[1] == -1 and lost[2] == lost[0], "the untried are not lost"
     won = search_values(found([9, 3], [0.3, 0.9], value=1.0))
-    assert won[0] == 1 and human_weights(np.log([0.01, 0.99]), won, 0.05).argmax() == 0
+    assert won[0] == 1 and won[1] == pytest.approx(0.9), "no visit more where all is known"
+    assert human_weights(np.log([0.01, 0.99]), won, 0.05).argmax() == 0
 
 
 def test_illegal_moves_have_no_chance() -> None:

@@ -74,12 +74,30 @@ def test_a_resumed_run_keeps_its_format(
     run = trainer(tmp_path, "r")
     assert run.learner.bfloat16 == kept
     monkeypatch.setattr(
-        "ghostgo.selfplay.trainer.choose_format", lambda _: pytest.fail("measured again")
+        "ghostgo.selfplay.trainer.choose_format", lambda *_: pytest.fail("measured again")
     )
     run.iterate(Stop())
     assert trainer(tmp_path, "r").learner.bfloat16 == kept
     monkeypatch.setattr(fused, "has_bfloat16", lambda: False)
     assert not trainer(tmp_path, "r").learner.bfloat16, "this machine has none"
+
+
+def test_the_format_can_be_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ghostgo.selfplay.precision.measured", lambda *_: pytest.fail("measured"))
+    for asked, able, got in (("float32", True, False), ("bfloat16", True, True)):
+        monkeypatch.setattr(fused, "has_bfloat16", lambda able=able: able)
+        config = LearnerConfig(batch_size=16, number_format=asked)  # type: ignore[arg-type]
+        learner = Learner(Network(GAME, NetworkConfig(1, 8)), config)
+        choose_format(learner)
+        assert learner.bfloat16 == got
+    monkeypatch.setattr(fused, "has_bfloat16", lambda: False)
+    with pytest.raises(UserError, match='number_format = "bfloat16"'):
+        choose_format(learner)
+    monkeypatch.setattr(fused, "has_bfloat16", lambda: True)
+    learner = Learner(Network(GAME, NetworkConfig(1, 8)), LearnerConfig(batch_size=16))
+    for before in ("float32", "bfloat16"):
+        choose_format(learner, before)
+        assert learner.format == before, "the run's imitation has measured it"
 
 
 def test_a_window_too_small_for_a_game_is_refused_at_once() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,10 +75,18 @@ def test_a_live_line_fits_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((40, 24)))
+        def fileno(self) -> int:
+            return 77
+
+    wide = {77: os.terminal_size((40, 24))}
+    monkeypatch.setattr(os, "get_terminal_size", wide.__getitem__)
     out = Terminal()
     line = LiveLine(out)
     line.show("x" * 100)
     line.show("y" * 10)
     drawn = out.getvalue().split("\r")[1:]
     assert drawn == ["x" * 39, "y" * 10 + " " * 29]
+    line.show("x" * 100)
+    wide[77] = os.terminal_size((20, 24))
+    line.show("z")
+    assert out.getvalue().split("\r")[-1] == "z" + " " * 18, "it has shrunk"

@@ -316,7 +316,7 @@ def kind_below(searcher: Searcher, index: int) -> dict[int, tuple[int, float]]:
     }
 
 
-def test_a_full_tree_is_kept_frozen_nodes_and_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_frozen_in_a_full_tree_grows_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ghostgo.engine.tree.EDGE_LIMIT", 400)
     game = get_game("go5")
     searcher = Searcher(game, HashEvaluator(game, 1), 1, 80, PUCT)
@@ -334,11 +334,13 @@ def test_a_full_tree_is_kept_frozen_nodes_and_all(monkeypatch: pytest.MonkeyPatc
     assert (nodes[: searcher.trees.node_count[0]].kind == FROZEN).any()
     full = int(searcher.trees.edge_count[0])
     assert 0 < searcher.begin(states, keep=True)[0] < 80
-    assert (nodes[: searcher.trees.node_count[0]].kind == FROZEN).any()
+    assert not (nodes[: searcher.trees.node_count[0]].kind == FROZEN).any(), "there is room now"
     assert searcher.trees.edge_count[0] < full, "what lies elsewhere is not freed"
+    kept = int(searcher.trees.edge_count[0])
     while searcher.step():
         pass
     assert searcher.result().visits.sum() == 80 and nodes[ROOT].visits == 81
+    assert searcher.trees.edge_count[0] > kept, "nothing was expanded"
 
 
 def test_where_trees_are_not_kept() -> None:

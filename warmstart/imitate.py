@@ -121,6 +121,7 @@ class Imitation:
             "rules": rule_sets(self.config.selfplay, get_game(self.config.game))[0],
             "totals": totals.to_dict(),
             "games_imitated": self.games,
+            "trained_in": self.learner.format,
             **extra,
         }
         state = None if done else {"learner": self.learner.state_dict()}
