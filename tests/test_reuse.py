@@ -20,6 +20,7 @@ from ghostgo.bot import PLAY, Analysis, SearchBot
 from ghostgo.data.run import find_checkpoint, load_network
 from ghostgo.engine.games.game import States, outcome_of, play_one
 from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import Network
 from ghostgo.engine.reuse import NOT_FOUND, find_node, reroot
 from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig
@@ -419,6 +420,27 @@ def test_an_analysis_goes_on_from_the_one_before(untrained_runs: Path) -> None:
     assert bot._evaluator.evaluations - before == 49
     assert bot.choose(states) == opinion.action and bot.analyse(states) == opinion
     assert bot._evaluator.evaluations - before == 49
+
+
+def test_other_rules_and_a_lesson_begin_anew(untrained_runs: Path) -> None:
+    class Taught:
+        """A student that has had so many lessons."""
+
+        lessons = 0
+
+        def network(self) -> Network:
+            return load_network(find_checkpoint("fresh", untrained_runs).path)
+
+    engine = Engine(untrained(untrained_runs, reuse=True))
+    bot = engine.bot
+    assert isinstance(bot, SearchBot)
+    bot.student = Taught()  # type: ignore[assignment]
+    for line in ("clear_board", "genmove b", "komi 3.5"):
+        engine.answer(line)
+    assert spent(engine, "reg_genmove w")[0] == 49, "the komi was another"
+    assert spent(engine, "reg_genmove w")[0] == 0
+    Taught.lessons = 1
+    assert spent(engine, "reg_genmove w")[0] == 49, "the weights were others"
 
 
 def test_kernels_are_compiled_while_a_game_is_set_up(untrained_runs: Path) -> None:
