@@ -2,7 +2,7 @@
 
     python benchmarks/ablation.py [--game go7] [--flops 3e12] [--seeds 3] [--games 4000]
                                   [--visits 64] [--only puct,caps] [--positions 1500]
-                                  [--in-play 64] [--jobs CORES] [--out runs-ablation]
+                                  [--in-play 64] [--jobs CORES] [--parallel N] [--out runs-ablation]
 
 Trains a run for every variant and seed, each to the same FLOPs and with one thread, as many side by
 side as there are jobs, then rates the last checkpoints of all of them in one pool. A table gives
@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--only", help="names of variants, with commas; base is always among them")
     parser.add_argument("--positions", type=int, default=1500, help="between two trainings")
     parser.add_argument("--in-play", type=int, default=64, help="games at once")
+    parser.add_argument("--parallel", type=int, help="rated games at once: many fill the batches")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("runs-ablation"))
     given = parser.parse_args()
@@ -143,7 +144,7 @@ def main() -> None:
     report = run_arena(
         None, None, root=given.out, visits=given.visits, games=given.games, game=given.game,
         players={run: run for seeds in runs.values() for run in seeds}, anchors=("random",),
-        workers=os.cpu_count(),
+        workers=os.cpu_count(), parallel=given.parallel,
     )  # fmt: skip
     elo = {row.name: row.elo for row in report.rows}
     found = {name: np.array([elo[run] for run in seeds]) for name, seeds in runs.items()}
