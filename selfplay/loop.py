@@ -176,6 +176,8 @@ def run_selfplay(
         workers=workers, anchor=anchor,
     )  # fmt: skip
     with opened.lock(), closing(line):
+        if told := opened.set_damaged_apart():
+            line.say(told)
         stage = opened.latest().meta
         if stage.get("stage") == "imitation" and not stage.get("done"):
             raise UserError(f"run {run} has not finished imitating; ghostgo warmstart --run {run}")
