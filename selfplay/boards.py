@@ -76,7 +76,7 @@ class Board:
                     self.game, evaluator, games, play.visits, config.search,
                     rule_sets(play, self.game), play.sampled_moves, play.opening_plies, seed,
                     play.cheap_visits, play.full_share, asked, config.anchor.weight if asked else 0.0,
-                    (play.temperature_early, play.temperature_late), decided,
+                    (play.temperature_early, play.temperature_late), decided, play.decided_share,
                 )
             )  # fmt: skip
 

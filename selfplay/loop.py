@@ -31,7 +31,10 @@ def reopen(
 ) -> tuple[Run, RunConfig]:
     """The run in `folder` and its config; options that contradict it are refused by name."""
     run, name = Run.open(folder), folder.name
-    config = from_mapping(RunConfig, read_toml(folder / "config.toml"), f"{name}/config.toml")
+    values = read_toml(folder / "config.toml")
+    # A run from before there was this goes on without it.
+    values = overlay({"selfplay": {"decided_share": 0.0}}, values)
+    config = from_mapping(RunConfig, values, f"{name}/config.toml")
     config.validated()
     for option, asked, has in (
         ("--game", game, config.game),
