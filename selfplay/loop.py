@@ -32,8 +32,9 @@ def reopen(
     """The run in `folder` and its config; options that contradict it are refused by name."""
     run, name = Run.open(folder), folder.name
     values = read_toml(folder / "config.toml")
-    # A run from before there was this goes on without it.
-    values = overlay({"selfplay": {"decided_share": 0.0}}, values)
+    # A run from before there were these goes on without them.
+    before = {"selfplay": {"decided_share": 0.0}, "learner": {"score_cdf": 0.0}}
+    values = overlay(before, values)
     config = from_mapping(RunConfig, values, f"{name}/config.toml")
     config.validated()
     for option, asked, has in (

@@ -99,6 +99,7 @@ RANGES: dict[str, Any] = {
         "score_weight": ANY,
         "ownership_weight": ANY,
         "distribution_weight": ANY,
+        "score_cdf": ANY,
         "short_weight": ANY,
         "window_mb": Range(16),
     },

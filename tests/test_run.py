@@ -19,6 +19,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
 from ghostgo.selfplay.config import FOR_GAME, PRESETS, RunConfig, make_config
+from ghostgo.selfplay.loop import reopen
 
 
 def make_run(root: Path, name: str = "r", steps: int = 2) -> Run:
@@ -59,6 +60,18 @@ def test_a_game_has_its_own_settings_and_a_file_wins_over_them() -> None:
     from_file = make_config({"search": {"c_scale": 0.5}}, game="connect_four")
     assert from_file.search.c_scale == 0.5
     assert from_file.selfplay.samples_per_position == wanted
+
+
+def test_a_run_from_before_a_switch_goes_on_without_it(tmp_path: Path) -> None:
+    config, file = make_config(game="tic_tac_toe"), make_run(tmp_path).folder / "config.toml"
+    file.write_text(dump_toml(config))
+    assert reopen(file.parent, None, None, None)[1] == config
+    lines = file.read_text().splitlines()
+    older = [line for line in lines if not line.startswith(("decided_share", "score_cdf"))]
+    assert len(older) == len(lines) - 2
+    file.write_text("\n".join(older))
+    found = reopen(file.parent, None, None, None)[1]
+    assert found.selfplay.decided_share == found.learner.score_cdf == 0 < config.learner.score_cdf
 
 
 def test_an_iteration_grows_with_the_board() -> None:
