@@ -282,10 +282,11 @@ class Run:
         """Have the run go on from the last checkpoint but one if the newest is damaged.
 
         Only for who holds the lock. Returns what to tell the user, in one line, or nothing where all
-        is as it was: the newest is whole, or there is no going on from the one before either.
+        is as it was: the newest is whole, there is no going on from the one before either, or no game
+        has been played, so that the newest is the prior and the one before knows nothing.
         """
         names = sorted(self.checkpoint_names(), key=int)
-        if len(names) < 2:
+        if len(names) < 2 or not any(self.shards.glob("*.h5")):
             return ""
         before, newest = (self.folder / "checkpoints" / name for name in names[-2:])
         try:

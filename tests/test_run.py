@@ -241,6 +241,8 @@ def test_a_damaged_newest_checkpoint_is_set_apart(tmp_path: Path, name: str, lef
     assert run.set_damaged_apart() == ""
     file = run.latest().path / name
     file.write_bytes(file.read_bytes()[:left])
+    assert run.set_damaged_apart() == "", "no game was played: what is damaged is a prior"
+    (run.shards / "000001.h5").touch()
     told = run.set_damaged_apart()
     assert told.startswith(f"{file}: is damaged") and "\n" not in told
     assert "goes on from checkpoint 1, not exactly" in told
