@@ -144,19 +144,35 @@ def load_state(info: CheckpointInfo) -> dict[str, Any] | None:
 
     Raises UserError naming the file, and what to go on from, if it is damaged.
     """
+    try:
+        return _read_state(info)
+    except DamagedFile as error:
+        raise UserError(f"{error}{way_on(info.path)}") from None
+
+
+def _read_state(info: CheckpointInfo) -> dict[str, Any] | None:
     file = info.path / STATE
     if not file.is_file():
         return None
+    content = _sealed(file, info.meta.get("state_sha256"))  # older checkpoints do not tell it
     try:
-        content = _sealed(file, info.meta.get("state_sha256"))  # older checkpoints do not tell it
         # On the CPU: a run that a GPU trained also goes on without one.
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except DamagedFile as error:
-        raise UserError(f"{error}{way_on(info.path)}") from None
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        why = str(error).splitlines()[0]
-        raise UserError(f"{file}: is damaged: {why}{way_on(info.path)}") from None
+        raise DamagedFile(f"{file}: is damaged: {str(error).splitlines()[0]}") from None
     return dict(state)
+
+
+def check_whole(path: Path) -> bool:
+    """Whether a run can go on from the checkpoint in folder `path`: it has a state or needs none.
+
+    Raises UserError as `read_checkpoint`, and DamagedFile if weights or state are not as they were
+    written.
+    """
+    info = read_checkpoint(path)
+    _sealed(path / WEIGHTS, info.meta["sha256"])
+    ends_a_stage = info.meta.get("stage") == "start" or bool(info.meta.get("done"))
+    return _read_state(info) is not None or ends_a_stage
 
 
 def way_on(path: Path) -> str:

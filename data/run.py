@@ -5,8 +5,8 @@
       config.toml      the resolved config
       ledger.jsonl     what was spent (data/ledger.py)
       shards/          games played (data/shards.py)
-      checkpoints/     one folder a checkpoint: weights.safetensors, meta.json and, in the newest,
-                       the trainer's state, from which the run goes on
+      checkpoints/     one folder a checkpoint: weights.safetensors, meta.json and, in the newest
+                       two, the trainer's state, from which the run goes on
       tensorboard/     events
       backend.json     how the network is computed, if `ghostgo bench --run` chose (data/choice.py)
       lock             held while a process writes the run
@@ -38,13 +38,14 @@ from ghostgo.data.checkpoints import (
     STATE,
     WEIGHTS,
     CheckpointInfo,
+    check_whole,
     load_network,
     load_state,
     read_checkpoint,
     read_json,
     way_on,
 )
-from ghostgo.data.shards import DamagedFile, replace_file
+from ghostgo.data.shards import DamagedFile, flush_folder, replace_file
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.network import Network
 
@@ -268,6 +269,7 @@ class Run:
                 replace_file(aside / STATE, saved)
             _remove(target)
             os.rename(aside, target)
+            flush_folder(target.parent)  # before the one that it follows is pruned
         except UserError:
             shutil.rmtree(aside, ignore_errors=True)
             raise
@@ -276,10 +278,41 @@ class Run:
             raise UserError(f"{target}: cannot be written: {error.strerror}") from None
         return CheckpointInfo(target, step, full)
 
-    def prune(self, keep: set[int]) -> None:
-        """Drop all but the newest checkpoint and those of steps `keep`; these lose their state."""
+    def set_damaged_apart(self) -> str:
+        """Have the run go on from the last checkpoint but one if the newest is damaged.
+
+        Only for who holds the lock. Returns what to tell the user, in one line, or nothing where all
+        is as it was: the newest is whole, there is no going on from the one before either, or no game
+        has been played, so that the newest is the prior and the one before knows nothing.
+        """
+        names = sorted(self.checkpoint_names(), key=int)
+        if len(names) < 2 or not any(self.shards.glob("*.h5")):
+            return ""
+        before, newest = (self.folder / "checkpoints" / name for name in names[-2:])
+        try:
+            check_whole(newest)
+            return ""
+        except DamagedFile as error:
+            fault = error
+        try:
+            if not check_whole(before):
+                return ""
+        except DamagedFile:
+            return ""
+        apart = newest.with_suffix(".damaged")
+        shutil.rmtree(apart, ignore_errors=True)
+        os.rename(newest, apart)
+        flush_folder(apart.parent)
+        return (
+            f"{fault}; set apart as {apart.name}: the run goes on from checkpoint {int(before.name)}, "
+            "not exactly as it would have: the games since then are learnt again, those in play begin "
+            "anew"
+        )
+
+    def prune(self, keep: set[int], newest: int = 2) -> None:
+        """Drop all but the `newest` checkpoints and those of steps `keep`; these lose their state."""
         found = self.checkpoints([])  # a damaged one stays for who can mend it
-        for info in found[:-1]:
+        for info in found[:-newest]:
             if info.step in keep:
                 (info.path / STATE).unlink(missing_ok=True)
             else:

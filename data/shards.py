@@ -179,14 +179,14 @@ def replace_file(path: Path, content: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(aside)
             raise
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as fault:
         full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
         why = "the disk is full" if full else fault.strerror or str(fault)
         raise UserError(f"{path}: cannot be written: {why}; what was there is unchanged") from fault
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Make a rename in `folder` last; systems that cannot open a folder do without."""
     try:
         handle = os.open(folder, os.O_RDONLY)

@@ -6,7 +6,8 @@ said for the move before is remembered.
 
 With playout caps (KataGo, Wu 2019, section 3.1) most moves are searched cheaply and without noise, to
 get the game over with, and only the others, searched fully, are learnt from. No game is resigned:
-what its end says of score and owners would be lost. A decided one is searched cheaply instead.
+what its end says of score and owners would be lost. A decided one is searched cheaply instead, most of
+the time.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Actor:
         anchor_share: float = 0.0,
         temperatures: tuple[float, float] = (0.0, 0.0),
         decided: tuple[float, int, int] = (0.0, 0, 0),
+        decided_share: float = 0.0,
     ) -> None:
         """Each game is played by one of the sets of `rules`, drawn evenly.
 
@@ -66,7 +68,7 @@ class Actor:
         After `sampled_moves` moves, at a `puct` root, moves are drawn by `temperatures`, an early and
         a late one. `decided` is a value, visits and moves: a game whose last so many searches all had the
         same winner by that value is searched with these visits, which are not learnt, as long as
-        the searches remain that sure.
+        the searches remain that sure; but a `decided_share` of its moves in full, and learnt.
 
         An `anchor`, whose batch holds a row a game, has its `anchor_share` in the roots' logits.
 
@@ -79,7 +81,14 @@ class Actor:
         self.evaluator = evaluator
         self.rules = [{**game.rules, **given} for given in rules]
         self.pace = Pace(
-            visits, cheap_visits, full_share, sampled_moves, opening_plies, *decided, *temperatures
+            visits,
+            cheap_visits,
+            full_share,
+            sampled_moves,
+            opening_plies,
+            *decided,
+            *temperatures,
+            decided_share,
         )
         self.params = make_params(search, game, visits, cheap_visits, anchor_share, decided[1])
         self.anchor = anchor if anchor_share else None

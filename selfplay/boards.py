@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ class Board:
                     self.game, evaluator, games, play.visits, config.search,
                     rule_sets(play, self.game), play.sampled_moves, play.opening_plies, seed,
                     play.cheap_visits, play.full_share, asked, config.anchor.weight if asked else 0.0,
-                    (play.temperature_early, play.temperature_late), decided,
+                    (play.temperature_early, play.temperature_late), decided, play.decided_share,
                 )
             )  # fmt: skip
 
@@ -143,24 +144,31 @@ def drawing(
     return draw
 
 
-def adopt_shards(run: Run, ledger: Ledger, step: int) -> tuple[int, int]:
+def adopt_shards(run: Run, ledger: Ledger, step: int, last: int | None = None) -> tuple[int, int]:
     """Shards of `run` newer than its checkpoint `step`: their number, and the positions in them.
 
-    A kill between a shard and its checkpoint leaves such a shard. Its games count and are still to
-    be learnt; the ledger gets the row that it lacks. One that was set apart counts as a shard, so
-    that its games are not played again.
+    `last` is the number of the newest that it knew; without, as checkpoints of earlier versions are,
+    those count that were played from it on.
+
+    A kill between a shard and its checkpoint leaves such a shard, and so does a newer checkpoint that
+    was damaged. Its games count and are still to be learnt; the ledger gets the row that it lacks. One
+    that was set apart counts as a shard, so that its games are not played again.
     """
+
+    def is_newer(path: Path, given: dict[str, Any]) -> bool:
+        return int(path.stem) > last if last is not None else bool(given["step"] >= step)
+
     booked = {row.get("of") for row in read_ledger(ledger.path)}
     shards = positions = 0
     for path in run.shards.glob("*.damaged"):  # set apart, for what it holds, by whoever runs it
         with contextlib.suppress(DamagedFile):  # playing again may do no harm then
-            shards += attributes(path)["step"] >= step
+            shards += is_newer(path, {} if last is not None else attributes(path))
     for path in sorted(run.shards.glob("*.h5"), reverse=True):
         try:
             given = attributes(path)
         except DamagedFile:
             continue  # `fill_windows` names it
-        if given["step"] < step:
+        if not is_newer(path, given):
             break
         shards += 1
         positions += given["amounts"]["positions"]

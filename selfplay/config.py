@@ -18,6 +18,7 @@ from ghostgo.engine.network import NetworkConfig
 from ghostgo.engine.search_config import SearchConfig, check_search
 from ghostgo.selfplay.anchor import AnchorConfig, check_anchor
 from ghostgo.selfplay.learner import LearnerConfig
+from ghostgo.selfplay.ranges import check_ranges
 from ghostgo.selfplay.sizes import check_sizes, shares_of
 
 Preset = Literal["tiny", "cpu", "gpu"]
@@ -48,13 +49,17 @@ class SelfplayConfig:
     """See `temperature_early`."""
     decided_value: float = 0.0
     """A game counts as decided once the last `decided_moves` searches all had the same winner, by a
-    value of at least this (KataGo: about 0.9). Its next moves are searched with `decided_visits`,
-    without noise, and not learnt, as long as the searches remain that sure. It ends by the rules all
-    the same: no game is ever resigned. 0: every game is open to its end."""
+    value of at least this (KataGo: about 0.9). Its next moves, but for `decided_share` of them, are
+    searched with `decided_visits`, without noise, and not learnt, as long as the searches remain that
+    sure. It ends by the rules all the same: no game is ever resigned. 0: every game is open to its
+    end."""
     decided_visits: int = 8
     """See `decided_value`."""
     decided_moves: int = 4
     """See `decided_value`; both sides' moves count."""
+    decided_share: float = 0.1
+    """Share of the moves of decided games that are searched with `visits` and learnt all the same, so
+    that sure endings stay in the data (KataGo weighs them 0.1: `reducedVisitsWeight`)."""
     opening_plies: int = 4
     """Each game begins with 0 to so many random moves, which are not learnt from, so that games
     differ and the network knows more than its own openings."""
@@ -108,6 +113,7 @@ class RunConfig:
 
     def validated(self) -> RunConfig:
         """This config, once its values are seen to make sense; raises UserError naming the key."""
+        check_ranges(self)
         get_game(self.game)
         check_sizes(self.selfplay.sizes, self.game, self.selfplay.games)
         boards = [get_game(name) for name in shares_of(self.selfplay.sizes, self.game)]
@@ -115,37 +121,13 @@ class RunConfig:
             for rules in rule_sets(self.selfplay, game):
                 game.new_states(1, rules)
         NetworkConfig.preset(self.network)
-        for name, value, least in (
-            ("selfplay: games", self.selfplay.games, 1),
-            ("selfplay: visits", self.selfplay.visits, 2),
-            ("selfplay: positions_per_iteration", self.selfplay.positions_per_iteration, 1),
-            ("selfplay: window_start", self.selfplay.window_start, 1),
-            ("learner: batch_size", self.learner.batch_size, 2),
-            ("learner: window_mb", self.learner.window_mb, 16),
-            ("search: leaves_per_step", self.search.leaves_per_step, 1),
-            ("search: cache_mb", self.search.cache_mb, 0),
-            ("search: canonical_plies", self.search.canonical_plies, 0),
-            ("seed", self.seed, 0),
-            ("workers", self.workers, 0),
-        ):
-            if value < least:
-                raise UserError(f"config: {name} = {value} is too small: at least {least}")
-        for name, share in (
-            ("full_share", self.selfplay.full_share),
-            ("surprise_share", self.selfplay.surprise_share),
-            ("final_rate", self.selfplay.final_rate),
-        ):
-            if not 0 <= share <= 1:
-                raise UserError(f"config: selfplay: {name} = {share:g} is not between 0 and 1")
-        if not 0 <= self.selfplay.cheap_visits < self.selfplay.visits:
+        if self.selfplay.cheap_visits >= self.selfplay.visits:
             raise UserError(
                 f"config: selfplay: cheap_visits = {self.selfplay.cheap_visits}: from 0 to fewer "
                 f"than visits, {self.selfplay.visits}"
             )
         if self.selfplay.cheap_visits and not self.selfplay.full_share:
             raise UserError("config: selfplay: full_share = 0: no position would be learnt")
-        if not 0 <= self.selfplay.decay_flops < math.inf:
-            raise UserError("config: selfplay: decay_flops must be a number, 0 or above")
         _check_root(self.search)
         _check_moves(self.selfplay, self.search)
         check_anchor(self.anchor)
@@ -158,44 +140,41 @@ class RunConfig:
             check_search(self.search, game)
         if self.search.score_weight:
             raise UserError("config: search: score_weight must be 0: self-play learns to win")
-        if self.selfplay.samples_per_position < 0 or self.learner.learning_rate <= 0:
-            raise UserError("config: samples_per_position and learning_rate must be positive")
         return self
 
 
 def _check_root(search: SearchConfig) -> None:
-    """Raises UserError for what only a noisy PUCT root has, if out of range or not at such a root."""
-    for name, low in (
-        ("forced_k", 0.0),
-        ("dirichlet_shaped", 0.0),
-        ("root_temperature_early", 0.1),
-        ("root_temperature_late", 0.1),
-        ("root_fpu_reduction", 0.0),
+    """Raises UserError for what only a noisy PUCT root has, if given and there is no such root."""
+    if search.root == "puct" and search.explore:
+        return
+    for name in (
+        "forced_k",
+        "dirichlet_total",
+        "dirichlet_weight",
+        "dirichlet_shaped",
+        "root_temperature_early",
+        "root_temperature_late",
+        "root_fpu_reduction",
     ):
-        value, usual = getattr(search, name), getattr(SearchConfig(), name)
-        if value == usual:
-            continue
-        if not low <= value < math.inf:
-            raise UserError(f"config: search: {name} must be a number, {low:g} or above")
-        if not (search.root == "puct" and search.explore):
+        if getattr(search, name) != getattr(SearchConfig(), name):
             raise UserError(f'config: search: {name} goes with root = "puct" and explore = true')
 
 
 def _check_moves(play: SelfplayConfig, search: SearchConfig) -> None:
-    """Raises UserError for temperatures and decided games that make no sense."""
+    """Raises UserError for drawn moves and decided games that make no sense."""
     early, late = play.temperature_early, play.temperature_late
-    if not 0 <= late <= early < math.inf:
+    if late > early:
         raise UserError(
-            f"config: selfplay: temperature_late = {late:g}, temperature_early = {early:g}: numbers, "
-            "0 or above, and the late one no higher"
+            f"config: selfplay: temperature_late = {late:g}, temperature_early = {early:g}: "
+            "the late one no higher"
+        )
+    if play.sampled_moves and search.root != "puct":
+        raise UserError(
+            'config: selfplay: sampled_moves goes with root = "puct": Gumbel roots draw their moves'
         )
     if early and (search.root != "puct" or play.sampled_moves):
         raise UserError(
             'config: selfplay: temperature_early goes with root = "puct" and sampled_moves = 0'
-        )
-    if not 0 <= play.decided_value <= 1:
-        raise UserError(
-            f"config: selfplay: decided_value = {play.decided_value:g} is not between 0 and 1"
         )
     if play.decided_value and not 1 <= play.decided_visits < play.visits:
         raise UserError(

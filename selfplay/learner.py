@@ -46,6 +46,9 @@ class LearnerConfig:
     """Weight of the mean ownership cross-entropy over points (KataGo: 1.5 / area, summed)."""
     distribution_weight: float = 0.02
     """Weight of the score distribution's cross-entropy, for networks that have it (KataGo: 0.02)."""
+    score_cdf: float = 0.02
+    """Weight of the squared error of the distribution's cumulative chances, summed over the margins, for
+    networks that have it (KataGo 2019: 0.02)."""
     short_weight: float = 0.5
     """Weight of the short-horizon value's squared error, for networks that have it."""
     start_at_marginals: bool = True
@@ -104,7 +107,9 @@ def _mean_known(losses: Tensor, known: Tensor) -> Tensor:
 def head_losses(out: dict[str, Tensor], batch: Batch, game: Game) -> dict[str, Tensor]:
     """Mean loss of each head over the rows that teach it: nats, but `score` (Huber), `short` (square).
 
-    `score` is in units of the board's side, sqrt(P) points.
+    `score` is in units of the board's side, sqrt(P) points. `score_cdf` is the other loss of the head
+    `distribution`: the squared differences of its cumulative chances and the margin's (0 below it, 1
+    from it on), summed over the margins (Wu 2019, appendix B).
     """
     device = out["policy"].device
     policy = torch.from_numpy(batch.policy).to(device)
@@ -137,8 +142,12 @@ def head_losses(out: dict[str, Tensor], batch: Batch, game: Game) -> dict[str, T
         score = torch.from_numpy(batch.score).to(device)
         known = torch.isfinite(score)
         target = score_bin(torch.nan_to_num(score), game.points)
-        each = F.cross_entropy(out["distribution"].float(), target, reduction="none")
+        logits = out["distribution"].float()
+        each = F.cross_entropy(logits, target, reduction="none")
         losses["distribution"] = _mean_known(each, known)
+        reached = torch.arange(logits.shape[1], device=device) >= target[:, None]
+        each = (F.softmax(logits, dim=1).cumsum(dim=1) - reached.float()).square().sum(dim=1)
+        losses["score_cdf"] = _mean_known(each, known)
     if "short" in out:
         short = torch.from_numpy(batch.short).to(device)
         known = torch.isfinite(short)
@@ -175,6 +184,7 @@ class Learner:
             "score": config.score_weight,
             "ownership": config.ownership_weight,
             "distribution": config.distribution_weight,
+            "score_cdf": config.score_cdf,
             "short": config.short_weight,
             "prior": 0.0,
         }

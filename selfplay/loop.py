@@ -31,7 +31,11 @@ def reopen(
 ) -> tuple[Run, RunConfig]:
     """The run in `folder` and its config; options that contradict it are refused by name."""
     run, name = Run.open(folder), folder.name
-    config = from_mapping(RunConfig, read_toml(folder / "config.toml"), f"{name}/config.toml")
+    values = read_toml(folder / "config.toml")
+    # A run from before there were these goes on without them.
+    before = {"selfplay": {"decided_share": 0.0}, "learner": {"score_cdf": 0.0}}
+    values = overlay(before, values)
+    config = from_mapping(RunConfig, values, f"{name}/config.toml")
     config.validated()
     for option, asked, has in (
         ("--game", game, config.game),
@@ -176,6 +180,8 @@ def run_selfplay(
         workers=workers, anchor=anchor,
     )  # fmt: skip
     with opened.lock(), closing(line):
+        if told := opened.set_damaged_apart():
+            line.say(told)
         stage = opened.latest().meta
         if stage.get("stage") == "imitation" and not stage.get("done"):
             raise UserError(f"run {run} has not finished imitating; ghostgo warmstart --run {run}")

@@ -54,6 +54,7 @@ class Pace(NamedTuple):
     decided_moves: int
     early: float  # temperatures by which moves are drawn; 0 and 0: none is
     late: float
+    decided_share: float  # of a decided game's moves, searched in full
 
 
 @kernel
@@ -117,11 +118,12 @@ def _note_value(trees: Trees, slots: Slots, pace: Pace, g: int, value: float) ->
 def _begin_search(trees: Trees, slots: Slots, pace: Pace, g: int) -> None:
     """Start the search of the next move of slot `g`, a full one or, by chance, a cheap one.
 
-    In a game that is decided it is a short one.
+    In a game that is decided it is a short one, but for some, by chance.
     """
     kind = FULL
     if pace.decided_visits and abs(slots.sure[g]) >= pace.decided_moves:
-        kind = DECIDED
+        if pace.decided_share == 0 or random_unit(trees.rng[g]) >= pace.decided_share:
+            kind = DECIDED
     elif pace.cheap_visits and random_unit(trees.rng[g]) >= pace.full_share:
         kind = CHEAP
     slots.full[g, slots.length[g]] = kind

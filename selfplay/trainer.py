@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,7 +91,7 @@ class Trainer:
             if config.anchor.kind in ("kl", "fade"):
                 self.learner.hold_to(self.anchor.network)
             self.prior_flops = count_flops(self.anchor.network)
-        newer, unlearnt = adopt_shards(run, self.ledger, self.step)
+        newer, unlearnt = adopt_shards(run, self.ledger, self.step, info.meta.get("shards"))
         prior = self.anchor.network if self.anchor and config.anchor.kind == "root" else None
         for i, board in enumerate(self.boards):
             entropy = [config.seed, self.step, newer, *([i] if i else [])]
@@ -168,6 +167,7 @@ class Trainer:
         meta = {
             "stage": stage,
             "milestone": milestone,
+            "shards": self._newest_shard(),
             "seed": self.config.seed,
             "rules": rule_sets(self.config.selfplay, self.game)[0],
             "totals": totals.to_dict(),
@@ -251,7 +251,7 @@ class Trainer:
             }
             name = ""
             if len(table):
-                shard = self._next_shard()
+                shard = self.run.shards / f"{self._newest_shard() + 1:06d}.h5"
                 write_shard(shard, table, {"step": self.step, "amounts": amounts})
                 name = shard.stem
             self.stored.append(f"{name}.h5" if name else "")
@@ -272,9 +272,9 @@ class Trainer:
                 actor.anchor.evaluations = 0
         return spent
 
-    def _next_shard(self) -> Path:
+    def _newest_shard(self) -> int:
         existing = [int(path.stem) for path in self.run.shards.glob("*.*") if path.stem.isdigit()]
-        return self.run.shards / f"{max(existing, default=0) + 1:06d}.h5"
+        return max(existing, default=0)
 
     def _owe(self, new_positions: int) -> None:
         """Note the training that new positions are worth."""

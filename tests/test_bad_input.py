@@ -60,7 +60,7 @@ def test_unknown_game(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
 def test_corrupt_checkpoint(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     weights = run.latest().path / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    for words in (["selfplay"], ["play", "scratch"], ["gtp", "scratch"]):
+    for words in (["play", "scratch"], ["gtp", "scratch"]):
         refused(words, "weights.safetensors: is damaged", capsys)
 
 
@@ -68,21 +68,35 @@ def test_corrupt_checkpoint(run: Run, capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_truncated_file_of_the_newest_checkpoint(
     name: str, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line names the file and what goes on, and that does."""
+    """The run goes on from the one before; if that cannot be, a line says what can, and it does."""
     before, last = run.checkpoints()[-2:]
     file = last.path / name
     file.write_bytes(file.read_bytes()[:-100])
+    left = file.read_bytes()
+    whole = (before.path / "state.pt").read_bytes()
+    (before.path / "state.pt").write_bytes(whole[:-100])
     refused(["selfplay"], f"{file}: is damaged", capsys)
     good = f"scratch@{(last if name == 'state.pt' else before).step}"
     hint = f"newest good network: {good}, ghostgo selfplay --run NEW --from {good} goes on"
     refused(["selfplay"], hint, capsys)
+    (before.path / "state.pt").unlink()  # as earlier versions left it
+    refused(["selfplay"], hint, capsys)
     assert cli.run(["selfplay", "--run", "again", "--from", good, "--games", "10"]) == 0
+    (before.path / "state.pt").write_bytes(whole)
+    capsys.readouterr()
+    assert cli.run(["selfplay", "--games", "40"]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "set apart" in line]
+    assert len(told) == 1 and told[0].startswith(f"{file}: is damaged") and "not exactly" in told[0]
+    assert f"goes on from checkpoint {before.step}," in told[0]
+    assert (last.path.with_suffix(".damaged") / name).read_bytes() == left
+    assert run.latest().step >= last.step and run.latest().totals.games >= 40
 
 
 def test_what_stands_in_meta_must_be_what_runs_write(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = run.latest().path / "meta.json"
+    (run.checkpoints()[-2].path / "state.pt").unlink()  # so that there is no going on from that
     meta = json.loads(file.read_text())
     for key, wrong in (
         ("step", "two"), ("network", {"blocks": 1, "depth": 8}), ("network", 7),
@@ -107,6 +121,7 @@ def test_a_state_from_before_it_had_a_checksum(
     content[len(content) // 2] ^= 1  # torch itself would read it
     state.write_bytes(content)
     capsys.readouterr()
+    (run.checkpoints()[-2].path / "state.pt").unlink()
     refused(["selfplay"], "state.pt: is damaged: its checksum differs", capsys)
 
 

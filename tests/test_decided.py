@@ -98,6 +98,17 @@ def test_decided_games_cost_less() -> None:
     assert MOVES <= learnt[1] < 0.5 * learnt[0]
 
 
+def test_a_share_of_a_decided_game_is_searched_in_full_and_learnt() -> None:
+    made = actor(Sure, decided=(0.8, VISITS, MOVES), decided_share=0.3)
+    table = played(made, sized(30, 6))
+    expected = naive_weights(table, 0.8, MOVES)
+    assert table.surprise is not None
+    decided = (expected == 0) & ~np.isnan(table.surprise)
+    assert (table.weights[expected == 1] == 1).all()
+    count, learnt = int(decided.sum()), int(table.weights[decided].sum())
+    assert abs(learnt - 0.3 * count) < 4 * (0.21 * count) ** 0.5 and 0 < learnt < count
+
+
 def test_both_sides_must_see_the_same_winner() -> None:
     class Fickle(Sure):
         fickle = True
@@ -108,7 +119,10 @@ def test_both_sides_must_see_the_same_winner() -> None:
 
 @pytest.mark.parametrize("cheap_visits", [0, 6])
 def test_decided_moves_have_their_visits_and_no_noise(cheap_visits: int) -> None:
-    made = actor(Sure, decided=(0.8, VISITS, MOVES), cheap_visits=cheap_visits, full_share=0.5)
+    made = actor(
+        Sure, decided=(0.8, VISITS, MOVES), cheap_visits=cheap_visits, full_share=0.5,
+        decided_share=cheap_visits / 12,
+    )  # fmt: skip
     budgets = {FULL: FULL_VISITS, CHEAP: cheap_visits, DECIDED: VISITS}
     seen = set()
     for _ in range(sized(300, 120)):
@@ -139,6 +153,7 @@ def test_decided_games_end_by_the_rules() -> None:
 
 def test_a_saved_actor_knows_which_games_are_decided() -> None:
     options: dict[str, Any] = {"evaluator": Sure, "decided": (0.8, VISITS, MOVES)}
+    options["decided_share"] = 0.25
     one, other = actor(**options), actor(seed=9, **options)
     played(one, 4)
     assert (one.slots.sure != 0).any()
@@ -229,13 +244,17 @@ def test_a_run_with_all_of_it(tmp_path: Path) -> None:
             "[selfplay]\ndecided_value = 0.9\ndecided_moves = 1",
             "decided_moves = 1: at least 2, one of each side",
         ),
+        ("[selfplay]\nsampled_moves = 8", 'sampled_moves goes with root = "puct"'),
+        ("[search]\ndirichlet_total = 10.0", 'dirichlet_total goes with root = "puct"'),
+        ("[search]\ndirichlet_weight = 0.5", 'dirichlet_weight goes with root = "puct"'),
+        ("[selfplay]\ndecided_share = 1.5", "decided_share = 1.5 is not between 0 and 1"),
         ("[selfplay]\ntemperature_early = 0.8", 'temperature_early goes with root = "puct"'),
         (
             '[search]\nroot = "puct"\n[selfplay]\nsampled_moves = 4\ntemperature_early = 0.8',
             "and sampled_moves = 0",
         ),
         ("[selfplay]\ntemperature_late = 0.2", "the late one no higher"),
-        ("[selfplay]\ntemperature_early = inf", "temperature_early = inf: numbers, 0 or above"),
+        ("[selfplay]\ntemperature_early = inf", "temperature_early must be a number, 0 or above"),
         ("[search]\ndirichlet_shaped = true", 'dirichlet_shaped goes with root = "puct"'),
         ("[search]\nroot_temperature_early = 0.0", "root_temperature_early must be a number, 0.1"),
         ("[search]\nroot_temperature_late = 1.1", 'root_temperature_late goes with root = "puct"'),

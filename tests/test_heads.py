@@ -156,13 +156,34 @@ def test_a_weight_of_nothing_leaves_the_others_alone() -> None:
     batch = window.sample(32, np.random.default_rng(0))
     torch.manual_seed(1)
     network = Network(GAME, NetworkConfig.preset("b1c8dv"))
-    off = LearnerConfig(distribution_weight=0.0, short_weight=0.0)
+    off = LearnerConfig(distribution_weight=0.0, score_cdf=0.0, short_weight=0.0)
     losses = Learner(network, off).step(batch)
     kept = {head: losses[head] for head in ("policy", "value", "score", "ownership", "reply")}
     weights = {"reply": 0.15, "score": 0.02, "ownership": 1.5}
     total = sum(weights.get(head, 1.0) * loss for head, loss in kept.items())
     assert losses["total"] == pytest.approx(total, rel=1e-4)
     assert set(head_losses(network(torch.zeros(32, GAME.planes, 5, 5)), batch, GAME)) > set(kept)
+
+
+def test_cumulative_loss_equals_the_naive_twin() -> None:
+    window = ReplayWindow(GAME)
+    window.add(searched_table())
+    batch = window.sample(8, np.random.default_rng(0))
+    batch.score[:4] = -40.0, 40.0, 2.5, np.nan
+    torch.manual_seed(1)
+    out = Network(GAME, NetworkConfig.preset("b1c8d"))(torch.zeros(8, GAME.planes, 5, 5))
+    out["distribution"] = torch.randn(8, score_bins(25))
+    wanted = []
+    for row, score in enumerate(batch.score):
+        if np.isnan(score):
+            continue
+        chances = np.exp(out["distribution"][row].numpy().astype(np.float64))
+        chances /= chances.sum()
+        at = int(score_bin(torch.tensor([score]), 25))
+        below = [chances[: k + 1].sum() for k in range(len(chances))]
+        wanted.append(sum((each - (k >= at)) ** 2 for k, each in enumerate(below)))
+    found = head_losses(out, batch, GAME)["score_cdf"]
+    assert len(wanted) == 7 and float(found) == pytest.approx(np.mean(wanted), rel=1e-5)
 
 
 def test_they_fit_every_board() -> None:

@@ -114,6 +114,36 @@ def test_a_kill_between_shard_and_checkpoint_loses_and_repeats_nothing(tmp_path:
     assert not known & {fresh.moves_of(i).tobytes() for i in range(len(fresh))}
 
 
+@pytest.mark.parametrize("games_follow", [True, False])
+def test_going_on_from_before_a_damaged_checkpoint_learns_its_games_once(
+    tmp_path: Path, games_follow: bool
+) -> None:
+    run = trainer(tmp_path, "r", "go5")
+    for _ in range(2):
+        run.iterate(Stop())
+    owed = run.owed_samples
+    run.iterate(Stop())
+    state = run.run.latest().path / "state.pt"
+    state.write_bytes(state.read_bytes()[:-9])
+    assert "checkpoint 2" in run.run.set_damaged_apart()
+    again = trainer(tmp_path, "r", "go5")
+    lost = read_shard(run.run.shards / "000003.h5")
+    assert again.step == 2 and again.window.rows == run.window.rows
+    assert again.ledger.totals == run.ledger.totals, "what was spent stays spent"
+    assert again.owed_samples == owed + 2.0 * int((lost.weights > 0).sum())
+    stop = Stop()
+    if not games_follow:  # nor is anything learnt, but there is a checkpoint
+        stop.event.set()
+    again.iterate(stop)
+    third = trainer(tmp_path, "r", "go5")
+    assert third.step == 3 and third.owed_samples == again.owed_samples
+    assert third.ledger.totals == again.ledger.totals
+    if games_follow:
+        fresh = read_shard(run.run.shards / "000004.h5")
+        known = {lost.moves_of(i).tobytes() for i in range(len(lost))}
+        assert not known & {fresh.moves_of(i).tobytes() for i in range(len(fresh))}
+
+
 def test_workers_play_the_same_games_whoever_is_faster(tmp_path: Path) -> None:
     shards = []
     for name in ("a", "b"):

@@ -19,6 +19,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
 from ghostgo.selfplay.config import FOR_GAME, PRESETS, RunConfig, make_config
+from ghostgo.selfplay.loop import reopen
 
 
 def make_run(root: Path, name: str = "r", steps: int = 2) -> Run:
@@ -59,6 +60,18 @@ def test_a_game_has_its_own_settings_and_a_file_wins_over_them() -> None:
     from_file = make_config({"search": {"c_scale": 0.5}}, game="connect_four")
     assert from_file.search.c_scale == 0.5
     assert from_file.selfplay.samples_per_position == wanted
+
+
+def test_a_run_from_before_a_switch_goes_on_without_it(tmp_path: Path) -> None:
+    config, file = make_config(game="tic_tac_toe"), make_run(tmp_path).folder / "config.toml"
+    file.write_text(dump_toml(config))
+    assert reopen(file.parent, None, None, None)[1] == config
+    lines = file.read_text().splitlines()
+    older = [line for line in lines if not line.startswith(("decided_share", "score_cdf"))]
+    assert len(older) == len(lines) - 2
+    file.write_text("\n".join(older))
+    found = reopen(file.parent, None, None, None)[1]
+    assert found.selfplay.decided_share == found.learner.score_cdf == 0 < config.learner.score_cdf
 
 
 def test_an_iteration_grows_with_the_board() -> None:
@@ -200,11 +213,45 @@ def test_checkpoints_round_trip_and_are_found_by_name(tmp_path: Path) -> None:
 
 
 def test_prune_keeps_milestones_without_their_state(tmp_path: Path) -> None:
-    run = make_run(tmp_path, steps=4)
+    run = make_run(tmp_path, steps=5)
     run.prune({1})
-    assert [info.step for info in run.checkpoints()] == [1, 3]
-    assert load_state(run.checkpoints()[0]) is None
-    assert load_state(run.checkpoints()[1]) is not None
+    assert [info.step for info in run.checkpoints()] == [1, 3, 4]
+    assert [load_state(info) is None for info in run.checkpoints()] == [True, False, False]
+    run.prune({1}, newest=1)
+    assert [info.step for info in run.checkpoints()] == [1, 4]
+
+
+def test_a_checkpoint_lasts_before_another_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, flushed = make_run(tmp_path), list[tuple[Path, list[str]]]()
+
+    def noted(folder: Path) -> None:
+        flushed.append((folder, sorted(path.name for path in folder.iterdir())))
+
+    monkeypatch.setattr("ghostgo.data.run.flush_folder", noted)
+    run.save_checkpoint(2, load_network(run.latest().path), {"totals": Totals().to_dict()})
+    assert flushed == [(run.folder / "checkpoints", ["00000000", "00000001", "00000002"])]
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "state.pt", "meta.json"])
+@pytest.mark.parametrize("left", [0, 10])
+def test_a_damaged_newest_checkpoint_is_set_apart(tmp_path: Path, name: str, left: int) -> None:
+    run = make_run(tmp_path, steps=3)
+    assert run.set_damaged_apart() == ""
+    file = run.latest().path / name
+    file.write_bytes(file.read_bytes()[:left])
+    assert run.set_damaged_apart() == "", "no game was played: what is damaged is a prior"
+    (run.shards / "000001.h5").touch()
+    told = run.set_damaged_apart()
+    assert told.startswith(f"{file}: is damaged") and "\n" not in told
+    assert "goes on from checkpoint 1, not exactly" in told
+    assert run.latest().step == 1 and (file.parent.with_suffix(".damaged") / name).exists()
+    assert run.set_damaged_apart() == ""
+    (run.checkpoints()[0].path / "state.pt").unlink()  # and it is not the start of a run
+    file = run.latest().path / name
+    file.write_bytes(b"")
+    assert run.set_damaged_apart() == "" and file.exists()
 
 
 def test_a_kill_while_pruning_leaves_no_half_checkpoint(
@@ -227,7 +274,8 @@ def test_a_kill_while_pruning_leaves_no_half_checkpoint(
     again = Run.open(run.folder)
     assert [info.step for info in again.checkpoints()] == [1, 2, 3]
     again.prune(set())
-    assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["00000003"]
+    left = sorted(path.name for path in (run.folder / "checkpoints").iterdir())
+    assert left == ["00000002", "00000003"]
 
 
 def test_a_run_that_could_not_be_filled_leaves_nothing(tmp_path: Path) -> None:

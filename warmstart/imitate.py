@@ -129,7 +129,7 @@ class Imitation:
         if milestone:
             self.kept.add(self.step)
             self.kept_flops = totals.flops
-        self.run.prune(self.kept)
+        self.run.prune(self.kept, newest=1)
         return info
 
     def _share(self, stop: Stop, epochs: float | None) -> float:
