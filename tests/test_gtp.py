@@ -279,7 +279,7 @@ def test_conversation_stops_at_quit_end_of_input_and_closed_output() -> None:
 def test_the_process_writes_answers_only(
     ghostgo_command: list[str], clean_environment: dict[str, str]
 ) -> None:
-    script = "boardsize 7\ngenmove b\ngenmove w\nshowboard\n"
+    script = "boardsize 5\ngenmove b\ngenmove w\nshowboard\n"
     done = subprocess.run(
         [*ghostgo_command, "gtp", "mcts:20", "--seed", "1"],
         input=script, check=False, capture_output=True, text=True, timeout=300, env=clean_environment,
@@ -295,7 +295,7 @@ def test_an_untrained_network_plays_on_other_boards_too(untrained_runs: Path) ->
     bot = make_bot("fresh", None, visits=16, seed=1, root=untrained_runs)
     engine = Engine(bot)
     assert ask(engine, "version").endswith("fresh@3")
-    for size in (9, 7, 9):
+    for size in (9, 5, 9):
         assert ask(engine, f"boardsize {size}") == "="
         vertex = ask(engine, "genmove b").removeprefix("= ")
         assert get_game(f"go{size}").parse_action(vertex) <= size * size
@@ -308,7 +308,14 @@ needs_gnugo = pytest.mark.skipif(
 
 
 @needs_gnugo
-@pytest.mark.parametrize("opponent", ["random", "capture", "mcts:50", "fresh"])
+@pytest.mark.parametrize(
+    "opponent",
+    [
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("random", "mcts:50")),
+        "capture",
+        "fresh",
+    ],
+)
 def test_games_against_gnugo_under_a_referee(
     opponent: str, ghostgo_command: list[str], untrained_runs: Path
 ) -> None:
