@@ -136,7 +136,10 @@ class Reporting:
 
     def _games(self, table: GameTable) -> dict[str, float]:
         """Of this iteration's games and those of the window, shown on a terminal as well."""
-        shares = [*distinct_shares([table_keys(table)]), *distinct_shares(self.trainer.window.keys())]
+        shares = [
+            *distinct_shares([table_keys(table)]),
+            *distinct_shares(self.trainer.window.keys()),
+        ]
         games, positions, window_games, window_positions = shares
         self._distinct = (
             f"distinct: games {games:.0%} positions {positions:.0%} of this iteration, "

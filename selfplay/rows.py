@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from ghostgo.selfplay.monitor import si
 
 HEADS = ("outcome", "ownership", "policy")
-WIDTH = 76
+WIDTH = 78
 """Characters of a row, so that it fits into 80 columns."""
 EVERY = 20
 """Rows from one heading to the next."""
-_NAMES = "".join(f"{name:>7}" for name in ("outcome", "owners", "policy"))
+_NAMES = "".join(f"{name:>8}" for name in ("outcome", "owners", "policy"))
 HEADING = (
-    f"{'':6}{'bits a game':>21}{'bits a PFLOP':>21}{'distinct: new':>14}{'window':>14}\n"
-    f"{'#':>6}{_NAMES}{_NAMES}" + f"{'games':>7}{'pos.':>7}" * 2
+    f"{'':5}{'bits a game':>24}{'bits a PFLOP':>24}{'distinct: new':>14}{'window':>11}\n"
+    f"{'#':>5}{_NAMES}{_NAMES} " + f"{'games':>6}{'pos.':>6}" * 2
 )
 
 
@@ -36,4 +36,5 @@ def row(
         for given in (bits, bits_a_pflop)
         for head in HEADS
     ]
-    return f"{step:>6}" + "".join(f"{cell:>7}" for cell in [*cells, *map("{:.0%}".format, shares)])
+    numbers = "".join(f"{cell:>8}" for cell in cells)
+    return f"{step:>5}{numbers} " + "".join(f"{share:>6.0%}" for share in shares)
