@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from test_bits import make, scalars
+from test_loop import trainer as tiny
 
 from ghostgo.data.distinct import distinct_shares, table_keys
 from ghostgo.data.ledger import Timer, read_ledger
@@ -251,14 +252,12 @@ def test_a_run_that_stops_says_how_fast_it_played(tmp_path: Path) -> None:
 
 
 def test_shares_of_the_window_are_of_its_games_also_after_a_stop(tmp_path: Path) -> None:
-    settings = "window_start = 60\nopening_plies = 0"
-    whole, parts = make(tmp_path, "whole", settings), make(tmp_path, "parts", settings)
-    for _ in range(3):
+    whole, parts = tiny(tmp_path, "whole"), tiny(tmp_path, "parts")
+    for left in range(5, 0, -1):
         whole.iterate(Stop())
-    for _ in range(2):
+        if left == 1:
+            parts = tiny(tmp_path, "parts")
         parts.iterate(Stop())
-    parts = make(tmp_path, "parts")
-    parts.iterate(Stop())
     tables = [read_shard(path) for path in sorted(whole.run.shards.glob("*.h5"))]
     held = tables[-whole.window.tables :]
     assert 1 < len(held) < len(tables), "the window has let games go"
@@ -267,8 +266,8 @@ def test_shares_of_the_window_are_of_its_games_also_after_a_stop(tmp_path: Path)
         found = scalars(trainer.run)
         assert found["distinct/games of the window"][-1][1] == pytest.approx(games)
         assert found["distinct/positions of the window"][-1][1] == pytest.approx(positions)
-    assert 0 < positions < 1
-    assert positions != pytest.approx(found["distinct/positions of this iteration"][-1][1])
+    # Tic-tac-toe has few positions, and more of the same in more games.
+    assert 0 < positions < found["distinct/positions of this iteration"][-1][1] < 1
     keys = whole.window.keys()
     assert sum(len(each.positions) for each in keys) == sum(table.positions for table in held)
 
