@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostgo.data.distinct import Keys, keys_of
 from ghostgo.data.records import GameTable
 from ghostgo.data.short import short_values, start_states
 from ghostgo.engine.errors import UserError
@@ -228,6 +229,7 @@ class ReplayWindow:
         self._sources: list[
             tuple[str, NDArray[np.integer[Any]]]
         ] = []  # file, the games' numbers in it
+        self._keys: list[Keys | None] = []  # of each table once `keys` was asked for them
         self._scratch = game.new_states(1)
 
     @property
@@ -251,6 +253,16 @@ class ReplayWindow:
         arrays: Sequence[Any] = [a for table in self._tables for a in table]
         arrays = [*arrays, *self._rows, *self._owners, *(numbers for _, numbers in self._sources)]
         return sum(a.nbytes for a in arrays)
+
+    def keys(self) -> list[Keys]:
+        """Of each table's games and positions, to tell how many differ.
+
+        They are kept beside the table, which is another 8 bytes a move, not among `bytes`.
+        """
+        for t, table in enumerate(self._tables):
+            if self._keys[t] is None:
+                self._keys[t] = keys_of(self.game, *table[:4])
+        return [keys for keys in self._keys if keys is not None]
 
     def add(
         self,
@@ -289,7 +301,9 @@ class ReplayWindow:
             self.add(part, source=source, numbers=np.arange(first, total, len(parts)))
 
     def _drop_oldest(self) -> None:
-        columns: tuple[list[Any], ...] = (self._tables, self._rows, self._owners, self._sources)
+        columns: tuple[list[Any], ...] = (
+            self._tables, self._rows, self._owners, self._sources, self._keys,
+        )  # fmt: skip
         for column in columns:
             column.pop(0)
 
@@ -324,6 +338,7 @@ class ReplayWindow:
         self._rows.append(learnable)
         self._owners.append(table.game_of()[learnable].astype(np.int32))
         self._sources.append((source, numbers))
+        self._keys.append(None)
 
     def sample(self, size: int, rng: np.random.Generator) -> Batch:
         """`size` rows drawn with replacement, each under a random symmetry of the board if wanted.

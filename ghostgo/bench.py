@@ -278,6 +278,10 @@ def bench(game: str | None, net: str, visits: int, seconds: float, json_file: Pa
     for name, value in figures.items():
         shown = "-" if value is None else f"{value:,.2f}" if value < 1000 else f"{value:,.0f}"
         click.echo(f"{name:44} {shown:>14}")
+    click.echo(
+        "uncached_vs_raw is self-play's share of raw inference; selfplay_vs_raw counts what the cache "
+        "answered as work too, and may exceed 1"
+    )
     click.echo(f"recommended, and what runs use by default: {backend}; {how}")
     click.echo("for one run, measured on its own games: ghostgo bench --run NAME")
     if json_file:

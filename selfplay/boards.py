@@ -226,18 +226,21 @@ def _least_bytes(tables: Sequence[tuple[str, GameTable]]) -> int:
 
 
 def raw_rate(actors: Sequence[Actor], seconds: float) -> float:
-    """Evaluations a second of all `actors` at once on full batches, with no search."""
+    """Evaluations a second of all `actors` at once on full batches, with no search.
+
+    It draws nothing and leaves searches, caches and counts as they were.
+    """
 
     def work(actor: Actor) -> float:
         torch.set_num_threads(1)
         evaluator = actor.evaluator
-        rows = len(evaluator.value)
+        rows, played = len(evaluator.value), evaluator.evaluations
         evaluator.evaluate(rows)
         before, start = evaluator.evaluations, time.perf_counter()
         while time.perf_counter() - start < seconds:
             evaluator.evaluate(rows)
         rate = (evaluator.evaluations - before) / (time.perf_counter() - start)
-        evaluator.evaluations = 0
+        evaluator.evaluations = played
         return rate
 
     with ThreadPoolExecutor(len(actors)) as pool:

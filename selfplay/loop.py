@@ -198,9 +198,11 @@ def run_selfplay(
                 trainer.iterate(stop)
         line.close()
         info = opened.latest()
+        speed = trainer.throughput.text()
         line.say(
             f"stopped: {stop.reason}; checkpoint {info.step}, {trainer.ledger.totals.games} games, "
-            f"{si(trainer.ledger.totals.flops)}FLOP; the same command goes on"
+            f"{si(trainer.ledger.totals.flops)}FLOP; {speed}{'; ' if speed else ''}"
+            "the same command goes on"
         )
         return info
 

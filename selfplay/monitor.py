@@ -48,7 +48,8 @@ class LiveLine:
     def __init__(self, stream: TextIO | None = None, every: float = 10.0) -> None:
         self.stream = stream or sys.stderr
         self.every = every
-        self._live = self.stream.isatty()
+        self.live = self.stream.isatty()
+        """Whether the line is redrawn, as much of it as fits."""
         self._width = 0
         self._last = time.monotonic()
 
@@ -56,7 +57,7 @@ class LiveLine:
         """Show `text` now on a terminal, as much as fits into a line of it; elsewhere if `every`
         seconds have passed, or `force`."""
         now = time.monotonic()
-        if self._live:
+        if self.live:
             room = self._columns() - 1  # what wraps cannot be redrawn
             text = text[:room]
             self.stream.write("\r" + text.ljust(min(self._width, room)))
@@ -77,7 +78,7 @@ class LiveLine:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        if self._live and self._width:
+        if self.live and self._width:
             self.stream.write("\r" + " " * self._width + "\r")
             self._width = 0
         self.stream.write(text + "\n")
@@ -85,7 +86,7 @@ class LiveLine:
 
     def close(self) -> None:
         """End the live line."""
-        if self._live and self._width:
+        if self.live and self._width:
             self.stream.write("\n")
             self._width = 0
 

@@ -1,15 +1,16 @@
-"""What a run tells of itself: the live line, and scalars for TensorBoard."""
+"""What a run tells of itself: the live line, rows that stay, and scalars for TensorBoard."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from ghostgo.data.distinct import distinct_positions
+from ghostgo.data.distinct import distinct_shares, table_keys
 from ghostgo.data.ledger import Timer
 from ghostgo.data.records import GameTable
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.monitor import Events, clock, resident_bytes, si
+from ghostgo.selfplay.rows import EVERY, HEADING, row
 
 if TYPE_CHECKING:
     from ghostgo.selfplay.trainer import Trainer
@@ -30,6 +31,7 @@ class Reporting:
         self._play: dict[str, float] = {}
         """How fast the last games were played, by name of the scalar."""
         self._distinct = ""
+        self._rows_shown = 0
 
     def _work(self) -> tuple[int, int, int]:
         """Positions that the network judged, those that were remembered, and network calls so far."""
@@ -55,11 +57,19 @@ class Reporting:
 
     def end_play(self, seconds: float) -> None:
         """Note how fast the games were that took so many seconds."""
-        rate = (self._work()[0] - self._begin[0]) / max(1e-9, seconds)
-        self._play = {"play/evaluations a second": rate}
-        if self.trainer.raw_rate:
-            self._play["play/share of raw speed"] = rate / self.trainer.raw_rate
-        self._play["play/seconds"] = seconds
+        raw_rate, throughput = self.trainer.raw_rate, self.trainer.throughput
+        work = zip(self._work(), self._begin, strict=True)
+        evaluations, cached, _ = (now - before for now, before in work)
+        self._play = {"play/seconds": seconds}
+        if not evaluations:
+            return
+        rate = evaluations / max(1e-9, seconds)
+        self._play["play/evaluations a second"] = rate
+        self._play["play/share cached"] = cached / (cached + evaluations)
+        if raw_rate:
+            self._play["play/raw evaluations a second"] = raw_rate
+            self._play["play/share of raw speed"] = rate / raw_rate
+            self._play["play/share of raw speed, whole run"] = throughput.share
 
     def show_train(self, done: int, count: int, stop: Stop) -> None:
         """The live line after `done` of `count` steps of training."""
@@ -108,15 +118,12 @@ class Reporting:
     def report(self, table: GameTable) -> None:
         """Scalars of this iteration for TensorBoard; `table` holds the games on the run's own board."""
         trainer, totals = self.trainer, self.trainer.ledger.totals
-        values = {
-            f"loss/{head}": loss for head, loss in trainer.losses.items() if head != "gradient_norm"
-        }
-        values |= self._training() | self._play
+        values = self._training() | self._play
         if len(table):
             values |= self._games(table)
+        if (table.weights > 0).any():
             values |= {f"bits a game/{head}": bits for head, bits in trainer.bits.items()}
             values |= {f"bits a PFLOP/{head}": bits for head, bits in trainer.bits_a_pflop.items()}
-        values["play/share cached"] = totals.cached / max(1, totals.cached + totals.evaluations)
         values["compute/PFLOP"] = totals.flops / PETA
         values["compute/hours"] = totals.seconds / 3600
         if totals.core_seconds is not None:
@@ -128,15 +135,35 @@ class Reporting:
         self._totals, self._steps = totals, trainer.learner.steps
 
     def _games(self, table: GameTable) -> dict[str, float]:
-        games = len({table.moves_of(i).tobytes() for i in range(len(table))}) / len(table)
-        positions = distinct_positions(table)
-        self._distinct = f"distinct: games {games:.0%} positions {positions:.0%}"
+        """Of this iteration's games and those of the window, shown on a terminal as well."""
+        shares = [
+            *distinct_shares([table_keys(table)]),
+            *distinct_shares(self.trainer.window.keys()),
+        ]
+        games, positions, window_games, window_positions = shares
+        self._distinct = (
+            f"distinct: games {games:.0%} positions {positions:.0%} of this iteration, "
+            f"games {window_games:.0%} positions {window_positions:.0%} of the window"
+        )
+        self._show_row(shares)
         return {
             "games/mean length": float(table.lengths.mean()),
             "games/first player wins": float((table.results > 0).mean()),
-            "games/distinct share": games,
-            "games/distinct positions share": positions,
+            "distinct/games of this iteration": games,
+            "distinct/positions of this iteration": positions,
+            "distinct/games of the window": window_games,
+            "distinct/positions of the window": window_positions,
         }
+
+    def _show_row(self, shares: list[float]) -> None:
+        """Let a row stay where the live line is cut; elsewhere that line tells all."""
+        trainer = self.trainer
+        if not trainer.line.live:
+            return
+        if self._rows_shown % EVERY == 0:
+            trainer.line.say(HEADING)
+        trainer.line.say(row(trainer.step, trainer.bits, trainer.bits_a_pflop, shares))
+        self._rows_shown += 1
 
     def _training(self) -> dict[str, float]:
         """Of the training since the last report, if there was any."""
@@ -145,9 +172,11 @@ class Reporting:
         if not steps:
             return {}
         seconds = totals.seconds - self._totals.seconds - self._play.get("play/seconds", 0.0)
-        values = {
+        losses = self.trainer.losses
+        values = {f"loss/{head}": loss for head, loss in losses.items() if head != "gradient_norm"}
+        values |= {
             "learner/learning rate": float(learner.optimizer.param_groups[0]["lr"]),
-            "learner/gradient norm": self.trainer.losses["gradient_norm"],
+            "learner/gradient norm": losses["gradient_norm"],
             "learner/steps a second": steps / max(1e-3, seconds),
         }
         if positions := totals.positions - self._totals.positions:

@@ -40,6 +40,7 @@ from ghostgo.selfplay.learner import Learner
 from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.selfplay.precision import choose_format
 from ghostgo.selfplay.reporting import Reporting
+from ghostgo.selfplay.throughput import RAW_SECONDS, RAW_SHARE, Throughput
 
 MILESTONE = 1.6
 """Checkpoints are kept for good when the run's FLOPs have grown by this factor since the last."""
@@ -97,6 +98,7 @@ class Trainer:
             entropy = [config.seed, self.step, newer, *([i] if i else [])]
             board.make_actors(network, config, threads, self.device, self.backend, entropy, prior)
         self.raw_rate = 0.0
+        self.throughput = Throughput.from_dict(info.meta.get("throughput", {}))
         self.share_before = 0.0
         self.losses: dict[str, float] = {}
         self._oldest: list[str] = []
@@ -172,6 +174,7 @@ class Trainer:
             "rules": rule_sets(self.config.selfplay, self.game)[0],
             "totals": totals.to_dict(),
             "bits": {"game": self.bits, "pflop": self.bits_a_pflop},
+            "throughput": self.throughput.to_dict(),
         }
         info = self.run.save_checkpoint(self.step, self.learner.average, meta, self.state_dict())
         if milestone:
@@ -223,10 +226,19 @@ class Trainer:
                 self.reporting.show_play(timer, stop)
         raise_all([fault for future in futures if (fault := future.exception())])
         spent, work_done = timer.amounts(), self.work() - before
-        self.reporting.end_play(timer.seconds)
-        if work_done[:, 0].sum() / timer.seconds > self.raw_rate > 0:
-            self.measure_raw_rate(0.2)  # the machine was busier when it was measured
+        self._compare_with_raw(int(work_done[:, 0].sum()), timer.seconds)
         return self._store(work_done.tolist(), spent)
+
+    def _compare_with_raw(self, evaluations: int, seconds: float) -> None:
+        """Measure raw inference, and note `evaluations` made in so many `seconds` of play beside it.
+
+        Each time anew, whether play was faster or slower than the rate before: as busy as the machine
+        is now, it most likely was. None of it is charged.
+        """
+        if evaluations:
+            self.measure_raw_rate(min(RAW_SECONDS, RAW_SHARE * seconds))
+            self.throughput.add_play(evaluations, self.raw_rate, seconds)
+        self.reporting.end_play(seconds)
 
     def _store(self, work: list[list[int]], spent: dict[str, float]) -> list[GameTable]:
         """Write each board's finished games as a shard and charge its `work` (see `work`).
@@ -309,6 +321,7 @@ class Trainer:
                 batches[cost[drawn.game.name]] += 1
                 sums = {head: sums.get(head, 0.0) + loss for head, loss in losses.items()}
                 count += 1
+        self.throughput.learning_seconds += timer.seconds
         self.owed_samples -= count * size
         self.ledger.append(
             "training",
@@ -339,7 +352,7 @@ class Trainer:
                 board.window.add(fresh, board.rows(wanted), name)
         self.losses = self.train(played.positions - before.positions, stop) or self.losses
         self.step += 1
-        if len(table):
+        if (table.weights > 0).any():
             games_a_pflop = len(table) * 1e15 / (self.ledger.totals.flops - before.flops)
             self.bits_a_pflop = {head: bits * games_a_pflop for head, bits in self.bits.items()}
         self.reporting.report(table)

@@ -29,6 +29,7 @@ def test_bench_reports_and_writes_every_figure(
     figures = json.loads(out.read_text())
     assert set(figures) >= KEYS and "recommended" in told
     assert all(name in told for name in figures)
+    assert "selfplay_vs_raw counts what the cache answered" in told
     for name, value in figures.items():
         assert value is None or (math.isfinite(value) and value > 0), name
     on_cpu = choose_device()[0] == "cpu"

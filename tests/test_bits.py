@@ -20,6 +20,7 @@ from ghostgo.arena.arena import run_arena
 from ghostgo.arena.bits_panel import bits_csv, bits_html
 from ghostgo.arena.pool import CurvePoint
 from ghostgo.data.ledger import Totals
+from ghostgo.data.records import GameTable
 from ghostgo.data.replay import Batch
 from ghostgo.data.run import Run
 from ghostgo.engine.games.game import Game
@@ -213,6 +214,25 @@ def test_a_run_tells_its_bits(tmp_path: Path) -> None:
         assert [step for step, _ in found[f"bits a game/{head}"]] == [1, 2, 3]
         (_, game), (_, pflop) = found[f"bits a game/{head}"][-1], found[f"bits a PFLOP/{head}"][-1]
         assert np.sign(game) == np.sign(pflop) and abs(pflop) > abs(game)
+
+
+def test_games_are_judged_before_they_are_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Afterwards the network would have seen what it is asked to forecast."""
+    trainer = make(tmp_path, "r")
+    seen: list[tuple[int, int]] = []
+
+    def judged(learner: Learner, table: GameTable, *given: Any) -> dict[str, float]:
+        seen.append((learner.steps, trainer.window.rows))
+        return bits_a_game(learner, table, *given)
+
+    monkeypatch.setattr("ghostgo.selfplay.trainer.bits_a_game", judged)
+    before = []
+    for _ in range(2):
+        before.append((trainer.learner.steps, trainer.window.rows))
+        trainer.iterate(Stop())
+    assert seen == before and before[1] > before[0]
 
 
 def test_a_resumed_run_tells_the_same_bits(tmp_path: Path) -> None:

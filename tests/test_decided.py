@@ -13,7 +13,7 @@ from sizes import sized
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ghostgo import cli
-from ghostgo.data.distinct import distinct_positions
+from ghostgo.data.distinct import distinct_shares, table_keys
 from ghostgo.data.ledger import read_ledger
 from ghostgo.data.records import GameTable
 from ghostgo.data.shards import read_shard
@@ -218,8 +218,8 @@ def test_a_run_with_all_of_it(tmp_path: Path) -> None:
     tables = [read_shard(path) for path in sorted((folder / "shards").glob("*.h5"))]
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
-    shown = [event.value for event in events.Scalars("games/distinct positions share")]
-    assert shown == pytest.approx([distinct_positions(table) for table in tables])
+    shown = [event.value for event in events.Scalars("distinct/positions of this iteration")]
+    assert shown == pytest.approx([distinct_shares([table_keys(table)])[1] for table in tables])
     learnable = sum(int((table.weights > 0).sum()) for table in tables)
     positions = sum(table.positions for table in tables)
     assert 0.1 < learnable / positions < 0.9

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ghostgo.data.distinct import distinct_positions
+from ghostgo.data.distinct import distinct_shares, table_keys
 from ghostgo.data.records import GameTable, Rules, concat, empty_table
 from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
@@ -28,17 +28,23 @@ def table_of(name: str, games: Sequence[Sequence[int]], rules: Rules | None = No
     )
 
 
+def positions(table: GameTable) -> float:
+    return distinct_shares([table_keys(table)])[1]
+
+
 def test_a_transposition_is_counted_once() -> None:
     # The third moves lead to the same position, as do the fourth; three moves before are not shared.
     table = table_of("tic_tac_toe", [[0, 4, 8, 2], [8, 4, 0, 2]])
-    assert distinct_positions(table) == 6 / 8
+    assert positions(table) == 6 / 8
 
 
 def test_rules_make_a_difference() -> None:
     games = [[12, 6, 8]]
     tables = [table_of("go5", games, {"komi": komi}) for komi in (5.5, 5.5, 7.5)]
-    assert distinct_positions(concat(tables)) == 6 / 9
-    assert distinct_positions(empty_table("go5")) == 0
+    assert distinct_shares([table_keys(concat(tables))]) == (2 / 3, 6 / 9)
+    # So do they across tables, whose numbers of rules mean different rules.
+    assert distinct_shares([table_keys(table) for table in tables]) == (2 / 3, 6 / 9)
+    assert distinct_shares([table_keys(empty_table("go5"))]) == distinct_shares([]) == (0, 0)
 
 
 def naive_share(table: GameTable) -> float:
@@ -67,4 +73,4 @@ def test_every_game_begins_where_it_began() -> None:
             play_one(state[0], moves[-1])
         games.append(moves)
     table = table_of("tic_tac_toe", games)
-    assert distinct_positions(table) == naive_share(table) < 1
+    assert positions(table) == naive_share(table) < 1
