@@ -74,6 +74,7 @@ def random_batch(game: Game) -> Batch:
         score=rng.normal(0, 10, BATCH).astype(np.float32),
         ownership=rng.random((BATCH, game.points)).round().astype(np.float32),
         rank=np.zeros(BATCH, np.int64),
+        counting=np.zeros(BATCH, np.int64),
         short=np.full(BATCH, np.nan, np.float32),
         origin=np.zeros(BATCH, ORIGIN),
     )

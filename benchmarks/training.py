@@ -41,10 +41,10 @@ class Compiled(Learner):
         super().__init__(*given)
         self.faster: dict[int, Any] = {}
 
-    def _forward(self, network: Network, x: torch.Tensor, rank: Any = None) -> Any:
+    def _forward(self, network: Network, x: torch.Tensor, *told: Any) -> Any:
         found = self.faster.setdefault(id(network), torch.compile(network))
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
-            return found(x, rank)
+            return found(x, *told)
 
 
 class Contiguous(Learner):
@@ -55,8 +55,8 @@ class Contiguous(Learner):
         for network in self.copies:
             network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
-    def _forward(self, network: Network, x: torch.Tensor, rank: Any = None) -> Any:
-        return super()._forward(network, x.contiguous(), rank)
+    def _forward(self, network: Network, x: torch.Tensor, *told: Any) -> Any:
+        return super()._forward(network, x.contiguous(), *told)
 
 
 def random_games(name: str) -> GameTable:

@@ -20,6 +20,8 @@ Rules = dict[str, Any]
 UNKNOWN_RANK = 0
 KYU_30, KYU_1, DAN_1, DAN_9 = 1, 30, 31, 39
 """Codes of `GameTable.ranks`: 30k ... 1k are 1 ... 30, 1d ... 9d are 31 ... 39."""
+UNKNOWN, AREA, TERRITORY = range(3)
+"""Codes of `GameTable.counting`."""
 MAX_RULES = 256
 """How many different sets of rules one table can hold (`rules_index` is uint8)."""
 
@@ -59,6 +61,8 @@ class GameTable:
     """(G, P) the points' final owners, 1 first player, -1 second, 0 neither; None: unknown."""
     setups: NDArray[np.int8] | None = None
     """(G, P) stones on the board before the first move, 1 first player, -1 second; None: none."""
+    counting: NDArray[np.int8] | None = None
+    """(G,) how the points are counted: 0 unknown, 1 area, 2 territory; None: unknown of all."""
     sources: list[str] = field(default_factory=list)
     """Where the games come from, for people to read."""
 
@@ -111,6 +115,7 @@ class GameTable:
             surprise=None if self.surprise is None else self.surprise[rows],
             ownership=None if self.ownership is None else self.ownership[chosen],
             setups=None if self.setups is None else self.setups[chosen],
+            counting=None if self.counting is None else self.counting[chosen],
             sources=list(self.sources),
         )
 
@@ -134,19 +139,23 @@ class GameTable:
         self._check("surprise", np.float16, (m,), optional=True)
         self._check("ownership", np.int8, (g, game.points), optional=True)
         self._check("setups", np.int8, (g, game.points), optional=True)
+        self._check("counting", np.int8, (g,), optional=True)
         if self.offsets[0] != 0 or self.offsets[-1] != m or (np.diff(self.offsets) < 0).any():
             self._fault("offsets", f"do not rise from 0 to {m}")
         if len(self.rules_table) > MAX_RULES:
             self._fault("rules_table", f"has {len(self.rules_table)} rows, at most {MAX_RULES}")
         known = np.isnan(self.results) | np.isin(self.results, (-1, 0, 1))
-        for name, within in (
+        within_range = [
             ("rules_index", self.rules_index < len(self.rules_table)),
             ("moves", (self.moves >= 0) & (self.moves < game.actions)),
             ("results", known),
             ("ranks", (self.ranks >= UNKNOWN_RANK) & (self.ranks <= DAN_9)),
             ("weights", np.isfinite(self.weights) & (self.weights >= 0)),
             ("first_to_play", (self.first_to_play == 0) | (self.first_to_play == 1)),
-        ):
+        ]
+        if self.counting is not None:
+            within_range.append(("counting", np.isin(self.counting, (UNKNOWN, AREA, TERRITORY))))
+        for name, within in within_range:
             if not within.all():
                 self._fault(name, f"has value {getattr(self, name)[~within][0]}, out of range")
 
@@ -189,7 +198,7 @@ def empty_table(game: str) -> GameTable:
 def concat(tables: Sequence[GameTable]) -> GameTable:
     """All games of the tables, in order. Tables without games are left out.
 
-    Missing set-ups become empty boards, missing values and surprise nan. Raises ValueError if there is no
+    Missing set-ups become empty boards, missing counting unknown, missing values and surprise nan. Raises ValueError if there is no
     table, if the games differ, if some but not all have policies or ownership (neither has a
     neutral filling), or if there are more than 256 different rules.
     """
@@ -216,7 +225,8 @@ def concat(tables: Sequence[GameTable]) -> GameTable:
         values=_or_nan(parts, "values"),
         surprise=_or_nan(parts, "surprise"),
         ownership=_all_or_none("ownership", [table.ownership for table in parts]),
-        setups=_setups(parts),
+        setups=_or_zeros(parts, "setups"),
+        counting=_or_zeros(parts, "counting"),
         sources=sources,
     )
 
@@ -283,13 +293,15 @@ def _or_nan(parts: Sequence[GameTable], name: str) -> NDArray[np.float16] | None
     )
 
 
-def _setups(parts: Sequence[GameTable]) -> NDArray[np.int8] | None:
-    if all(table.setups is None for table in parts):
+def _or_zeros(parts: Sequence[GameTable], name: str) -> NDArray[Any] | None:
+    """The (G, ...) columns `name` in one, zeros where a table has none; None if none has."""
+    columns = [getattr(table, name) for table in parts]
+    like = next((column for column in columns if column is not None), None)
+    if like is None:
         return None
-    points = next(table.setups.shape[1] for table in parts if table.setups is not None)
     return np.concatenate(
         [
-            np.zeros((len(table), points), np.int8) if table.setups is None else table.setups
-            for table in parts
+            np.zeros((len(table), *like.shape[1:]), like.dtype) if column is None else column
+            for table, column in zip(parts, columns, strict=True)
         ]
     )

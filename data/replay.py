@@ -48,6 +48,8 @@ class Batch:
     """(B, P) 1 own, 0 the opponent's, 0.5 neither; nan where not to be learnt."""
     rank: NDArray[np.int64]
     """(B,) rank of the side to move, by the codes of `GameTable.ranks`; 0 unknown or kept back."""
+    counting: NDArray[np.int64]
+    """(B,) how the points are counted, by the codes of `GameTable.counting`; 0 unknown or kept back."""
     short: NDArray[np.float32]
     """(B,) mean value of the search in the next moves, in [-1, 1] (see `short_values`); nan where it
     is unknown or not wanted."""
@@ -203,6 +205,8 @@ class ReplayWindow:
         seed: int = 0,
         surprise_share: float = 0.0,
         rank_dropout: float = 0.0,
+        counting: int = 0,
+        counting_dropout: float = 0.0,
         short: bool = False,
         symmetries: bool = True,
         most_bytes: int | None = None,
@@ -211,21 +215,25 @@ class ReplayWindow:
         score and ownership heads: whole games repeat one label (AlphaGo 2016 over-fitted so).
 
         With a `surprise_share`, positions stand in the window as `by_surprise` says. `sample` keeps
-        back the ranks of a share `rank_dropout` of its rows, and turns none of them without
-        `symmetries`. With `short`, rows have that target. The window's arrays never hold more than
-        `most_bytes` after `add`.
+        back the ranks of a share `rank_dropout` of its rows, the counting of a share
+        `counting_dropout` (drawn apart), and turns none of them without `symmetries`. Tables that do
+        not tell how they were counted were by the code `counting`. With `short`, rows have that
+        target. The window's arrays never hold more than `most_bytes` after `add`.
         """
         self.game = game
         self.short = short
         self.value_positions = value_positions
         self.surprise_share = surprise_share
         self.rank_dropout = rank_dropout
+        self.counting = counting
+        self.counting_dropout = counting_dropout
         self.symmetries = symmetries
         self.most_bytes = most_bytes
         self.rng = np.random.default_rng([seed, 7])
         self._tables: list[_Games] = []
         self._rows: list[NDArray[np.int64]] = []  # learnable positions of each table
         self._owners: list[NDArray[np.int32]] = []  # the game of each of those
+        self._countings: list[NDArray[np.int8]] = []  # each game's; empty where none are told
         self._sources: list[
             tuple[str, NDArray[np.integer[Any]]]
         ] = []  # file, the games' numbers in it
@@ -251,7 +259,8 @@ class ReplayWindow:
     def bytes(self) -> int:
         """Memory held by the window's arrays."""
         arrays: Sequence[Any] = [a for table in self._tables for a in table]
-        arrays = [*arrays, *self._rows, *self._owners, *(numbers for _, numbers in self._sources)]
+        arrays = [*arrays, *self._rows, *self._owners, *self._countings]
+        arrays += [numbers for _, numbers in self._sources]
         return sum(a.nbytes for a in arrays)
 
     def keys(self) -> list[Keys]:
@@ -302,7 +311,7 @@ class ReplayWindow:
 
     def _drop_oldest(self) -> None:
         columns: tuple[list[Any], ...] = (
-            self._tables, self._rows, self._owners, self._sources, self._keys,
+            self._tables, self._rows, self._owners, self._countings, self._sources, self._keys,
         )  # fmt: skip
         for column in columns:
             column.pop(0)
@@ -337,6 +346,8 @@ class ReplayWindow:
             learnable = by_surprise(table, learnable, self.surprise_share)
         self._rows.append(learnable)
         self._owners.append(table.game_of()[learnable].astype(np.int32))
+        untold = np.zeros(0, np.int8)
+        self._countings.append(untold if table.counting is None else table.counting)
         self._sources.append((source, numbers))
         self._keys.append(None)
 
@@ -353,6 +364,8 @@ class ReplayWindow:
         batch = self.rows_batch(drawn, turns if self.symmetries else None)
         if self.rank_dropout:
             batch.rank[rng.random(size) < self.rank_dropout] = 0
+        if self.counting_dropout:
+            batch.counting[rng.random(size) < self.counting_dropout] = 0
         return batch
 
     def rows_batch(
@@ -370,6 +383,7 @@ class ReplayWindow:
             score=np.zeros(size, np.float32),
             ownership=np.zeros((size, game.points), np.float32),
             rank=np.zeros(size, np.int64),
+            counting=np.full(size, self.counting, np.int64),
             short=np.zeros(size, np.float32),
             origin=np.zeros(size, ORIGIN),
         )
@@ -394,6 +408,8 @@ class ReplayWindow:
                 self._tables[t], rows, owners, turned[places], places, symmetries, self._scratch,
                 buffers, out,
             )  # fmt: skip
+            if len(self._countings[t]):
+                batch.counting[places] = self._countings[t][owners]
             source, numbers = self._sources[t]
             batch.origin["source"][places] = source
             batch.origin["game"][places] = numbers[owners]

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
+from ghostgo.data.records import AREA, TERRITORY, UNKNOWN
 from ghostgo.engine import coords
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
@@ -255,6 +256,23 @@ def parse_rank(raw: bytes) -> int:
     if number == 0:
         return 0
     return 30 + min(number, 9) if kind in "d段" else 31 - min(number, 30)
+
+
+# AGA, New Zealand, Ing (GOE) and Tromp-Taylor rules count area, whatever is filled in or handed over.
+_AREA = re.compile(
+    r"(chinese|china|cn|aga|bga|french|nz|new zealand|goe|ing|tromp|area)\b|中|应氏|應氏",
+    re.IGNORECASE,
+)
+_TERRITORY = re.compile(r"(japanese|japan|jp|korean|korea|kr|territory)\b|日|韩|韓", re.IGNORECASE)
+
+
+@lru_cache(maxsize=1024)
+def parse_counting(rules: str) -> int:
+    """Code of `GameTable.counting` from the text of an RU value: 0 unknown, 1 area, 2 territory."""
+    text = rules.strip()
+    if _AREA.match(text):
+        return AREA
+    return TERRITORY if _TERRITORY.match(text) else UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ _REQUIRED = (
     "weights",
     "first_to_play",
 )
-_OPTIONAL = ("policies", "values", "surprise", "ownership", "setups")
+_OPTIONAL = ("policies", "values", "surprise", "ownership", "setups", "counting")
 _NOT_OURS = "is not a file of ghostgo games"
 
 

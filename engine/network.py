@@ -18,12 +18,16 @@ from torch.nn import functional as F
 
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
+from ghostgo.engine.games.go import is_go
 
 PRESETS = ("b2c16", "b2c32", "b3c32", "b4c64", "b6c96", "b10c128")
 WIN, DRAW, LOSS = 0, 1, 2
 """Order of the value head's classes, for the side to move."""
 RANKS = 40
 """Rank codes: 0 not told, 1 = 30k ... 30 = 1k, 31 = 1d ... 39 = 9d."""
+COUNTINGS = 3
+"""Codes of how points are counted: 0 not told, 1 area, 2 territory."""
+AREA = 1
 POOL_EVERY = 2
 """Every second block carries global pooling (KataGo: two or three per net)."""
 
@@ -38,6 +42,8 @@ class NetworkConfig:
     """Channels of the trunk."""
     ranks: bool = False
     """Whether the network is told how strong the side to move plays (see `Network.rank`)."""
+    counting: bool = False
+    """Whether the network is told how the points are counted (see `Network.counting`)."""
     distribution: bool = False
     """Whether it also forecasts how likely each final score is, where there are points."""
     short: bool = False
@@ -51,24 +57,25 @@ class NetworkConfig:
     def preset(cls, name: str) -> NetworkConfig:
         """The config of a name such as `b4c64`, with letters behind it for what it has besides.
 
-        `r` ranks, `d` score distribution, `v` short-horizon value, `p` pre-activation, `n` no
-        pooling in the blocks; in this order. Raises UserError for any other form.
+        `r` ranks, `j` how points are counted, `d` score distribution, `v` short-horizon value, `p`
+        pre-activation, `n` no pooling in the blocks; in this order. Raises UserError for any other
+        form.
         """
-        match = re.fullmatch(r"b(\d{1,2})c(\d{1,3})(r?)(d?)(v?)(p?)(n?)", name)
+        match = re.fullmatch(r"b(\d{1,2})c(\d{1,3})(r?)(j?)(d?)(v?)(p?)(n?)", name)
         if not match or not int(match[1]) or int(match[2]) < 8:
             raise UserError(
                 f"network {name!r} is unknown: write bNcM for N blocks of M (8 or more) channels, "
-                f"such as {', '.join(PRESETS)}, and behind it r for one that is told ranks, d for a "
-                "score distribution, v for a short-horizon value, p for pre-activation, "
-                "n for no pooling in the blocks"
+                f"such as {', '.join(PRESETS)}, and behind it, in this order, r for one that is told ranks, "
+                "j for one that is told area or territory, d for a score distribution, v for a "
+                "short-horizon value, p for pre-activation, n for no pooling in the blocks"
             )
-        return cls(int(match[1]), int(match[2]), *(bool(match[i]) for i in range(3, 8)))
+        return cls(int(match[1]), int(match[2]), *(bool(match[i]) for i in range(3, 9)))
 
     @property
     def name(self) -> str:
         """The preset name, such as `b4c64`."""
-        letters = "r" * self.ranks + "d" * self.distribution + "v" * self.short
-        letters += "p" * self.preactivation + "n" * self.unpooled
+        letters = "r" * self.ranks + "j" * self.counting + "d" * self.distribution
+        letters += "v" * self.short + "p" * self.preactivation + "n" * self.unpooled
         return f"b{self.blocks}c{self.channels}{letters}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,6 +97,11 @@ def rank_code(name: str) -> int:
     if not match or number > (30 if match[2] == "k" else 9):
         raise UserError(f"rank {name!r} is unknown: 30k to 1k, or 1d to 9d")
     return 31 - number if match[2] == "k" else 30 + number
+
+
+def own_counting(game: Game) -> int:
+    """The code of how our rules count `game`: area in Go; others have one way, which is not told."""
+    return AREA if is_go(game) else 0
 
 
 def pool(x: Tensor) -> Tensor:
@@ -208,8 +220,12 @@ class Network(nn.Module):
         self.rank = nn.Embedding(RANKS, c) if config.ranks else None
         """By rank of the side to move (codes of `GameTable.ranks`; 0: not told), what is added to
         each channel behind the stem."""
-        if self.rank is not None:
-            nn.init.zeros_(self.rank.weight)
+        self.counting = nn.Embedding(COUNTINGS, c, padding_idx=0) if config.counting else None
+        """The same by how the points are counted (codes of `GameTable.counting`). Code 0 adds nothing
+        for good, so that one which was never learnt is as one that is not told."""
+        for embedding in (self.rank, self.counting):
+            if embedding is not None:
+                nn.init.zeros_(embedding.weight)
         self.blocks = nn.ModuleList(
             Block(c, i % POOL_EVERY == POOL_EVERY - 1 and not config.unpooled, config.preactivation)
             for i in range(config.blocks)
@@ -253,30 +269,41 @@ class Network(nn.Module):
         other.game = game
         return other
 
-    def at_rank(self, code: int = 0) -> Network:
-        """A network without ranks that judges as this one does when told rank `code`; detached.
+    def at_rank(self, code: int = 0, counting: int | None = None) -> Network:
+        """A network that is told nothing and judges as this one does when told rank `code`; detached.
 
-        What the rank adds is the same on the whole board, so it goes into the stem's bias. Itself
-        if it is not told ranks; then ValueError for a code other than 0.
+        It judges as if told `counting`, too (None: that of our rules, `own_counting`). What both add
+        is the same on the whole board, so it goes into the stem's bias. Itself if it is told
+        neither. Raises ValueError for a rank, or a counting, of a network that is not told any.
         """
-        if self.rank is None:
-            if code:
-                raise ValueError("this network is not told ranks")
+        if self.rank is None and code:
+            raise ValueError("this network is not told ranks")
+        if self.counting is None and counting is not None:
+            raise ValueError("this network is not told how points are counted")
+        if self.rank is None and self.counting is None:
             return self
-        other = Network(self.game, replace(self.config, ranks=False))
-        weights = {
-            k: v.detach().clone() for k, v in self.state_dict().items() if k != "rank.weight"
-        }
-        weights["stem.1.bias"] += self.rank.weight.detach()[code]
+        other = Network(self.game, replace(self.config, ranks=False, counting=False))
+        weights = {k: v.detach().clone() for k, v in self.state_dict().items()}
+        own = own_counting(self.game) if counting is None else counting
+        for name, said in (("rank.weight", code), ("counting.weight", own)):
+            if name in weights:
+                weights["stem.1.bias"] += weights.pop(name)[said]
         other.load_state_dict(weights)
-        return other.to(self.rank.weight.device).train(self.training)
+        return other.to(weights["stem.1.bias"].device).train(self.training)
 
-    def trunk(self, planes: Tensor, rank: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) planes, and (B,) int64 ranks (None: not told), to (B, channels, H, W)."""
+    def trunk(
+        self, planes: Tensor, rank: Tensor | None = None, counting: Tensor | None = None
+    ) -> Tensor:
+        """(B, C, H, W) planes to (B, channels, H, W), told ranks and countings, (B,) int64 codes.
+
+        Without ranks none is told, without countings that of our rules (`own_counting`).
+        """
         x: Tensor = self.stem(planes)
-        if self.rank is not None:
-            told = self.rank.weight[:1] if rank is None else self.rank(rank)
-            x = x + told[:, :, None, None].to(x.dtype)
+        own = own_counting(self.game)
+        for embedding, codes, usual in ((self.rank, rank, 0), (self.counting, counting, own)):
+            if embedding is not None:
+                told = embedding.weight[usual : usual + 1] if codes is None else embedding(codes)
+                x = x + told[:, :, None, None].to(x.dtype)
         if self.norm is None:
             x = F.relu(x)
         for block in self.blocks:
@@ -310,15 +337,18 @@ class Network(nn.Module):
             out["short"] = torch.tanh(self.short_out(hidden)[:, 0])
         return out
 
-    def forward(self, planes: Tensor, rank: Tensor | None = None) -> dict[str, Tensor]:
-        """All heads for planes (B, C, H, W), each seen from the side to move, of `rank` (B,).
+    def forward(
+        self, planes: Tensor, rank: Tensor | None = None, counting: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """All heads for planes (B, C, H, W), each seen from the side to move.
 
+        That is of `rank` (B,) in games of `counting` (B,); without them, see `trunk`.
         `policy`, `reply` (B, A) logits; `value` (B, 3) logits in the order win, draw, loss;
         `score` (B,) expected margin in points; `ownership` (B, P) logits of owning the point;
         `distribution` (B, S) logits of the margins `score_bin` tells apart; `short` (B,) expected
         value of the next moves' searches, in [-1, 1].
         """
-        x = self.trunk(planes, rank)
+        x = self.trunk(planes, rank, counting)
         policy = self.policy_heads(x)
         return {"policy": policy[:, 0], "reply": policy[:, 1], **self.value_heads(x)}
 

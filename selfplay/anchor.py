@@ -119,7 +119,8 @@ class Anchor:
         if config.kind == "mix":
             copied = run.folder / FOLDER / RECORDS.name
             table = read_shard(copied if copied.is_file() else run.folder / RECORDS)
-            # Self-play tells no ranks, so what is rehearsed must not be told them either.
+            # Self-play tells no ranks, so what is rehearsed must not be told them either. It does
+            # tell how points are counted: records keep their own.
             self.records = ReplayWindow(
                 self.network.game, VALUE_POSITIONS, seed, rank_dropout=1.0, symmetries=symmetries
             )

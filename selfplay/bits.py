@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from ghostgo.data.records import GameTable
 from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.engine.games.game import Game
-from ghostgo.engine.network import score_bin, score_bins
+from ghostgo.engine.network import own_counting, score_bin, score_bins
 from ghostgo.selfplay.learner import Learner, value_classes
 
 ROWS = 1024
@@ -189,7 +189,7 @@ def bits_a_game(
     marginal.
     """
     game = learner.network.game
-    fresh = ReplayWindow(game, short=learner.network.config.short)
+    fresh = ReplayWindow(game, counting=own_counting(game), short=learner.network.config.short)
     fresh.add(table)
     if not fresh.rows:
         return {}

@@ -26,7 +26,7 @@ from ghostgo.data.shards import DamagedFile, attributes, read_shard
 from ghostgo.engine.evaluator import NetworkEvaluator, make_evaluator
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import Network, count_flops
+from ghostgo.engine.network import Network, count_flops, own_counting
 from ghostgo.engine.search_config import batch_rows
 from ghostgo.selfplay.actor import Actor
 from ghostgo.selfplay.anchor import Anchor
@@ -49,6 +49,7 @@ class Board:
             game,
             seed=config.seed,
             surprise_share=config.selfplay.surprise_share,
+            counting=own_counting(game),
             short=network.config.short,
             symmetries=config.learner.symmetries,
             most_bytes=max(MEBIBYTE, int(share * config.learner.window_mb * MEBIBYTE)),

@@ -13,6 +13,7 @@ from ghostgo.data.config import from_mapping, overlay, to_mapping
 from ghostgo.data.records import MAX_RULES, Rules
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
+from ghostgo.engine.games.go import is_go
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import NetworkConfig
 from ghostgo.engine.search_config import SearchConfig, check_search
@@ -120,7 +121,11 @@ class RunConfig:
         for game in boards:
             for rules in rule_sets(self.selfplay, game):
                 game.new_states(1, rules)
-        NetworkConfig.preset(self.network)
+        if NetworkConfig.preset(self.network).counting and not is_go(get_game(self.game)):
+            raise UserError(
+                f"config: network = {self.network}: {self.game} is not counted by area or territory: "
+                "leave out the j"
+            )
         if self.selfplay.cheap_visits >= self.selfplay.visits:
             raise UserError(
                 f"config: selfplay: cheap_visits = {self.selfplay.cheap_visits}: from 0 to fewer "

@@ -201,17 +201,24 @@ class Learner:
         return "bfloat16" if self.bfloat16 else "float32"
 
     def _forward(
-        self, network: Network, x: Tensor, rank: Tensor | None = None
+        self,
+        network: Network,
+        x: Tensor,
+        rank: Tensor | None = None,
+        counting: Tensor | None = None,
     ) -> dict[str, Tensor]:
         kind = torch.device(self.device).type
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bfloat16):
-            return network(x, rank)  # type: ignore[no-any-return]
+            return network(x, rank, counting)  # type: ignore[no-any-return]
 
-    def _ranks(self, batch: Batch) -> Tensor | None:
-        """The rows' ranks; None for a network that is not told any."""
-        if self.network.rank is None:
-            return None
-        return torch.from_numpy(batch.rank).to(self.device)
+    def _told(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+        """The rows' ranks and countings; None for what the network is not told."""
+        pairs = (self.network.rank, batch.rank), (self.network.counting, batch.counting)
+        rank, counting = (
+            None if embedding is None else torch.from_numpy(codes).to(self.device)
+            for embedding, codes in pairs
+        )
+        return rank, counting
 
     def begin(self, window: ReplayWindow, seed: int) -> None:
         """Before the first step: start heads at zero at the marginals of `window`, if so configured.
@@ -243,7 +250,7 @@ class Learner:
         network.train()
         network.zero_grad(set_to_none=True)
         x = planes_tensor(batch.planes, network.game, self.device)
-        out = self._forward(network, x, self._ranks(batch))
+        out = self._forward(network, x, *self._told(batch))
         losses = head_losses(out, batch, network.game)
         if self.weights["prior"]:
             losses["prior"] = self._divergence(x, out["policy"])
@@ -322,10 +329,10 @@ class Learner:
 
     @torch.no_grad()
     def judge(self, batch: Batch) -> dict[str, Tensor]:
-        """All heads' outputs for a batch, told its ranks, by the averaged weights, in eval mode."""
+        """All heads' outputs for a batch, told its ranks and countings, by the averaged weights, in eval mode."""
         self.average.eval()
         x = planes_tensor(batch.planes, self.network.game, self.device)
-        out = self._forward(self.average, x, self._ranks(batch))
+        out = self._forward(self.average, x, *self._told(batch))
         return {name: value.float().cpu() for name, value in out.items()}
 
     def state_dict(self) -> dict[str, Any]:

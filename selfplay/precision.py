@@ -82,6 +82,7 @@ def blank_batch(game: Game, rows: int) -> Batch:
         score=np.zeros(rows, np.float32),
         ownership=np.full((rows, game.points), 0.5, np.float32),
         rank=np.zeros(rows, np.int64),
+        counting=np.zeros(rows, np.int64),
         short=np.zeros(rows, np.float32),
         origin=np.zeros(rows, ORIGIN),
     )

@@ -114,16 +114,29 @@ def test_the_heads_are_where_they_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["b1c8", "b2c16r", "b2c16d", "b2c16v", "b2c16p", "b4c64rdv", "b4c64rdvpn", "b2c16n"]
+    "name",
+    [
+        "b1c8",
+        "b2c16r",
+        "b2c16d",
+        "b2c16v",
+        "b2c16p",
+        "b4c64rj",
+        "b4c64rdv",
+        "b4c64rjdvpn",
+        "b2c16n",
+    ],
 )
 def test_names_go_round(name: str) -> None:
     config = NetworkConfig.preset(name)
     assert config.name == name and NetworkConfig(**config.to_dict()) == config
 
 
-@pytest.mark.parametrize("name", ["b2c16vd", "b2c16pv", "b2c16np", "b2c16x", "b2c16rr"])
+@pytest.mark.parametrize(
+    "name", ["b2c16vd", "b2c16pv", "b2c16np", "b2c16x", "b2c16rr", "b2c16jr", "b2c16jj"]
+)
 def test_other_letters_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match="short-horizon value, p for pre-activation"):
+    with pytest.raises(UserError, match="j for one that is told area or territory"):
         NetworkConfig.preset(name)
 
 

@@ -35,6 +35,7 @@ def make_table(seed: int, games: int = 6, *, full: bool = False, komi: float = 0
         table.values = rng.uniform(-1, 1, moves).astype(np.float16)
         table.ownership = rng.integers(-1, 2, (games, POINTS)).astype(np.int8)
         table.setups = rng.integers(-1, 2, (games, POINTS)).astype(np.int8)
+        table.counting = rng.integers(0, 3, games).astype(np.int8)
     return table
 
 
@@ -47,7 +48,9 @@ def rows(table: GameTable) -> list[dict[str, Any]]:
         for name in ("moves", "weights", "policies", "values"):
             column = getattr(table, name)
             row[name] = None if column is None else str(column[span].tolist())
-        for name in ("results", "scores", "ranks", "first_to_play", "ownership", "setups"):
+        for name in (
+            "results", "scores", "ranks", "first_to_play", "ownership", "setups", "counting",
+        ):  # fmt: skip
             column = getattr(table, name)
             row[name] = None if column is None else str(column[i].tolist())
         result.append(row)
@@ -86,9 +89,9 @@ def test_concat_fills_what_has_a_neutral_filling_and_refuses_the_rest() -> None:
     full.policies = full.ownership = None
     joined = concat([plain, full])
     joined.validate()
-    assert joined.values is not None and joined.setups is not None
+    assert joined.values is not None and joined.setups is not None and joined.counting is not None
     assert np.isnan(joined.values[: plain.positions]).all()
-    assert not joined.setups[: len(plain)].any()
+    assert not joined.setups[: len(plain)].any() and not joined.counting[: len(plain)].any()
     assert rows(joined)[len(plain) :] == rows(full)
     for name in ("policies", "ownership"):
         mixed = make_table(7, full=True)
@@ -141,6 +144,8 @@ def test_concat_refuses_more_rules_than_an_index_can_name() -> None:
         ("values", np.zeros(30, np.float32)),
         ("ownership", np.zeros((3, 26), np.int8)),
         ("setups", [[0] * 25] * 3),
+        ("counting", np.zeros((3, 1), np.int8)),
+        ("counting", np.full(3, 3, np.int8)),
     ],
 )
 def test_validate_names_the_faulty_column(name: str, value: Any) -> None:

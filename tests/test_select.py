@@ -201,7 +201,7 @@ def test_columns_of_a_game(tmp_path: Path) -> None:
         b"(;SZ[9]KM[6.5]RE[B+3.5]BR[5k]WR[2d]RU[Japanese];B[aa];W[];B[ii])",
         b"(;SZ[9]KM[]RE[W+R]BR[9p]WR[1900];B[ba])",
         b"(;SZ[9]KM[7]RE[Void];B[ca])",
-        b"(;SZ[9]KM[7]RE[0];B[da])",
+        b"(;SZ[9]KM[7]RE[0]RU[Chinese];B[da])",
         b"(;SZ[9]KM[5.5]RE[W+12];B[bb])",  # no count with komi 5.5 ends in a whole number
         b"(;SZ[9]KM[0.5]HA[2]AB[cc][gg]RE[W+T];W[ee];B[ef])",
     )
@@ -220,6 +220,7 @@ def test_columns_of_a_game(tmp_path: Path) -> None:
         {"komi": 0.5, "ko": "simple"},
     ]
     assert table.first_to_play.tolist() == [0, 0, 0, 0, 0, 1]
+    assert table.counting is not None and table.counting.tolist() == [2, 0, 0, 1, 0, 0]
     assert table.setups is not None and np.argwhere(table.setups).tolist() == [[5, 20], [5, 60]]
     assert (table.weights == 1).all()
     for rules in table.rules_table:

@@ -14,6 +14,7 @@ from sgfmill import sgf as sgfmill
 from ghostgo.data import archives
 from ghostgo.data.sgf import (
     SgfGame,
+    parse_counting,
     parse_games,
     parse_komi,
     parse_rank,
@@ -139,6 +140,18 @@ def test_text_undoes_escapes_and_charsets() -> None:
 )  # fmt: skip
 def test_komi(raw: bytes, komi: float | None) -> None:
     assert parse_komi(raw) == komi
+
+
+@pytest.mark.parametrize(
+    ("code", "rules"),
+    [
+        (1, ("Chinese", "chinese rules", "AGA", "NZ", " New Zealand", "GOE", "Ing", "中国规则")),
+        (2, ("Japanese", "JAPANESE (byo-yomi)", "Korean", "日本", "韩国规则")),
+        (0, ("", "ogs", "Japanesque", "Ingenious", "not Chinese")),
+    ],
+)
+def test_counting_by_the_name_of_the_rules(code: int, rules: tuple[str, ...]) -> None:
+    assert {text: parse_counting(text) for text in rules} == dict.fromkeys(rules, code)
 
 
 def test_no_komi_is_unknown_komi() -> None:

@@ -57,6 +57,16 @@ def test_a_table_comes_back(tmp_path: Path, table: GameTable) -> None:
     assert os.listdir(tmp_path) == ["a.h5"]
 
 
+def test_a_shard_of_before_a_column_opens(shard: Path) -> None:
+    def drop(file: h5py.File) -> None:
+        del file["counting"]
+
+    back = read_shard(sealed_copy(shard, drop))
+    table = make_table(1, full=True)
+    table.counting = None
+    assert rows(back) == rows(table)
+
+
 def test_other_programs_read_a_shard(shard: Path) -> None:
     with h5py.File(shard, "r") as file:
         assert file.attrs["format"] == shards.FORMAT

@@ -23,6 +23,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import legal_mask, play
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import Rng, kernel, make_rng, random_below
+from ghostgo.engine.network import own_counting
 
 
 def take_subset(table: GameTable, games: int) -> GameTable:
@@ -78,7 +79,7 @@ def permute_moves(table: GameTable, seed: int) -> GameTable:
 
 
 def games_of_run(folder: Path, game: str) -> GameTable:
-    """All games that the run in `folder` has on disk, as records: moves and results alone.
+    """All games that the run in `folder` has on disk, as records: moves, results, how counted.
 
     The random moves at their beginning are not learnt, nor those that were searched cheaply; games on
     other boards (`[selfplay.sizes]`) are left out. Raises UserError if there are none, or the run is of another game than `game`.
@@ -93,4 +94,5 @@ def games_of_run(folder: Path, game: str) -> GameTable:
     ]
     if not any(len(table) for table in tables):
         raise UserError(f"{folder}: has no finished game yet")
-    return concat(tables)
+    found, code = concat(tables), own_counting(get_game(game))
+    return replace(found, counting=np.full(len(found), code, np.int8)) if code else found

@@ -27,7 +27,7 @@ from ghostgo.data.shards import attributes, read_shard, write_shard
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import count_flops
+from ghostgo.engine.network import NetworkConfig, count_flops
 from ghostgo.selfplay.anchor import VALUE_POSITIONS
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import RunConfig, default_workers, make_config, rule_sets
@@ -46,6 +46,8 @@ from ghostgo.warmstart.store import load_records
 RANK_DROPOUT = 0.2
 """Share of positions whose rank a network that is told ranks does not hear, so that it can also play
 without being told one, as self-play does."""
+COUNTING_DROPOUT = 0.2
+"""The same of how the points of a game are counted."""
 DEFAULT_EPOCHS = 3.0
 """Passes over the records where no budget is given."""
 SAVE_SECONDS = 30.0
@@ -73,8 +75,10 @@ class Imitation:
         rules = rule_sets(config.selfplay, game)
         train, held_out = (read_shard(folder / f"{name}.h5") for name in ("train", "held_out"))
         self.games, self.held_out_games = len(train), len(held_out)
+        told = NetworkConfig.preset(config.network).counting
         self.window = ReplayWindow(
             game, VALUE_POSITIONS, config.seed, rank_dropout=RANK_DROPOUT,
+            counting_dropout=COUNTING_DROPOUT if told else 0.0,
             symmetries=config.learner.symmetries,
         )  # fmt: skip
         self.window.add_parts(under_kos_of(train, rules), "train.h5")

@@ -267,6 +267,9 @@ class _Importer:
             weights=np.ones(int(offsets[-1]), np.float32),
             first_to_play=np.fromiter((game.first_to_play for game in games), np.int8, count),
             setups=self._setups(games),
+            counting=np.fromiter(
+                (sgf.parse_counting(game.rules) for game in games), np.int8, count
+            ),
         )
 
     def _setups(self, games: Sequence[_Game]) -> NDArray[np.int8] | None:
