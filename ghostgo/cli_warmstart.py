@@ -14,7 +14,6 @@ from ghostgo.options import (
     flops_option,
     game_option,
     is_for_another,
-    minutes_option,
     preset_option,
     root_option,
     seed_option,
@@ -27,20 +26,23 @@ from ghostgo.options import (
     type=click.Path(path_type=Path),
     multiple=True,
     help="SGF file, folder, .zip or .sgfs, several times if need be, or one imported .h5, or the "
-    "folder of a run, whose own games are imitated then; not when resuming.",
+    "folder of a run, whose own games are imitated then, RUN@FROM-TO those of some of its steps; not "
+    "when resuming.",
 )
 @click.option("--run", default="warm", show_default=True, help="Name of the run that is started.")
 @game_option
 @preset_option
-@minutes_option
+@click.option(
+    "--minutes",
+    type=Number(min=0, min_open=True),
+    help="Stop after so many minutes of imitation, those before an interruption included.",
+)
 @flops_option
 @click.option("--epochs", type=Number(min=0, min_open=True), help="Stop after so many passes.")
 @click.option(
     "--held-out",
     type=Number(0, 0.5, min_open=True),
-    default=0.1,
-    show_default=True,
-    help="Share of games kept back to judge the prior.",
+    help="Share of games kept back to judge the prior.  [default: 0.1]",
 )
 @click.option(
     "--subset",
@@ -50,7 +52,8 @@ from ghostgo.options import (
 @click.option(
     "--permute",
     is_flag=True,
-    help="Learn a legal move at random in place of each one played: a control.",
+    help="Learn a legal move at random in place of each one played: a control. Only the moves are: value "
+    "and score still learn the games' true results.",
 )
 @anchor_option
 @seed_option
@@ -81,7 +84,8 @@ def warmstart(context: click.Context, /, **options: Any) -> None:
 @click.option(
     "--held-out",
     type=Number(0, 1, min_open=True),
-    help="Only the games that a warm start with this share holds back. Default: all.",
+    help="Only the games that a warm start with this share holds back; 1: all.  [default: PRIOR's own "
+    "share; all, if it has imitated no records]",
 )
 @click.option(
     "--positions",

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,12 +25,14 @@ import numpy as np
 from ghostgo.data.records import Rules, under_kos_of
 from ghostgo.data.replay import Batch, ReplayWindow, join
 from ghostgo.data.run import CheckpointInfo, Run, load_network, read_checkpoint
-from ghostgo.data.shards import read_shard
+from ghostgo.data.shards import attributes, read_shard
 from ghostgo.engine.errors import UserError
 
 Kind = Literal["init", "kl", "fade", "mix", "root"]
 FOLDER = "prior"
 RECORDS = Path("records") / "train.h5"
+HELD_OUT_SHARE = "held_out_share"
+"""In a prior's meta data: which share of the records it was made of it has not seen."""
 MOST_WEIGHT = 1000.0
 VALUE_POSITIONS = 10
 """Positions of a recorded game that teach value, score and ownership; whole games repeat a label."""
@@ -38,7 +40,7 @@ VALUE_POSITIONS = 10
 
 @dataclass(frozen=True)
 class AnchorConfig:
-    """How a run holds on to the prior it started from."""
+    """How a run holds on to the prior it started from; the other kinds take no notice of a key."""
 
     kind: Kind = "init"
     """init, kl, fade, mix or root; see `ghostgo.selfplay.anchor`."""
@@ -49,6 +51,24 @@ class AnchorConfig:
     """`mix`: share of each batch."""
     fade_flops: float = 1e14
     """`fade`, `mix`: FLOPs after imitation over which the weight or share falls to zero, linearly."""
+    fade_share: float = 0.0
+    """`fade`, `mix`: `fade_flops` as a share of the budget, the `--flops` with which the run is made;
+    0: as `fade_flops` says."""
+
+
+def resolved(config: AnchorConfig, flops: float | None) -> AnchorConfig:
+    """The config with `fade_flops` from `fade_share` of a budget of `flops`, where it fades by that.
+
+    Raises UserError if there is no such budget.
+    """
+    if not config.fade_share or config.kind not in ("fade", "mix"):
+        return config
+    if flops is None:
+        raise UserError(
+            f"config: anchor: fade_share = {config.fade_share:g} is a share of the run's budget: "
+            "give ghostgo selfplay --flops, or fade_flops in its place"
+        )
+    return replace(config, fade_flops=config.fade_share * flops)
 
 
 def check_anchor(config: AnchorConfig) -> None:
@@ -59,6 +79,8 @@ def check_anchor(config: AnchorConfig) -> None:
         )
     if not 0 <= config.share < 1:
         raise UserError(f"config: anchor: share = {config.share:g} is not from 0 to below 1")
+    if not 0 <= config.fade_share <= 1:
+        raise UserError(f"config: anchor: fade_share = {config.fade_share:g} is not from 0 to 1")
     if not 0 < config.fade_flops < math.inf:
         raise UserError(f"config: anchor: fade_flops = {config.fade_flops:g} is no number above 0")
 
@@ -83,6 +105,24 @@ def keep_prior(fresh: Run, source: CheckpointInfo, config: AnchorConfig, start: 
                 "name a run that ghostgo warmstart made"
             )
         shutil.copyfile(records, folder / RECORDS.name)
+
+
+def held_out_share(info: CheckpointInfo) -> float | None:
+    """The share of records that a network's imitation held back, 1 if it has imitated none.
+
+    None if it is not known, as in runs made before it was stored. Raises UserError if the run's
+    records are damaged.
+    """
+    if not info.totals.imitation_flops:
+        return 1.0
+    folder = info.path.parent.parent
+    share = info.meta.get(HELD_OUT_SHARE)
+    if share is None and (folder / RECORDS).is_file():
+        share = attributes(folder / RECORDS).get("held_out")
+    if share is None and info.step and not info.in_the_box and (folder / "run.json").is_file():
+        start = Run.open(folder).checkpoint(f"{0:08d}")
+        share = None if start is None else start.meta.get(HELD_OUT_SHARE)
+    return None if share is None else float(share)
 
 
 def find_prior(run: Run) -> CheckpointInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import kernels_are_cached
 from ghostgo.engine.network import Network, NetworkConfig
-from ghostgo.selfplay.anchor import keep_prior
+from ghostgo.selfplay.anchor import HELD_OUT_SHARE, held_out_share, keep_prior, resolved
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import RunConfig, make_config, rule_sets
 from ghostgo.selfplay.monitor import LiveLine, si
@@ -48,12 +49,26 @@ def reopen(
     return run, config
 
 
+def given_options(
+    game: str | None, preset: str | None, seed: int | None, anchor: str | None
+) -> dict[str, Any]:
+    """The options that were given, as values of a config file."""
+    held = None if anchor is None else {"kind": anchor}
+    options = {"game": game, "preset": preset, "seed": seed, "anchor": held}
+    return {key: value for key, value in options.items() if value is not None}
+
+
 def refuse_other_start(
-    run: Run, config: RunConfig, values: dict[str, Any] | None, start: str | None = None
+    run: Run,
+    config: RunConfig,
+    values: dict[str, Any] | None,
+    given: dict[str, Any],
+    start: str | None = None,
 ) -> None:
     """Raise UserError if a config file's `values` or `start` are not what the run was made with.
 
-    The same command again is no contradiction.
+    The options `given` go over the file, as they did when the run was made: the same command again
+    is no contradiction.
     """
     if start is not None and start != run.header.get("from"):
         has = run.header.get("from") or "random weights"
@@ -61,6 +76,7 @@ def refuse_other_start(
     if values is None:
         return
     mine = to_mapping(config)
+    values = overlay(values, given)
     # Names keys that do not exist.
     make_config(
         values,
@@ -71,6 +87,8 @@ def refuse_other_start(
     wanted = overlay(mine, values)
     if wanted["selfplay"]["positions_per_iteration"] == 0:  # derived when the run was made
         wanted["selfplay"]["positions_per_iteration"] = config.selfplay.positions_per_iteration
+    if wanted["anchor"]["fade_share"]:  # likewise
+        wanted["anchor"]["fade_flops"] = config.anchor.fade_flops
     for key, value in wanted.items():
         if key != "workers" and value != mine[key]:
             raise UserError(
@@ -90,37 +108,58 @@ def open_run(
     config_file: Path | None,
     workers: int | None,
     anchor: str | None = None,
+    flops: float | None = None,
 ) -> tuple[Run, RunConfig, bool]:
     """The run `name` below `root`, made if it is not there, and whether it is new.
 
-    A run that exists keeps its config, so that one run never mixes two. Raises UserError.
+    A run that exists keeps its config, so that one run never mixes two; of `flops`, the budget, a new
+    one may take a share (`AnchorConfig.fade_share`). Raises UserError.
     """
     folder = root / name
     values = read_toml(config_file) if config_file else None
+    given = given_options(game, preset, seed, anchor)
     if (folder / "run.json").is_file():
         run, config = reopen(folder, game, preset, seed, anchor)
-        refuse_other_start(run, config, values, start)
+        refuse_other_start(run, config, values, given, start)
         if workers is not None:
             config = from_mapping(RunConfig, {**to_mapping(config), "workers": workers})
         return run, config, False
     source = find_checkpoint(start, root) if start else None
-    given: dict[str, Any] = {"game": game, "preset": preset, "seed": seed, "workers": workers}
-    if anchor is not None:
-        given["anchor"] = {"kind": anchor}
+    if workers is not None:
+        given["workers"] = workers
     if source is not None:
-        if game is not None and game != source.meta["game"]:
-            raise UserError(f"--from {start} plays {source.meta['game']}, not {game}")
-        given["game"] = source.meta["game"]
-        if make_config(values, **given).anchor.kind != "root":
-            given["network"] = NetworkConfig(**source.meta["network"]).name
+        given |= _as_the_prior(source, str(start), overlay(values or {}, given))
     config = make_config(values, **given)
     if source is None and config.anchor.kind != "init":
         raise UserError(f"--anchor {config.anchor.kind} needs a prior: name it with --from")
+    config = replace(config, anchor=resolved(config.anchor, flops))
     with Run.creating(folder, config.game, config.seed, dump_toml(config), start) as fresh:
         first_checkpoint(fresh, config, source)
         if source is not None:
             keep_prior(fresh, source, config.anchor, str(start))
     return Run.open(folder), config, True
+
+
+def _as_the_prior(source: CheckpointInfo, start: str, asked: dict[str, Any]) -> dict[str, str]:
+    """The game of the prior `source`, and its network where `asked`, file and options, leaves it open.
+
+    Arms of one prior then have networks of one size, whether its weights start them or not. Raises
+    UserError if another game is asked for, or another network and its weights are to start the run.
+    """
+    has = str(source.meta["game"])
+    if asked.get("game", has) != has:
+        raise UserError(f"--from {start} plays {has}, not {asked['game']}")
+    network = NetworkConfig(**source.meta["network"]).name
+    if "network" not in asked:
+        return {"game": has, "network": network}
+    # A kind or a table that makes no sense is refused where the config is made.
+    held = asked.get("anchor")
+    if not (isinstance(held, dict) and held.get("kind") == "root") and asked["network"] != network:
+        raise UserError(
+            f"config: network = {asked['network']!r}: --from {start} has {network}; leave it out, "
+            "or start from random weights with --anchor root"
+        )
+    return {"game": has}
 
 
 def first_checkpoint(run: Run, config: RunConfig, source: CheckpointInfo | None) -> None:
@@ -147,6 +186,7 @@ def first_checkpoint(run: Run, config: RunConfig, source: CheckpointInfo | None)
         "rules": rule_sets(config.selfplay, game)[0],
         "totals": ledger.totals.to_dict(),
         "from": source.meta["sha256"] if source else None,
+        HELD_OUT_SHARE: held_out_share(source) if source else None,
     }
     run.save_checkpoint(0, network, meta)
 
@@ -177,7 +217,7 @@ def run_selfplay(
     line = line or LiveLine()
     opened, config, new = open_run(
         run, root, game=game, preset=preset, start=start, seed=seed, config_file=config_file,
-        workers=workers, anchor=anchor,
+        workers=workers, anchor=anchor, flops=flops,
     )  # fmt: skip
     with opened.lock(), closing(line):
         if told := opened.set_damaged_apart():

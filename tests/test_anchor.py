@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from ghostgo.data.ledger import read_ledger
 from ghostgo.data.replay import Batch
 from ghostgo.data.run import Run, find_checkpoint, load_network
 from ghostgo.data.shards import read_shard
+from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import Network, NetworkConfig
+from ghostgo.engine.network import Network, NetworkConfig, count_flops
 from ghostgo.engine.search_config import SearchConfig
 from ghostgo.engine.tree import ROOT
 from ghostgo.selfplay.actor import Actor
 from ghostgo.selfplay.anchor import Anchor, AnchorConfig
 from ghostgo.selfplay.budget import Stop
+from ghostgo.selfplay.config import RunConfig
 from ghostgo.selfplay.learner import Learner, LearnerConfig, planes_tensor
 from ghostgo.selfplay.loop import open_run
 from ghostgo.selfplay.monitor import LiveLine
@@ -84,7 +87,9 @@ def make(folder: Path, run: str, kind: str, start: str | None = "warm") -> Train
 
 @pytest.mark.parametrize("kind", ["init", "kl", "fade", "mix", "root"])
 def test_every_kind_trains_from_one_command_and_goes_on(kind: str, here: Path) -> None:
-    given = ["--from", "warm", "--anchor", kind, "--config", str(here / "c.toml")]
+    config = here / "other.toml"  # options win, when the run is made and when it goes on
+    config.write_text(f'seed = 3\n{CONFIG}kind = "{"fade" if kind == "kl" else "kl"}"\n')
+    given = ["--from", "warm", "--anchor", kind, "--config", str(config)]
     assert selfplay(here, "r", *given, "--games", "10") == 0
     first = find_checkpoint("r", here)
     assert selfplay(here, "r", *given, "--games", "30") == 0
@@ -94,6 +99,83 @@ def test_every_kind_trains_from_one_command_and_goes_on(kind: str, here: Path) -
     same = all(torch.equal(mine[name], theirs[name]) for name in theirs)
     assert same == (kind != "root"), "only for the root's anchor do random weights start the run"
     assert start.totals.imitation_flops == prior.totals.imitation_flops > 0
+
+
+def opened(folder: Path, run: str, text: str, **options: Any) -> RunConfig:
+    """The config of `run`, made or resumed with a config file of this `text`."""
+    (folder / "given.toml").write_text(text)
+    given = {
+        "game": None,
+        "preset": None,
+        "start": "warm",
+        "seed": None,
+        "workers": None,
+        **options,
+    }
+    return open_run(run, folder, config_file=folder / "given.toml", **given)[1]
+
+
+def test_arms_of_one_prior_have_its_network(here: Path) -> None:
+    other, none = CONFIG.replace("b1c8", "b2c8"), CONFIG.replace('network = "b1c8"', "")
+    for kind in ("init", "kl", "fade", "mix"):
+        with pytest.raises(UserError, match="network = 'b2c8': --from warm has b1c8"):
+            opened(here, "r", other, anchor=kind)
+        assert not (here / "r").exists()
+    opened(here, "told", CONFIG.replace("b1c8", "b1c8r"), game="go5", start=None)
+    for run, text, prior, network in (
+        ("same", none, "warm", "b1c8"),
+        ("ranked", none, "told", "b1c8r"),
+        ("own", other, "warm", "b2c8"),
+    ):
+        for _ in range(2):  # made, and resumed
+            assert opened(here, run, text, start=prior, anchor="root").network == network
+        found = load_network(find_checkpoint(run, here).path).config.name
+        assert found == network, "random weights of that size start the run"
+    with pytest.raises(UserError, match="--from warm plays go5, not go9"):
+        opened(here, "r", f'game = "go9"\n{CONFIG}')
+
+
+def test_the_fade_is_a_share_of_the_budget(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = CONFIG + "fade_share = 0.5\n"
+    (here / "share.toml").write_text(text)
+    given = ["--from", "warm", "--anchor", "fade", "--config", str(here / "share.toml")]
+    assert selfplay(here, "r", *given, "--games", "5") == 2
+    assert "fade_share = 0.5 is a share of the run's budget: give" in capsys.readouterr().err
+    assert not (here / "r").exists()
+    assert selfplay(here, "r", *given, "--flops", "1000") == 0
+    assert "fade_flops = 500.0" in (here / "r" / "config.toml").read_text()
+    # Settled when the run was made.
+    for flops in (1000.0, 9000.0, None):
+        assert opened(here, "r", text, anchor="fade", flops=flops).anchor.fade_flops == 500
+    assert opened(here, "free", text, anchor="kl").anchor.fade_flops == 3e8, "it does not fade"
+    imitating = ["--root", str(here), "--run", "w", "--records", str(here / "teacher.sgfs")]
+    imitating += ["--game", "go5", "--config", str(here / "share.toml"), "--flops", "1e9"]
+    assert cli.run(["warmstart", *imitating, "--anchor", "fade"]) == 2
+    assert "or fade_flops in its place" in capsys.readouterr().err
+
+
+def test_the_priors_evaluations_at_roots_are_charged(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(here, "r", CONFIG.replace("b1c8", "b2c8"), anchor="root")
+    trainer = make(here, "r", "root")
+    asked: list[int] = []
+    for actor in trainer.actors:
+        assert actor.anchor is not None
+
+        def evaluate(n: int, plain: Callable[[int], None] = actor.anchor.evaluate) -> None:
+            asked.append(n)
+            plain(n)
+
+        monkeypatch.setattr(actor.anchor, "evaluate", evaluate)
+    trainer.iterate(Stop())
+    mine, priors = (
+        count_flops(load_network(find_checkpoint(run, here).path)) for run in ("r", "warm")
+    )
+    rows = read_ledger(here / "r" / "ledger.jsonl")
+    row = next(row for row in rows if row["phase"] == "selfplay")
+    assert priors != mine and sum(asked) > 0
+    assert row["selfplay_flops"] == row["evaluations"] * mine + sum(asked) * priors
 
 
 @pytest.mark.parametrize("kind", ["kl", "mix"])
@@ -306,6 +388,7 @@ def test_what_does_not_fit_is_refused(here: Path, capsys: pytest.CaptureFixture[
     [
         ("weight = -1.0", "weight = -1: from 0 to"),
         ('kind = "root"\nweight = 1.5', "for root to 1"),
+        ("fade_share = 1.5", "fade_share = 1.5 is not from 0 to 1"),
         ("share = 1.0", "share = 1 is not from 0 to below 1"),
         ("fade_flops = 0.0", "fade_flops = 0 is no number above 0"),
     ],

@@ -20,6 +20,7 @@ from ghostgo.engine.games.registry import get_game
 from ghostgo.selfplay.loop import run_selfplay
 from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.warmstart.control import permute_moves, take_subset
+from ghostgo.warmstart.store import load_records
 
 GAME = get_game("go5")
 CONFIG = """
@@ -103,13 +104,18 @@ def test_a_permuted_prior_learns_no_moves(here: Path, capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert warmstart(here, "noise", "--permute") == 0, "the same command again is no contradiction"
     assert "has its prior already" in capsys.readouterr().err
+    assert warmstart(here, "noise") == 2
+    assert "imitates any legal moves, by --permute" in capsys.readouterr().err
 
 
-def test_a_subset_of_the_games_is_learnt(here: Path) -> None:
+def test_a_subset_of_the_games_is_learnt(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert warmstart(here, "few", "--subset", "10") == 0
     info = find_checkpoint("few", here)
     assert info.meta["games_imitated"] == 10
     assert info.meta["held_out"]["games"] >= 3
+    assert warmstart(here, "few") == 2, "a whole command without it is another one"
+    assert "run few has --subset 10" in capsys.readouterr().err
+    assert cli.run(["warmstart", "--root", str(here), "--run", "few"]) == 0
 
 
 def test_a_runs_games_are_records(here: Path) -> None:
@@ -124,11 +130,28 @@ def test_a_runs_games_are_records(here: Path) -> None:
     assert find_checkpoint("elf", here).meta["done"]
 
 
+def test_games_of_some_of_a_runs_steps(here: Path) -> None:
+    of = {path: attributes(path)["step"] for path in (here / "animal" / "shards").glob("*.h5")}
+    last = max(of.values())
+    assert min(of.values()) < 2 <= last
+    wanted = sum(len(read_shard(path)) for path, step in of.items() if 1 <= step <= last - 1)
+    assert wanted < sum(len(read_shard(path)) for path in of)
+    name = f"animal@1-{last - 1}"
+    assert len(load_records([here / name], "go5")[0]) == wanted
+    assert warmstart(here, "late", "--held-out", "0.5", records=name) == 0
+    meta = find_checkpoint("late", here).meta
+    assert meta["records"] == [name] and meta["steps"] == [1, last - 1]
+    assert meta["games_imitated"] + meta["held_out"]["games"] == wanted
+
+
 @pytest.mark.parametrize(
     ("run", "options", "records", "message"),
     [
         ("plain", ["--subset", "5"], "teacher.sgfs", "has --subset None"),
         ("plain", ["--permute"], "teacher.sgfs", "imitates moves as played"),
+        ("plain", ["--held-out", "0.2"], "teacher.sgfs", "has --held-out 0.1, not 0.2"),
+        ("new", [], "animal@900-901", "has no finished game of steps 900 to 901"),
+        ("new", [], "animal@5", "FROM-TO is wanted"),
         ("new", [], "empty", "has no finished game yet"),
         ("new", ["--game", "go9"], "animal", "holds games of go5, not go9"),
     ],

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from sizes import teacher_records
 from test_replay import random_table
 
 from ghostgo import cli
 from ghostgo.data.replay import Batch, ReplayWindow
-from ghostgo.data.run import find_checkpoint
+from ghostgo.data.run import find_checkpoint, load_network
+from ghostgo.data.shards import attributes, read_shard, write_shard
+from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
+from ghostgo.selfplay.anchor import HELD_OUT_SHARE
+from ghostgo.selfplay.loop import open_run
 from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.warmstart.evaluate import (
     BANDS,
     Judged,
+    after_the_end,
     assess,
     calibration,
     chosen_rows,
     describe_rows,
     judge_rows,
-    table_lines,
 )
 from ghostgo.warmstart.imitate import run_warmstart
+from ghostgo.warmstart.select import import_records
+from ghostgo.warmstart.table import table_lines, without_nan
 
 GAME = get_game("go5")
 CONFIG = """
@@ -51,23 +60,56 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def evaluate(folder: Path, *options: str) -> int:
+def evaluate(folder: Path, *options: str, who: str = "warm") -> int:
     records = ["--records", str(folder / "teacher.sgfs")]
-    return cli.run(["warmstart", "evaluate", "warm", *records, "--root", str(folder), *options])
+    return cli.run(["warmstart", "evaluate", who, *records, "--root", str(folder), *options])
 
 
 def test_the_held_out_games_give_what_imitation_reported(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "judged.json"
-    assert evaluate(here, "--held-out", "0.1", "--json", str(out)) == 0
+    assert evaluate(here, "--json", str(out)) == 0
     found = json.loads(out.read_text())
+    assert found["held_out"] == 0.1 and found["sets"] == ["teacher.sgfs"]
+    assert {"top1", "top5", "log_loss", "value_mse", "positions", "games"} <= set(found)
     for name, value in find_checkpoint("warm", here).meta["held_out"].items():
         assert found[name] == pytest.approx(value), name
     assert f"{found['games']} games" in capsys.readouterr().out
-    assert evaluate(here, "--json", str(out)) == 0
+    assert evaluate(here, "--held-out", "1", "--json", str(out)) == 0
     every = json.loads(out.read_text())
     assert every["games"] > found["games"] and every["positions"] > found["positions"]
+
+
+def test_what_a_network_has_not_seen_is_known_of_its_followers_too(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "judged.json"
+    for run, start, share in (("animal", None, 1.0), ("arm", "warm", 0.1)):
+        opened, _, _ = open_run(
+            run, here, game="go5", preset=None, start=start, seed=None,
+            config_file=here / "c.toml", workers=None,
+        )  # fmt: skip
+        first = opened.latest()
+        opened.save_checkpoint(1, load_network(first.path), {"totals": first.meta["totals"]})
+        for step in (0, 1):
+            assert evaluate(here, "--json", str(out), who=f"{run}@{step}") == 0
+            assert json.loads(out.read_text())["held_out"] == share
+    # As runs were before their share was stored.
+    shutil.copytree(here / "warm", here / "old")
+    info, records = find_checkpoint("old", here), here / "old" / "records" / "train.h5"
+    assert evaluate(here, "--json", str(out), who="old") == 0
+    del info.meta[HELD_OUT_SHARE]
+    (info.path / "meta.json").write_text(json.dumps(info.meta))
+    assert evaluate(here, "--json", str(out), who="old") == 0
+    assert json.loads(out.read_text())["held_out"] == 0.1, "the run's records tell it"
+    given = attributes(records)
+    del given["held_out"]
+    write_shard(records, read_shard(records), given)
+    capsys.readouterr()
+    assert evaluate(here, who="old") == 2
+    assert "was not stored when it was made: give --held-out" in capsys.readouterr().err
+    assert evaluate(here, "--held-out", "1", who="old") == 0
 
 
 def test_parts_make_up_the_whole(here: Path, tmp_path: Path) -> None:
@@ -85,7 +127,7 @@ def test_parts_make_up_the_whole(here: Path, tmp_path: Path) -> None:
 def test_fewer_positions_are_a_fixed_sample(here: Path, tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("a", "b")]
     for file in files:
-        assert evaluate(here, "--positions", "100", "--json", str(file)) == 0
+        assert evaluate(here, "--held-out", "1", "--positions", "100", "--json", str(file)) == 0
     assert files[0].read_text() == files[1].read_text()
     assert json.loads(files[0].read_text())["positions"] == 100
     assert len(chosen_rows(50, 0)) == len(chosen_rows(50)) == 50
@@ -137,15 +179,74 @@ def test_figures_are_what_they_say() -> None:
     assert whole["log_loss"] == pytest.approx(loss.mean(), rel=1e-5)
     guess = (np.exp(2) - 1) / (np.exp(2) + 2)
     assert whole["value_mse"] == pytest.approx(((guess - found.result) ** 2).mean(), rel=1e-4)
-    text = "\n".join(table_lines(assess(found, table, rows) | {"games": 4}))
+    said = {"games": 4, "held_out": 1.0, "sets": ["x.sgf"]}
+    everything = assess(found, table, rows) | said
+    everything["passes"] |= after_the_end(judge, GAME, table)
+    text = "\n".join(table_lines(everything))
     assert f"{whole['top1']:6.1%}" in text and "move 0+" in text
+    assert f"+-{whole['half_width']['log_loss']:.3f}" in text
+    chance = np.exp(logits[:, -1] - np.log(np.exp(logits).sum(axis=1)))
+    passes = everything["passes"]
+    assert passes["positions"] == (~board).sum() > 0 and passes["recall"] == 0
+    assert passes["p_pass"] == pytest.approx(chance[~board].mean(), rel=1e-5)
+
+
+def judged(**values: NDArray[Any]) -> Judged:
+    """What is given, and ones or zeros for the rest."""
+    n = len(next(iter(values.values())))
+    flags, numbers = np.ones(n, bool), np.zeros(n)
+    rest = {"on_board": flags, "top1": flags, "top5": flags, "passes": ~flags}
+    rest |= dict.fromkeys(("loss", "guess", "result", "passing"), numbers)
+    return Judged(**{**rest, "game": np.arange(n), **values})
+
+
+def test_intervals_are_clustered_by_game() -> None:
+    """Two games that agree in themselves are two observations: s.e. 0.5, not 0.29."""
+    top1, games = np.array([True, True, False, False]), np.array([0, 0, 1, 1])
+    halves = judged(top1=top1, game=games, loss=np.arange(4.0)).summary()["half_width"]
+    assert halves["top1"] == pytest.approx(1.96 * 0.5)
+    assert halves["log_loss"] == pytest.approx(1.96 * 1.0) and halves["top5"] == 0
+    result = np.array([1.0, np.nan, -1.0, np.nan])
+    part = judged(result=result, game=games).summary(np.array([True, True, False, False]))
+    assert without_nan(part)["half_width"]["value_mse"] is None, "one game tells nothing"
+
+
+def test_passes_that_records_leave_out_are_no_targets_but_asked_about(tmp_path: Path) -> None:
+    moves, records = ";B[cc];W[cd];B[dc]", tmp_path / "x.sgf"
+    unpassed = [f"(;SZ[5]KM[7.5]RE[{result}]{moves})" for result in ("B+3.5", "W+R")]
+    passed = f"(;SZ[5]KM[7.5]RE[B+3.5]{moves};W[dd];B[];W[])"
+    records.write_text(unpassed[0] + unpassed[1].replace("dc", "bb") + passed)
+    table, _ = import_records([records], "go5")
+    assert len(table) == 3
+    window = ReplayWindow(GAME)
+    window.add(table)
+    targets = window.rows_batch(np.arange(window.rows)).policy[:, GAME.points]
+    assert targets.tolist() == [0] * (3 + 3 + 4) + [1, 1], "those of the third game"
+    asked = []
+
+    def judge(batch: Batch) -> dict[str, torch.Tensor]:
+        asked.append(batch)
+        policy = torch.zeros(len(batch), GAME.actions)
+        policy[:, -1] = torch.tensor([2.0, 1.0])
+        return {"policy": policy, "value": torch.zeros(len(batch), 3)}
+
+    found = after_the_end(judge, GAME, table)
+    chance = [np.exp(x) / (np.exp(x) + 25) for x in (2.0, 1.0)]
+    assert found["after_last"] == {"games": 2, "p_pass": pytest.approx(np.mean(chance))}
+    assert found["after_counted"] == {"games": 1, "p_pass": pytest.approx(chance[0])}
+    state, mask = GAME.new_states(1, table.rules_of(0)), np.zeros(GAME.actions, np.uint8)
+    planes = np.zeros((1, GAME.points, GAME.planes), np.uint16)
+    for action in table.moves_of(0):
+        play_one(state[0], int(action))
+    legal_mask_of(state[0], mask)
+    write_planes_of(state[0], mask, planes[0])
+    np.testing.assert_array_equal(asked[0].planes[0], planes[0])
 
 
 def test_calibration_by_tenths() -> None:
     guess = np.array([-1.0, -0.95, 0.05, 0.1, 1.0, 0.5])
     result = np.array([-1.0, 1.0, 0.0, 1.0, 1.0, np.nan])
-    flags = np.ones(6, bool)
-    found = calibration(Judged(flags, flags, flags, np.zeros(6), guess, result))
+    found = calibration(judged(guess=guess, result=result))
     assert [part["positions"] for part in found] == [2, 2, 1]
     assert [part["result"] for part in found] == [0.0, 0.5, 1.0]
     assert found[0]["guess"] == pytest.approx(-0.975)

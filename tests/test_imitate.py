@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,10 +23,11 @@ from ghostgo.data.run import Run, load_network
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import legal_mask_of, write_planes_of
 from ghostgo.engine.games.registry import get_game
+from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.learner import Learner
 from ghostgo.selfplay.loop import reopen, run_selfplay
 from ghostgo.selfplay.monitor import LiveLine
-from ghostgo.warmstart.evaluate import evaluate
+from ghostgo.warmstart.evaluate import HeldOut, evaluate
 from ghostgo.warmstart.imitate import Imitation, run_warmstart
 from ghostgo.warmstart.select import import_records
 from ghostgo.warmstart.teacher import make_records
@@ -136,6 +139,34 @@ def test_interrupted_imitation_goes_on(
     rows = read_ledger(run.folder / "ledger.jsonl")
     assert done.totals.core_seconds == pytest.approx(sum(row["core_seconds"] for row in rows))
     load_network(done.path)
+
+
+def test_minutes_count_those_before_an_interruption(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ghostgo.warmstart.imitate.SAVE_SECONDS", 0.0)
+    given = options(tmp_path)
+    shutil.rmtree(run_warmstart([records], "warm", game="go5", flops=1e7, **given).path)
+    run = Run.open(tmp_path / "runs" / "warm")
+    before = run.latest().totals.samples
+    Ledger(run.folder / "ledger.jsonl").append("imitation", seconds=3000.0, core_seconds=3000.0)
+    imitation = Imitation(run, reopen(run.folder, None, None, None)[1], given["line"])
+    assert imitation._share(Stop(minutes=60), None) >= 50 / 60, "the rate is where it was"
+    # Nothing is left of 50 minutes.
+    done = run_warmstart((), "warm", minutes=50, **{**given, "config_file": None})
+    assert done.meta["done"] and done.totals.samples == before
+
+
+def test_what_nothing_tells_is_null_in_meta_data(records: Path, tmp_path: Path) -> None:
+    """No result is known: there is no error of the value."""
+    unknown = tmp_path / "unknown.sgfs"
+    unknown.write_text(re.sub(r"RE\[[^]]*\]", "", records.read_text()))
+    out = io.StringIO()
+    info = run_warmstart([unknown], "warm", game="go5", flops=1e7, **options(tmp_path, out))
+    assert json.loads((info.path / "meta.json").read_text())["held_out"]["value_mse"] is None
+    assert "value MSE nan" in out.getvalue()
+    judged = HeldOut.from_dict(Run.open(tmp_path / "runs" / "warm").latest().meta["held_out"])
+    assert math.isnan(judged.value_mse) and judged.top1 >= 0
 
 
 @pytest.mark.parametrize("name", ["go5", "go4x7"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,10 +23,13 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.network import expected_value
+from ghostgo.selfplay.anchor import held_out_share
 from ghostgo.selfplay.learner import Learner, LearnerConfig
 from ghostgo.selfplay.monitor import LiveLine
+from ghostgo.warmstart.control import one_move_on
 from ghostgo.warmstart.select import split_by_hash
 from ghostgo.warmstart.store import load_records
+from ghostgo.warmstart.table import table_lines, without_nan
 
 HELD_OUT_ROWS = 20_000
 """Most positions that one evaluation looks at (its standard error is then 0.35 %)."""
@@ -57,6 +61,12 @@ class HeldOut:
     games: int
     """Games held out."""
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> HeldOut:
+        """From a checkpoint's meta data, where null stands for nan."""
+        known: dict[str, Any] = {k: math.nan if v is None else v for k, v in values.items()}
+        return cls(**known)
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -73,18 +83,41 @@ class Judged:
     """Expected result for the side to move, in [-1, 1]."""
     result: NDArray[np.float64]
     """The result for the side to move; nan where unknown."""
+    passing: NDArray[np.float64]
+    """Probability of a pass; nan where there is none."""
+    passes: NDArray[np.bool_]
+    """Whether a pass is the first choice among all moves."""
+    game: NDArray[np.int64]
+    """The number of the game that the position is of."""
 
-    def summary(self, where: NDArray[np.bool_] | slice = slice(None)) -> dict[str, float]:
-        """`top1`, `top5`, `log_loss`, `value_mse` and `positions` of those positions."""
+    def summary(self, where: NDArray[np.bool_] | slice = slice(None)) -> dict[str, Any]:
+        """`top1`, `top5`, `log_loss`, `value_mse` and `positions` of those positions.
+
+        Of the first four also `half_width`, by name: of the 95 % interval, errors clustered by game.
+        """
         board = self.on_board[where]
         known = np.isfinite(self.result[where])
         error = (self.guess[where] - self.result[where])[known] ** 2
+        game = self.game[where]
+        means, widths = {}, {}
+        for name, values, of in (
+            ("top1", self.top1[where][board].astype(np.float64), game[board]),
+            ("top5", self.top5[where][board].astype(np.float64), game[board]),
+            ("log_loss", self.loss[where], game),
+            ("value_mse", error, game[known]),
+        ):
+            means[name] = _mean(values)
+            widths[name] = 1.96 * _clustered_error(values, of)
+        return {**means, "positions": len(board), "half_width": widths}
+
+    def pass_summary(self) -> dict[str, float]:
+        """Of the `positions` where a pass was played: `recall`, how often it is the first choice, and
+        its mean probability `p_pass`."""
+        played = ~self.on_board
         return {
-            "top1": _mean(self.top1[where][board]),
-            "top5": _mean(self.top5[where][board]),
-            "log_loss": _mean(self.loss[where]),
-            "value_mse": _mean(error),
-            "positions": len(board),
+            "positions": int(played.sum()),
+            "recall": _mean(self.passes[played]),
+            "p_pass": _mean(self.passing[played]),
         }
 
 
@@ -104,7 +137,7 @@ def judge_rows(
     window: ReplayWindow,
     rows: NDArray[np.int64],
 ) -> Judged:
-    """Let `judge` (all heads of a batch) look at the window's `rows` (n,)."""
+    """Let `judge` (all heads of a batch) look at the window's `rows` (n,), all of one table."""
     # Where there is a pass, it is neither counted nor a candidate.
     candidates = game.points if game.policy_head == "points_and_pass" else game.actions
     parts = []
@@ -114,6 +147,13 @@ def judge_rows(
         move = torch.from_numpy(batch.policy.argmax(axis=1))
         on_board = (move < candidates).numpy()
         choices = out["policy"][:, :candidates]
+        passing, passes = (
+            torch.full((len(move),), torch.nan),
+            torch.zeros(len(move), dtype=torch.bool),
+        )
+        if candidates < game.actions:
+            passing = out["policy"].double().softmax(dim=1)[:, candidates]
+            passes = out["policy"].argmax(dim=1) == candidates
         parts.append(
             Judged(
                 on_board=on_board,
@@ -122,6 +162,9 @@ def judge_rows(
                 loss=F.cross_entropy(out["policy"].double(), move, reduction="none").numpy(),
                 guess=expected_value(out["value"]).double().numpy(),
                 result=batch.value.astype(np.float64),
+                passing=passing.double().numpy(),
+                passes=passes.numpy(),
+                game=batch.origin["game"].astype(np.int64),
             )
         )
     return Judged(
@@ -140,7 +183,8 @@ def evaluate(learner: Learner, window: ReplayWindow, games: int) -> HeldOut:
     """Judge the learner's network on a fixed sample of the window's positions."""
     rows = chosen_rows(window.rows)
     found = judge_rows(learner.judge, learner.network.game, window, rows).summary()
-    return HeldOut(**found, games=games)  # type: ignore[arg-type]
+    known = {field.name: found[field.name] for field in fields(HeldOut) if field.name in found}
+    return HeldOut(**known, games=games)
 
 
 def describe_rows(
@@ -235,18 +279,21 @@ def _clustered_error(values: NDArray[np.float64], cluster: NDArray[np.int64]) ->
 
 
 def assess(found: Judged, table: GameTable, rows: NDArray[np.int64]) -> dict[str, Any]:
-    """All of it: the summary, and the same `by_rank`, `by_move` and `calibration`."""
+    """All of it: the summary, the same `by_rank`, `by_move`, and `calibration`, and of games with
+    passes what becomes of them, `passes`."""
     number, rank = describe_rows(table, rows)
     by_rank = {name: (rank >= low) & (rank <= high) for name, low, high in BANDS}
     ends = [*MOVES[1:], np.iinfo(np.int64).max]
     by_move = {
         str(low): (number >= low) & (number < end) for low, end in zip(MOVES, ends, strict=True)
     }
+    passes = {"passes": found.pass_summary()} if np.isfinite(found.passing).any() else {}
     return {
         **found.summary(),
         "by_rank": {name: found.summary(at) for name, at in by_rank.items() if at.any()},
         "by_move": {name: found.summary(at) for name, at in by_move.items() if at.any()},
         "calibration": calibration(found),
+        **passes,
     }
 
 
@@ -262,27 +309,36 @@ def run_evaluate(
 ) -> dict[str, Any]:
     """Judge the checkpoint `prior` on records, print a table, and write it to `json_file`.
 
-    The network is told the ko rule of its own self-play, whatever the records are. With `held_out`,
-    only the games that a warm start with that share would hold back. At most so many `positions`
-    (0: all), drawn by a fixed seed. Raises UserError for bad input.
+    The network is told the ko rule of its own self-play, whatever the records are. Only the games
+    are judged that a warm start with the share `held_out` would hold back, by default the share that
+    the network's own did: all, if it has imitated no records. At most so many `positions` (0: all),
+    drawn by a fixed seed. Raises UserError for bad input, and where that share is not known.
     """
     line = line or LiveLine()
     info = find_checkpoint(prior, root)
     if json_file and not json_file.parent.is_dir():
         raise UserError(f"{json_file}: cannot be written: there is no such folder")
+    if held_out is None:
+        held_out = held_out_share(info)
+    if held_out is None:
+        raise UserError(
+            f"{prior}: which share of its records it has not seen was not stored when it was made: "
+            "give --held-out, 0.1 if its warm start was given none; 1 judges all games"
+        )
     with closing(line):
         found = _judged_records(info, records, held_out, positions, line)
     found |= {"checkpoint": prior, "sha256": info.meta["sha256"]}
+    found |= {"held_out": held_out, "sets": [path.name for path in records]}
     print("\n".join(table_lines(found)))
     if json_file:
-        replace_file(json_file, (json.dumps(_without_nan(found), indent=1) + "\n").encode())
+        replace_file(json_file, (json.dumps(without_nan(found), indent=1) + "\n").encode())
     return found
 
 
 def _judged_records(
     info: CheckpointInfo,
     records: Sequence[Path],
-    held_out: float | None,
+    held_out: float,
     positions: int,
     line: LiveLine,
 ) -> dict[str, Any]:
@@ -293,13 +349,13 @@ def _judged_records(
         line.show(f"importing: {games} games, {share:.0%}")
 
     table, _ = load_records(list(records), game.name, progress)
-    if held_out is not None:
-        table = table.select(split_by_hash(table, held_out)[1])
+    table = table.select(split_by_hash(table, held_out)[1])
     table = under_ko_of(table, info.meta.get("rules", {}))
     window = ReplayWindow(game)
     window.add(table)
     if not window.rows:
-        raise UserError(f"the records hold no position of {game.name} to judge")
+        which = "" if held_out == 1 else f" in the games that --held-out {held_out:g} keeps back"
+        raise UserError(f"the records hold no position of {game.name} to judge{which}")
     rows = chosen_rows(window.rows, positions)
     told = 0 if network.rank is None else len(codes_of_bands(describe_rows(table, rows)[1]))
     learner = Learner(network, LearnerConfig(average=0.0), choose_device()[0])
@@ -314,41 +370,26 @@ def _judged_records(
     found = assess(judge_rows(judge, game, window, rows), table, rows)
     if told:
         found["asked"] = asked_by_true(judge, game, window, rows, table)
+    if "passes" in found:
+        found["passes"] |= after_the_end(judge, game, table)
     return found | {"games": len(table)}
 
 
-def _without_nan(value: Any) -> Any:
-    """The same with null for nan, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
+def after_the_end(
+    judge: Callable[[Batch], dict[str, torch.Tensor]], game: Game, table: GameTable
+) -> dict[str, dict[str, float]]:
+    """The mean probability `p_pass` of a pass one move after the last, in games without passes.
 
-
-def table_lines(found: dict[str, Any]) -> list[str]:
-    """The assessment as text."""
-    head = (
-        f"{'':>12}  {'positions':>9}  {'top-1':>6}  {'top-5':>6}  {'log loss':>8}  {'value MSE':>9}"
-    )
-
-    def text(name: str, part: dict[str, float]) -> str:
-        return (
-            f"{name:>12}  {part['positions']:9d}  {part['top1']:6.1%}  {part['top5']:6.1%}"
-            f"  {part['log_loss']:8.3f}  {part['value_mse']:9.3f}"
-        )
-
-    lines = [f"{found['games']} games", head, text("all", found)]
-    lines += [text(name, part) for name, part in found["by_rank"].items()]
-    lines += [text(f"move {name}+", part) for name, part in found["by_move"].items()]
-    lines.append(f"{'value said':>12}  {'positions':>9}  {'came':>6}")
-    lines += [
-        f"{part['guess']:12.2f}  {part['positions']:9d}  {part['result']:6.2f}"
-        for part in found["calibration"]
-    ]
-    for band, row in found.get("asked", {}).items():
-        cells = (
-            f"{name} {cell['above']:+.4f} ({cell['half_width']:.4f})" for name, cell in row.items()
-        )
-        lines.append(f"played by {band}, log loss above its own when asked as: {', '.join(cells)}")
-    return lines
+    `after_last` is of all such `games` (at most `HELD_OUT_ROWS`), `after_counted` of those among them
+    whose score is known: the others were resigned, or lost on time, where a pass need not be right.
+    """
+    ends = one_move_on(table)
+    window = ReplayWindow(game)
+    window.add(ends)
+    rows = chosen_rows(window.rows)
+    said = judge_rows(judge, game, window, rows).passing if len(rows) else np.zeros(0)
+    counted = np.isfinite(ends.scores[rows])
+    return {
+        name: {"games": len(values), "p_pass": _mean(values)}
+        for name, values in (("after_last", said), ("after_counted", said[counted]))
+    }

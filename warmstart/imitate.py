@@ -28,20 +28,21 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import NetworkConfig, count_flops
-from ghostgo.selfplay.anchor import VALUE_POSITIONS
+from ghostgo.selfplay.anchor import HELD_OUT_SHARE, VALUE_POSITIONS, resolved
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import RunConfig, default_workers, make_config, rule_sets
 from ghostgo.selfplay.faults import trained
 from ghostgo.selfplay.feeding import Drawn, Feeder
 from ghostgo.selfplay.learner import Learner
-from ghostgo.selfplay.loop import first_checkpoint, refuse_other_start, reopen
+from ghostgo.selfplay.loop import first_checkpoint, given_options, refuse_other_start, reopen
 from ghostgo.selfplay.monitor import Events, LiveLine, clock, si
 from ghostgo.selfplay.precision import choose_format
 from ghostgo.selfplay.trainer import MILESTONE
-from ghostgo.warmstart.control import permute_moves, take_subset
+from ghostgo.warmstart.control import permute_moves, steps_of, take_subset
 from ghostgo.warmstart.evaluate import HeldOut, evaluate
 from ghostgo.warmstart.select import split_by_hash
 from ghostgo.warmstart.store import load_records
+from ghostgo.warmstart.table import without_nan
 
 RANK_DROPOUT = 0.2
 """Share of positions whose rank a network that is told ranks does not hear, so that it can also play
@@ -54,15 +55,24 @@ SAVE_SECONDS = 30.0
 """Seconds of imitation that a kill can cost."""
 
 
+HELD_OUT = 0.1
+"""Share of games kept back where none is given."""
+
+
 class Records(NamedTuple):
     """What is made of the records."""
 
-    held_out: float
-    """Share of games kept back."""
+    held_out: float | None
+    """Share of games kept back; None: `HELD_OUT`."""
     subset: int | None
     """So many of the others are learnt; None: all."""
     permute: bool
     """Whether a legal move at random is learnt in place of each one played."""
+
+    @property
+    def share(self) -> float:
+        """Share of games kept back."""
+        return HELD_OUT if self.held_out is None else self.held_out
 
 
 class Imitation:
@@ -84,7 +94,9 @@ class Imitation:
         self.window.add_parts(under_kos_of(train, rules), "train.h5")
         self.held_out = ReplayWindow(game, seed=config.seed)
         self.held_out.add(under_ko_of(held_out, rules[0]))
+        self.made = attributes(folder / "train.h5")
         self.ledger = Ledger(run.folder / "ledger.jsonl")
+        self.seconds_before = self.ledger.totals.seconds
         self.events = Events(run.folder / "tensorboard", line.say)
         info = run.latest()
         self.step = info.step
@@ -140,7 +152,8 @@ class Imitation:
         """Share of the budget that is spent, 0 to 1: the learning rate's schedule follows it."""
         shares = [0.0]
         if stop.minutes is not None:
-            shares.append((time.monotonic() - stop.started) / (60 * stop.minutes))
+            spent = self.seconds_before + time.monotonic() - stop.started
+            shares.append(spent / (60 * stop.minutes))
         if stop.flops is not None:
             shares.append(self.learner.steps * self._step_flops / stop.flops)
         if epochs is not None:
@@ -159,7 +172,8 @@ class Imitation:
     def train(self, stop: Stop, epochs: float | None) -> CheckpointInfo:
         """Train until the budget is spent, judge, and write the prior; unfinished if interrupted."""
         samples, timer, shown = 0, Timer(), dict[str, float]()
-        if self._share(stop, epochs) < 1 and not stop.event.is_set():
+        before = self._share(stop, epochs)
+        if before < 1 and not stop.event.is_set():
             self.learner.begin(self.window, self.config.seed)
         with Feeder(self._draw) as feeder:
             while (share := self._share(stop, epochs)) < 1 and not stop.event.is_set():
@@ -169,21 +183,24 @@ class Imitation:
                 losses = trained(self.learner, drawn, self.run, rate)
                 shown = {k: 0.98 * shown.get(k, v) + 0.02 * v for k, v in losses.items()}
                 samples += len(drawn.batch)
-                self._show(shown, share, samples, timer, stop)
+                done = (share - before) / (1 - before)
+                self._show(shown, done, samples, timer, stop)
                 if timer.seconds >= SAVE_SECONDS:
                     self.save(False, samples, timer, {})
                     self.events.scalars(self.step, {f"imitation/{k}": v for k, v in shown.items()})
                     samples, timer = 0, Timer()
         if stop.event.is_set():
             return self.save(False, samples, timer, {})
-        judged = evaluate(self.learner, self.held_out, self.held_out_games)
-        self.events.scalars(self.step, {f"held out/{k}": v for k, v in asdict(judged).items()})
-        info = self.save(True, samples, timer, {"held_out": asdict(judged)})
-        return info
+        judged = asdict(evaluate(self.learner, self.held_out, self.held_out_games))
+        self.events.scalars(self.step, {f"held out/{k}": v for k, v in judged.items()})
+        what = {name: self.made.get(name) for name in ("records", "steps")}
+        what |= {HELD_OUT_SHARE: self.made.get("held_out"), "held_out": without_nan(judged)}
+        return self.save(True, samples, timer, what)
 
     def _show(
         self, shown: dict[str, float], share: float, samples: int, timer: Timer, stop: Stop
     ) -> None:
+        """The live line, at this `share` of what this call has to do."""
         rate = samples / max(1e-9, timer.seconds)
         elapsed = time.monotonic() - stop.started
         left = clock(elapsed * (1 - share) / share) if share > 0.01 else "?"
@@ -207,7 +224,7 @@ def _import(
     table, report = load_records(list(records), game, progress)
     for text in report.lines():
         line.say(text)
-    train, kept_back = split_by_hash(table, given.held_out)
+    train, kept_back = split_by_hash(table, given.share)
     if not len(train) or not len(kept_back):
         raise UserError(
             f"too few games of {game} in the records: {len(train)} to learn, "
@@ -221,13 +238,34 @@ def _import(
     attributes = {
         "records": [path.name for path in records],
         "report": report.as_dict(),
+        "held_out": given.share,
         "subset": given.subset,
         "permuted": given.permute,
+        "steps": steps_of(records[0]),
     }
     folder = run.folder / "records"
     folder.mkdir()
     write_shard(folder / "held_out.h5", table.select(kept_back), attributes)
     write_shard(folder / "train.h5", to_learn, attributes)
+
+
+def _refuse_others(name: str, given: Records, made: dict[str, Any], whole: bool) -> None:
+    """Raise UserError if `given` is not what the records of run `name` were `made` with.
+
+    What was not given stands for its default in a `whole` command, which names the records, and
+    for what the run has in any other.
+    """
+    # Runs made before there were controls have none, and those before shares were stored no share.
+    share = made.get("held_out", given.share)
+    if given.share != share and (whole or given.held_out is not None):
+        raise UserError(f"run {name} has --held-out {share}, not {given.share}; use another --run")
+    subset = made.get("subset")
+    if given.subset != subset and (whole or given.subset is not None):
+        raise UserError(f"run {name} has --subset {subset}; use another --run")
+    permuted = bool(made.get("permuted"))
+    if given.permute != permuted and (whole or given.permute):
+        moves = "any legal moves, by --permute," if permuted else "moves as played"
+        raise UserError(f"run {name} imitates {moves}; use another --run")
 
 
 def _open(
@@ -246,31 +284,25 @@ def _open(
         run, config = reopen(folder, *options)
         if not (folder / "records").is_dir():
             raise UserError(f"run {folder.name} is a self-play run; use another --run for a prior")
-        refuse_other_start(run, config, read_toml(config_file) if config_file else None)
+        values = read_toml(config_file) if config_file else None
+        refuse_other_start(run, config, values, given_options(*options))
         made = attributes(folder / "records" / "train.h5")
         if records and [path.name for path in records] != made["records"]:
             raise UserError(
                 f"run {folder.name} imitates {', '.join(made['records'])}; use another --run"
             )
-        # Runs made before there were controls have neither.
-        if given.subset not in (None, made.get("subset")):
-            raise UserError(
-                f"run {folder.name} has --subset {made.get('subset')}; use another --run"
-            )
-        if given.permute and not made.get("permuted"):
-            raise UserError(f"run {folder.name} imitates moves as played; use another --run")
+        _refuse_others(folder.name, given, made, whole=bool(records))
         return run, config
     if not records:
         raise UserError("no records given: --records PATH, a file, folder or archive of SGF")
-    game, preset, seed, anchor = options
     values = read_toml(config_file) if config_file else None
-    held = {"kind": anchor} if anchor else None
-    config = make_config(values, game=game, preset=preset, seed=seed, anchor=held)
+    config = make_config(values, **given_options(*options))
     if config.anchor.kind == "root":
         raise UserError(
             "--anchor root starts from random weights: make the prior, then "
             "ghostgo selfplay --from PRIOR --anchor root"
         )
+    resolved(config.anchor, None)  # --flops is imitation's here
     with Run.creating(folder, config.game, config.seed, dump_toml(config)) as fresh:
         _import(fresh, records, config, given, line)
         first_checkpoint(fresh, config, None)
@@ -288,7 +320,7 @@ def run_warmstart(
     epochs: float | None = None,
     seed: int | None = None,
     config_file: Path | None = None,
-    held_out: float = 0.1,
+    held_out: float | None = None,
     subset: int | None = None,
     permute: bool = False,
     anchor: str | None = None,
@@ -300,9 +332,10 @@ def run_warmstart(
     `records` may also be one run's folder: the games that it played are imitated then. As controls,
     only `subset` games are learnt, or with `permute` any legal move in place of each one played.
 
-    The budget is the nearest of `minutes` (of training in this call), `flops` and `epochs`;
-    `held_out` is the share of games kept back to judge it; self-play will hold on to the prior as
-    `anchor` says. An interrupted imitation goes on when called again.
+    The budget is the nearest of `minutes` (of training, earlier calls included), `flops` and
+    `epochs`; `held_out` is the share of games kept back to judge it, by default `HELD_OUT`;
+    self-play will hold on to the prior as `anchor` says. An interrupted imitation goes on when called
+    again.
     Raises UserError for bad input.
     """
     line = line or LiveLine()
@@ -334,7 +367,7 @@ def _announce(info: CheckpointInfo, run: Run, line: LiveLine) -> None:
     if not info.meta["done"]:
         line.say("stopped before the end; the same command goes on")
         return
-    judged = HeldOut(**info.meta["held_out"])
+    judged = HeldOut.from_dict(info.meta["held_out"])
     line.say(
         f"held out ({judged.positions} positions of {judged.games} games): "
         f"top-1 {judged.top1:.1%}, top-5 {judged.top5:.1%}, log loss {judged.log_loss:.3f}, "

@@ -13,7 +13,7 @@ from ghostgo.data.records import GameTable
 from ghostgo.data.sgf import Result
 from ghostgo.data.shards import attributes, read_shard, write_shard
 from ghostgo.engine.errors import UserError
-from ghostgo.warmstart.control import games_of_run
+from ghostgo.warmstart.control import games_of_run, run_and_steps
 from ghostgo.warmstart.report import ImportReport, rank_name
 from ghostgo.warmstart.select import import_records
 
@@ -47,10 +47,12 @@ def load_records(
 ) -> tuple[GameTable, ImportReport]:
     """Games of `game` and their report, from SGF records, one imported file or one run's self-play.
 
+    Of a run, `RUN@FROM-TO` are the games of those steps.
+
     Raises UserError if there are none, for an imported file or run of another game, and if one is
     given together with others, whose games it might hold as well.
     """
-    files = [path for path in paths if path.suffix == SUFFIX or (path / "run.json").is_file()]
+    files = [path for path in paths if path.suffix == SUFFIX or run_and_steps(path)]
     if not files:
         return import_records(list(paths), game, progress=progress)
     if len(paths) > 1:
@@ -58,8 +60,8 @@ def load_records(
             f"{files[0]}: an imported file or a run is given alone; import all records into one "
             "instead"
         )
-    if files[0].suffix != SUFFIX:
-        table = games_of_run(files[0], game)
+    if found := run_and_steps(files[0]):
+        table = games_of_run(found[0], game, found[1])
         return table, report_of_table(table)
     table, report = read_imported(files[0])
     if table.game != game:
