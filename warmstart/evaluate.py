@@ -24,6 +24,7 @@ from ghostgo.engine.games.game import Game
 from ghostgo.engine.network import expected_value
 from ghostgo.selfplay.learner import Learner, LearnerConfig
 from ghostgo.selfplay.monitor import LiveLine
+from ghostgo.warmstart.baselines import fitted_apart
 from ghostgo.warmstart.select import split_by_hash
 from ghostgo.warmstart.store import load_records
 
@@ -256,6 +257,7 @@ def run_evaluate(
     *,
     held_out: float | None = None,
     positions: int = HELD_OUT_ROWS,
+    baselines: Path | None = None,
     json_file: Path | None = None,
     root: Path = ROOT,
     line: LiveLine | None = None,
@@ -264,14 +266,15 @@ def run_evaluate(
 
     The network is told the ko rule of its own self-play, whatever the records are. With `held_out`,
     only the games that a warm start with that share would hold back. At most so many `positions`
-    (0: all), drawn by a fixed seed. Raises UserError for bad input.
+    (0: all), drawn by a fixed seed. With `baselines`, records, what needs no network is fitted on
+    those of their games that are not judged, and judged beside it. Raises UserError for bad input.
     """
     line = line or LiveLine()
     info = find_checkpoint(prior, root)
     if json_file and not json_file.parent.is_dir():
         raise UserError(f"{json_file}: cannot be written: there is no such folder")
     with closing(line):
-        found = _judged_records(info, records, held_out, positions, line)
+        found = _judged_records(info, records, held_out, positions, baselines, line)
     found |= {"checkpoint": prior, "sha256": info.meta["sha256"]}
     print("\n".join(table_lines(found)))
     if json_file:
@@ -284,6 +287,7 @@ def _judged_records(
     records: Sequence[Path],
     held_out: float | None,
     positions: int,
+    baselines: Path | None,
     line: LiveLine,
 ) -> dict[str, Any]:
     network = load_network(info.path)
@@ -314,7 +318,40 @@ def _judged_records(
     found = assess(judge_rows(judge, game, window, rows), table, rows)
     if told:
         found["asked"] = asked_by_true(judge, game, window, rows, table)
+    if baselines:
+        line.show("fitting and judging baselines")
+        found["baselines"] = judge_baselines(baselines, table, rows, progress)
     return found | {"games": len(table)}
+
+
+def judge_baselines(
+    path: Path,
+    table: GameTable,
+    rows: NDArray[np.int64],
+    progress: Callable[[int, float], None] | None = None,
+) -> dict[str, Any]:
+    """What `ghostgo.warmstart.baselines` fitted on the records `path` get of a table's `rows`.
+
+    Of each by name what `Judged.summary` gives, with `top1_half_width` of the 95 % interval, errors
+    clustered by game; and `fitted`: the file's name, its games and positions that none of are judged.
+    """
+    fitted = fitted_apart(load_records([path], table.game, progress)[0], table, path.name)
+    places = np.sort(np.flatnonzero(table.weights > 0)[rows])
+    games = table.game_of()[places]
+    found: dict[str, Any] = {
+        "fitted": {"name": path.name, "games": fitted.games, "positions": fitted.positions}
+    }
+    for name, each in fitted.judge(table, places).items():
+        board = each.on_board
+        found[name] = {
+            "top1": _mean(each.top1[board]),
+            "top5": _mean(each.top5[board]),
+            "log_loss": _mean(each.loss),
+            "value_mse": float("nan"),
+            "positions": len(places),
+            "top1_half_width": 1.96 * _clustered_error(each.top1[board], games[board]),
+        }
+    return found
 
 
 def _without_nan(value: Any) -> Any:
@@ -339,6 +376,14 @@ def table_lines(found: dict[str, Any]) -> list[str]:
         )
 
     lines = [f"{found['games']} games", head, text("all", found)]
+    if "baselines" in found:
+        parts = dict(found["baselines"])
+        fitted = parts.pop("fitted")
+        lines += [text(name, part) for name, part in parts.items()]
+        lines += [
+            f"{'':>12}  baselines fitted on {fitted['games']:,} games of {fitted['name']}, none of them",
+            f"{'':>12}  judged; figures in the README of the records are of another held-back split",
+        ]
     lines += [text(name, part) for name, part in found["by_rank"].items()]
     lines += [text(f"move {name}+", part) for name, part in found["by_move"].items()]
     lines.append(f"{'value said':>12}  {'positions':>9}  {'came':>6}")
