@@ -14,12 +14,14 @@ from sizes import teacher_records
 from test_replay import random_table
 
 from ghostgo import cli
+from ghostgo.arena.match import game_number
 from ghostgo.arena.pool import PlayerOptions, make_entry
 from ghostgo.data.records import GameTable
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import Run, find_checkpoint, load_network
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import make_evaluator
+from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig, rank_code
 from ghostgo.engine.quantise import calibrate
@@ -212,6 +214,38 @@ def test_arena_players_have_ranks(here: Path) -> None:
         make_entry("p", "plain:2,rank=1d", GAME, options)
     with pytest.raises(UserError, match="rank '1x' is unknown"):
         make_entry("p", "told:2,rank=1x", GAME, options)
+
+
+def test_moves_are_drawn_from_the_policy_of_a_rank(here: Path) -> None:
+    options = PlayerOptions(here)
+    weak = make_entry("weak", "told,rank=15k,drawn=1", GAME, options)
+    assert weak.info.kind == "policy" and not weak.info.deterministic
+    assert set(weak.info.settings) == {"sha256", "rank"}
+    network = load_network(find_checkpoint("told", here).path)
+    evaluator = make_evaluator(network, 1, rank=WEAK)
+    state = GAME.new_states(1)
+    play_one(state[0], 12)
+    mask = np.zeros(GAME.actions, np.uint8)
+    legal_mask_of(state[0], mask)
+    write_planes_of(state[0], mask, evaluator.planes[0])
+    evaluator.evaluate(1)
+    chances = np.where(mask, np.exp(evaluator.policy[0].astype(np.float64)), 0)
+    chances /= chances.sum()
+    count = 1000
+    games = [game_number(f"p{i}", 0) for i in range(count)]
+    drawn = weak.player.choose(np.repeat(state, count).view(np.recarray), games)
+    share = np.bincount(drawn, minlength=GAME.actions) / count
+    assert drawn.max() != drawn.min() and not share[mask == 0].any()
+    assert (abs(share - chances) < 4.5 * np.sqrt(chances * (1 - chances) / count)).all()
+    again = weak.player.choose(state, games[70:71])
+    assert again[0] == drawn[70], "it depends on the batch"
+    assert weak.player.evaluations == count + 1
+    with pytest.raises(UserError, match="nothing is searched: leave :8 out"):
+        make_entry("p", "told:8,drawn=1", GAME, options)
+    with pytest.raises(UserError, match="nothing is searched: symmetries says nothing"):
+        make_entry("p", "told,drawn=1,symmetries=8", GAME, options)
+    with pytest.raises(UserError, match="drawn = '2': 1 is all"):
+        make_entry("p", "told,drawn=2", GAME, options)
 
 
 def test_the_dial_has_a_rank(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
