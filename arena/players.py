@@ -280,8 +280,9 @@ class PolicyPlayer(NetPlayer):
 
     def choose(self, states: States, games: Sequence[int]) -> Actions:
         """One action a row, drawn by the game's number and the ply."""
-        evaluator = self._ready().evaluator
-        legal = np.zeros((len(states), evaluator.game.actions), np.uint8)
+        searcher = self._ready()
+        evaluator, actions = searcher.evaluator, searcher.game.actions
+        legal = np.zeros((len(states), actions), np.uint8)
         out, seeds = np.empty(len(states), np.int32), position_seeds(states, games)
         for start in range(0, len(states), self._batch):
             rows = range(start, min(start + self._batch, len(states)))
@@ -295,7 +296,7 @@ class PolicyPlayer(NetPlayer):
                     raise UserError(f"player {self.name!r}: its policy is no number")
                 chances = np.exp(logits - logits.max())
                 draw = np.random.default_rng(seeds[i])
-                out[i] = draw.choice(len(chances), p=chances / chances.sum())
+                out[i] = draw.choice(actions, p=chances / chances.sum())
         self.evaluations += len(states)
         self.flops += len(states) * evaluator.flops_per_evaluation
         return out

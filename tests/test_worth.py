@@ -118,12 +118,16 @@ def test_what_is_left_of_a_budget_and_what_compares(tools: Any) -> None:
 def test_a_run_that_was_stopped_ends_it(tools: Any) -> None:
     judging, seen = tools("judging"), list[int]()
 
+    def square(n: int) -> int:
+        seen.append(n)
+        return n * n
+
     def check(task: tuple[int], found: int) -> None:
         if found == 4:
             raise SystemExit("stopped")
 
     with pytest.raises(SystemExit, match="stopped"):
-        judging.side_by_side(lambda n: seen.append(n) or n * n, [(1,), (2,), (3,)], 1, check)
+        judging.side_by_side(square, [(1,), (2,), (3,)], 1, check)
     assert seen == [1, 2]
     root = judging.side_by_side(np.sqrt, [(4.0,), (9.0,)], 2, lambda *_: None)
     assert root == [2.0, 3.0], "in processes of their own"
