@@ -121,15 +121,22 @@ def _rank(text: str) -> int:
     return rank_code(text)
 
 
-RANK = "rank"
+def _drawn(text: str) -> int:
+    if text != "1":
+        raise UserError(f"drawn = {text[:20]!r}: 1 is all that it can be")
+    return 1
+
+
+RANK, DRAWN = "rank", "drawn"
 SETTINGS: dict[str, Callable[[str], float]] = {
     "symmetries": int,
     "leaf_symmetries": int,
     "score_weight": float,
     RANK: _rank,
+    DRAWN: _drawn,
 }
-"""What a network in the arena may be told of its search, and how strong a player to judge as; and
-how that is read."""
+"""What a network in the arena may be told of its search, how strong a player to judge as, and that
+its moves are drawn from its policy; and how that is read."""
 
 
 def split_settings(spec: str) -> tuple[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.engine.errors import UserError
-from ghostgo.engine.games.game import Game, States
+from ghostgo.engine.games.game import Game, States, legal_mask_of, write_planes_of
 from ghostgo.engine.games.go import is_go
 from ghostgo.engine.rollout import RolloutSearcher, random_actions
 from ghostgo.engine.search import Searcher, SearchResult
@@ -59,7 +59,9 @@ FIRST_SEARCH: Mapping[str, Any] = {
 """`RATING` as the first ledgers had it, and never to be changed: a network's identity names whatever
 differs from it, so that a new default makes new players. A new field of `SearchConfig` joins with
 the value under which networks play as they did before."""
-PLAYS: Mapping[str, int] = {"random": 1, "capture": 1, "mcts": 1, "openspiel": 1, "net": 1}
+PLAYS: Mapping[str, int] = {
+    "random": 1, "capture": 1, "mcts": 1, "openspiel": 1, "net": 1, "policy": 1,
+}  # fmt: skip
 """Version of how our own code plays, by kind of player: to be raised with every change of the moves
 that it plays, so that games before and after it are not taken for one player's."""
 Actions = NDArray[np.int32]
@@ -259,3 +261,42 @@ class NetPlayer(BatchPlayer):
     def close(self) -> None:
         """Drop the network and the trees; the next move loads them again."""
         self._searcher = None
+
+
+class PolicyPlayer(NetPlayer):
+    """A network without search: moves drawn from its policy, as often as it expects them.
+
+    One that imitated people thus plays as they do, and not always their most frequent move.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], Network],
+        device: str = "auto",
+        backend: tuple[str, Calibration | None] = ("auto", None),
+    ) -> None:
+        super().__init__(name, load, 1, device, RATING, backend)
+
+    def choose(self, states: States, games: Sequence[int]) -> Actions:
+        """One action a row, drawn by the game's number and the ply."""
+        searcher = self._ready()
+        evaluator, actions = searcher.evaluator, searcher.game.actions
+        legal = np.zeros((len(states), actions), np.uint8)
+        out, seeds = np.empty(len(states), np.int32), position_seeds(states, games)
+        for start in range(0, len(states), self._batch):
+            rows = range(start, min(start + self._batch, len(states)))
+            for k, i in enumerate(rows):
+                legal_mask_of(states[i], legal[i])
+                write_planes_of(states[i], legal[i], evaluator.planes[k])
+            evaluator.evaluate(len(rows))
+            for k, i in enumerate(rows):
+                logits = np.where(legal[i], evaluator.policy[k].astype(np.float64), -np.inf)
+                if not np.isfinite(logits.max()):
+                    raise UserError(f"player {self.name!r}: its policy is no number")
+                chances = np.exp(logits - logits.max())
+                draw = np.random.default_rng(seeds[i])
+                out[i] = draw.choice(actions, p=chances / chances.sum())
+        self.evaluations += len(states)
+        self.flops += len(states) * evaluator.flops_per_evaluation
+        return out

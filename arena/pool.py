@@ -4,7 +4,7 @@ A player is written as `random`, `capture` (Go), `mcts:ROLLOUTS`, `openspiel:mct
 `gtp:COMMAND` (or a command line whose program is installed), or a checkpoint: `RUN`, `RUN@STEP`, a
 folder, with `:VISITS`, `:2e9flops` or `:0.05s` behind it for a budget other than the rest's, and
 `,symmetries=8`, `,leaf_symmetries=2`, `,score_weight=0.1` (see `SearchConfig`) or `,rank=5k` behind
-that (networks that are told ranks).
+that (networks that are told ranks). `,drawn=1` draws its moves from its policy, without a search.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ghostgo.arena.effort import (
+    DRAWN,
     FLOPS,
     RANK,
     SECONDS,
@@ -35,6 +36,7 @@ from ghostgo.arena.players import (
     CapturePlayer,
     NetPlayer,
     Player,
+    PolicyPlayer,
     RandomPlayer,
     RolloutPlayer,
 )
@@ -264,7 +266,11 @@ def _net_entry(
     if info.meta["game"] != game.name:
         raise UserError(f"player {name!r} plays {info.meta['game']}, this arena {game.name}")
     search = dict(search or {})
-    rank = search.pop(RANK, 0)
+    rank, drawn = search.pop(RANK, 0), search.pop(DRAWN, 0)
+    if drawn and search:
+        raise UserError(
+            f"player {name!r}: with drawn=1 nothing is searched: {min(search)} says nothing"
+        )
     config = replace(RATING, **search)
     try:
         check_search(config, game)
@@ -276,6 +282,12 @@ def _net_entry(
     network = network.at_rank(rank)
     # int8 was admitted for the weights that are told no rank.
     backend = chosen_backend(info, options.device, training=rank > 0)
+    told: dict[str, Any] = {RANK: rank} if rank else {}
+    # The others than int8 differ by rounding to bfloat16 alone.
+    told |= {"backend": backend.name} if backend.name == "int8" else {}
+    if drawn:
+        policy = PolicyPlayer(name, lambda: network, options.device, backend)
+        return Entry(_info(name, "policy", {"sha256": info.meta["sha256"], **told}), policy)
     images = config.symmetries, config.leaf_symmetries
     if effort.seconds:
         device = choose_device(options.device)[0]
@@ -295,11 +307,7 @@ def _net_entry(
     settings = {"sha256": info.meta["sha256"], "visits": visits}
     searched = asdict(config).items()
     settings |= {key: value for key, value in searched if FIRST_SEARCH.get(key) != value}
-    if rank:
-        settings[RANK] = rank
-    if backend.name == "int8":  # the others differ by rounding to bfloat16 alone
-        settings["backend"] = backend.name
-    return Entry(_info(name, "net", settings), player)
+    return Entry(_info(name, "net", settings | told), player)
 
 
 def _info(name: str, kind: str, settings: Mapping[str, Any] | None = None) -> PlayerInfo:
@@ -344,6 +352,10 @@ def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entr
         return Entry(PlayerInfo(name, "gtp", {"command": command, **program}), engine)
     plain, search = split_settings(spec)
     where, given = split_effort(plain)
+    if given and DRAWN in search:
+        raise UserError(
+            f"player {name}={spec}: with drawn=1 nothing is searched: leave :{given} out"
+        )
     try:
         found = find_checkpoint(where, options.root)
     except UserError as error:

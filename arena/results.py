@@ -33,7 +33,7 @@ class PlayerInfo:
     name: str
     """How tables call it."""
     kind: str
-    """`random`, `capture`, `mcts`, `openspiel`, `net` or `gtp`."""
+    """`random`, `capture`, `mcts`, `openspiel`, `net`, `policy` (a network's, drawn from) or `gtp`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What sets it apart: `rollouts`, `command`, `program`, or a checkpoint's `sha256` and `visits`,
     what of its search is not as it first was, and the version of our code that `plays`, from 2."""
@@ -48,7 +48,7 @@ class PlayerInfo:
     def deterministic(self) -> bool:
         """Whether it plays the same game again from the same opening against another such player.
 
-        Networks do: they search without noise. Our other players draw by the number of the game. Of
+        Networks that search do: without noise. Our other players draw by the number of the game. Of
         a GTP engine nobody knows: games of one that draws lots may be alike by chance, and to leave
         such games out would favour the results that come seldom.
         """

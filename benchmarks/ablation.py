@@ -27,14 +27,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tomlkit
+from judging import side_by_side
 
 from ghostgo.arena.arena import run_arena
 from ghostgo.arena.curves import welch
@@ -144,22 +143,19 @@ def train(out: Path, name: str, seed: int, game: str, preset: str, flops: float)
 
 def train_all(names: list[str], given: argparse.Namespace) -> dict[str, list[float]]:
     """What the runs of each variant have spent, one a seed, once all are trained."""
-    context = multiprocessing.get_context("spawn")
-    tasks = [(name, seed) for seed in range(1, given.seeds + 1) for name in names]
-    with ProcessPoolExecutor(given.jobs, context) as pool:
-        futures = [
-            pool.submit(train, given.out, name, seed, given.game, given.preset, given.flops)
-            for name, seed in tasks
-        ]
-        spent: dict[str, list[float]] = {name: [] for name in names}
-        try:
-            for (name, seed), future in zip(tasks, futures, strict=True):
-                spent[name].append(future.result())
-                if spent[name][-1] < given.flops:
-                    raise SystemExit(f"{name}-{seed} was stopped; the same command goes on")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    tasks = [
+        (given.out, name, seed, given.game, given.preset, given.flops)
+        for seed in range(1, given.seeds + 1)
+        for name in names
+    ]
+    spent: dict[str, list[float]] = {name: [] for name in names}
+
+    def check(task: tuple[Any, ...], flops: float) -> None:
+        spent[task[1]].append(flops)
+        if flops < given.flops:
+            raise SystemExit(f"{task[1]}-{task[2]} was stopped; the same command goes on")
+
+    side_by_side(train, tasks, given.jobs, check)
     return spent
 
 

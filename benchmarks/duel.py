@@ -1,19 +1,23 @@
 """Paired games between two players: a score with its interval.
 
     python benchmarks/duel.py scratch mcts:1000 --game connect_four --pairs 50 --visits 100
+    python benchmarks/duel.py prior,rank=1d,drawn=1 prior,rank=15k,drawn=1 --game go9 --pairs 400
 
 Players as in the arena: RUN, RUN@STEP, RUN@STEP:VISITS, RUN@STEP:2e9flops, mcts:N,
-openspiel:mcts:N, capture, random, 'gtp:COMMAND'. Each pair starts from one of 2 to 6 random plies
+openspiel:mcts:N, capture, random, 'gtp:COMMAND'. The second line asks whether a prior that is told
+ranks plays better when asked as a stronger player, each move drawn as people play. Each pair starts from one of 2 to 6 random plies
 and is played twice with colours swapped; where a player is a network, openings that the first such
 judges even are taken, as in the arena. Rules that are not the game's usual ones are given as
 `--rule komi=24.5`, several times. With `--empty` every game starts from the empty board: for
 opponents who play by dice, such as mcts:N. The split of pairs says how much of a middling score is
 openings that both players win.
+`--json FILE` keeps the figures.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +28,7 @@ from ghostgo.arena.openings import Openings, Reference
 from ghostgo.arena.players import NetPlayer
 from ghostgo.arena.pool import PlayerOptions, make_entry
 from ghostgo.arena.rules import settle_rules
+from ghostgo.data.shards import replace_file
 from ghostgo.engine.games.registry import get_game
 
 
@@ -36,7 +41,7 @@ def rule(text: str) -> tuple[str, float | str]:
         return name, value
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Play, and print a's points with a 95 % interval from the spread of pairs."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("a")
@@ -48,7 +53,8 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("runs"))
     parser.add_argument("--empty", action="store_true")
     parser.add_argument("--rule", type=rule, action="append", default=[])
-    given = parser.parse_args()
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args(words)
     game = get_game(given.game)
     effort = parse_effort(given.visits)
     options = PlayerOptions(root=given.root, effort=effort)
@@ -71,11 +77,16 @@ def main() -> None:
     said = "".join(f", {name} {value}" for name, value in given.rule)
     split = ", ".join(f"{points.count(share)} of {share:g}" for share in sorted(set(points)))
     mean, error = np.mean(points), np.std(points, ddof=1) / len(points) ** 0.5
+    low, high = max(0, mean - 1.96 * error), min(1, mean + 1.96 * error)
     print(
         f"{given.a} against {given.b}, {game.name}{said}, {effort.words}: {mean:.1%} of the points "
         f"in {2 * given.pairs} games ({len(distinct)} distinct), 95 % interval "
-        f"{max(0, mean - 1.96 * error):.1%} to {min(1, mean + 1.96 * error):.1%}; pairs by a's share: {split}"
+        f"{low:.1%} to {high:.1%}; pairs by a's share: {split}"
     )
+    if given.json:
+        found = {"a": given.a, "b": given.b, "points": mean, "low": low, "high": high}
+        found |= {"games": 2 * given.pairs, "distinct": len(distinct), "pairs": points}
+        replace_file(given.json, json.dumps(found, indent=1).encode())
 
 
 if __name__ == "__main__":

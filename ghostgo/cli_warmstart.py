@@ -95,6 +95,13 @@ def warmstart(context: click.Context, /, **options: Any) -> None:
     help="Most positions, drawn by a fixed seed; 0: all.",
 )
 @click.option(
+    "--baselines",
+    type=click.Path(path_type=Path),
+    metavar="TRAIN.h5",
+    help="Records as above to fit baselines on, which are judged beside the network; of the games "
+    "judged, none is learnt.",
+)
+@click.option(
     "--json",
     "json_file",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,28 @@ def test_calibration_by_tenths() -> None:
     assert [part["positions"] for part in found] == [2, 2, 1]
     assert [part["result"] for part in found] == [0.0, 0.5, 1.0]
     assert found[0]["guess"] == pytest.approx(-0.975)
+
+
+def test_baselines_stand_in_the_table(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, train = tmp_path / "judged.json", str(here / "warm" / "records" / "train.h5")
+    options = ["--held-out", "0.1", "--baselines", train, "--json", str(out)]
+    assert evaluate(here, *options) == 0
+    found = json.loads(out.read_text())
+    parts = found["baselines"]
+    learnt = parts.pop("fitted")
+    assert learnt["name"] == "train.h5" and learnt["games"] == 80 - found["games"]
+    assert list(parts) == ["uniform", "point", "table"]
+    assert {part["positions"] for part in parts.values()} == {found["positions"]}
+    assert len({part["log_loss"] for part in parts.values()}) == 3
+    for part in parts.values():
+        assert 0 < part["top1"] < part["top5"] < 1 and 0 < part["half_width"]["top1"] < 0.2
+    shown = capsys.readouterr().out
+    assert re.search(r"\n +all .*\n +uniform .*\n +point .*\n +table ", shown)
+    assert "of another held-back split" in shown
+    assert evaluate(here, "--baselines", str(here / "teacher.sgfs")) == 2
+    assert "every game in it is among those judged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -207,9 +207,7 @@ def test_they_fit_every_board() -> None:
     assert count_flops(small) > count_flops(Network(GAME, NetworkConfig.preset("b1c8")))
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("b1c8dv", marks=pytest.mark.slow), "b1c8dvp"]
-)
+@pytest.mark.parametrize("name", [pytest.param("b1c8dv", marks=pytest.mark.slow), "b1c8dvp"])
 def test_a_run_with_them_from_end_to_end(name: str, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(
         f'network = "{name}"\nworkers = 1\n[selfplay]\ngames = 8\nvisits = 4\n'

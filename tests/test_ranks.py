@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import re
@@ -14,12 +15,14 @@ from sizes import teacher_records
 from test_replay import random_table
 
 from ghostgo import cli
+from ghostgo.arena.match import game_number
 from ghostgo.arena.pool import PlayerOptions, make_entry
 from ghostgo.data.records import GameTable
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import Run, find_checkpoint, load_network
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import make_evaluator
+from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig, rank_code
 from ghostgo.engine.quantise import calibrate
@@ -153,14 +156,14 @@ def test_it_learns_what_each_rank_plays() -> None:
 
 def test_the_interval_takes_games_as_one() -> None:
     """Positions of one game that all say the same tell no more than one of them."""
-    from ghostgo.warmstart.evaluate import _clustered_error
+    from ghostgo.warmstart.clustered import clustered_error
 
     rng = np.random.default_rng(1)
     values, games = rng.normal(size=200), np.arange(200)
-    single = _clustered_error(values, games)
+    single = clustered_error(values, games)
     assert single == pytest.approx(values.std(ddof=1) / 200**0.5)
-    assert _clustered_error(np.repeat(values, 7), np.repeat(games, 7)) == pytest.approx(single)
-    assert np.isnan(_clustered_error(values, np.zeros(200, np.int64))), "one game tells nothing"
+    assert clustered_error(np.repeat(values, 7), np.repeat(games, 7)) == pytest.approx(single)
+    assert np.isnan(clustered_error(values, np.zeros(200, np.int64))), "one game tells nothing"
 
 
 def test_a_band_is_told_by_the_rank_that_is_most_frequent_in_it() -> None:
@@ -212,6 +215,53 @@ def test_arena_players_have_ranks(here: Path) -> None:
         make_entry("p", "plain:2,rank=1d", GAME, options)
     with pytest.raises(UserError, match="rank '1x' is unknown"):
         make_entry("p", "told:2,rank=1x", GAME, options)
+
+
+def test_moves_are_drawn_from_the_policy_of_a_rank(here: Path) -> None:
+    options = PlayerOptions(here)
+    weak = make_entry("weak", "told,rank=15k,drawn=1", GAME, options)
+    assert weak.info.kind == "policy" and not weak.info.deterministic
+    assert set(weak.info.settings) == {"sha256", "rank"}
+    network = load_network(find_checkpoint("told", here).path)
+    evaluator = make_evaluator(network, 1, rank=WEAK)
+    state = GAME.new_states(1)
+    play_one(state[0], 12)
+    mask = np.zeros(GAME.actions, np.uint8)
+    legal_mask_of(state[0], mask)
+    write_planes_of(state[0], mask, evaluator.planes[0])
+    evaluator.evaluate(1)
+    chances = np.where(mask, np.exp(evaluator.policy[0].astype(np.float64)), 0)
+    chances /= chances.sum()
+    count = 1000
+    games = [game_number(f"p{i}", 0) for i in range(count)]
+    drawn = weak.player.choose(np.repeat(state, count).view(np.recarray), games)
+    share = np.bincount(drawn, minlength=GAME.actions) / count
+    assert drawn.max() != drawn.min() and not share[mask == 0].any()
+    assert (abs(share - chances) <= 4.5 * np.sqrt(chances * (1 - chances) / count)).all()
+    again = weak.player.choose(state, games[70:71])
+    assert again[0] == drawn[70], "it depends on the batch"
+    assert weak.player.evaluations == count + 1
+    with pytest.raises(UserError, match="nothing is searched: leave :8 out"):
+        make_entry("p", "told:8,drawn=1", GAME, options)
+    with pytest.raises(UserError, match="nothing is searched: symmetries says nothing"):
+        make_entry("p", "told,drawn=1,symmetries=8", GAME, options)
+    with pytest.raises(UserError, match="drawn = '2': 1 is all"):
+        make_entry("p", "told,drawn=2", GAME, options)
+
+
+def test_ranks_meet_over_the_board(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+    out = tmp_path / "duel.json"
+    strong, weak = "told,rank=1d,drawn=1", "told,rank=15k,drawn=1"
+    given = ["--game", "go5", "--pairs", "6", "--root", str(here), "--json", str(out)]
+    importlib.import_module("duel").main([strong, weak, *given])
+    found = json.loads(out.read_text())
+    assert (found["a"], found["b"], found["games"]) == (strong, weak, 12)
+    assert found["points"] == np.mean(found["pairs"]) and len(found["pairs"]) == 6
+    assert found["distinct"] == 12, "drawn by lot, no two games are alike"
+    assert f"{found['points']:.1%} of the points in 12 games" in capsys.readouterr().out
 
 
 def test_the_dial_has_a_rank(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

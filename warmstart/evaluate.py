@@ -26,6 +26,8 @@ from ghostgo.engine.network import expected_value
 from ghostgo.selfplay.anchor import held_out_share
 from ghostgo.selfplay.learner import Learner, LearnerConfig
 from ghostgo.selfplay.monitor import LiveLine
+from ghostgo.warmstart.baselines import judge_baselines
+from ghostgo.warmstart.clustered import clustered_error, mean
 from ghostgo.warmstart.control import one_move_on
 from ghostgo.warmstart.select import split_by_hash
 from ghostgo.warmstart.store import load_records
@@ -106,8 +108,8 @@ class Judged:
             ("log_loss", self.loss[where], game),
             ("value_mse", error, game[known]),
         ):
-            means[name] = _mean(values)
-            widths[name] = 1.96 * _clustered_error(values, of)
+            means[name] = mean(values)
+            widths[name] = 1.96 * clustered_error(values, of)
         return {**means, "positions": len(board), "half_width": widths}
 
     def pass_summary(self) -> dict[str, float]:
@@ -116,13 +118,9 @@ class Judged:
         played = ~self.on_board
         return {
             "positions": int(played.sum()),
-            "recall": _mean(self.passes[played]),
-            "p_pass": _mean(self.passing[played]),
+            "recall": mean(self.passes[played]),
+            "p_pass": mean(self.passing[played]),
         }
-
-
-def _mean(values: NDArray[Any]) -> float:
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def _in_top(policy: torch.Tensor, moves: torch.Tensor, k: int) -> NDArray[np.bool_]:
@@ -205,8 +203,8 @@ def calibration(found: Judged) -> list[dict[str, float]]:
     bins = [known & (tenth == i) for i in range(BINS)]
     return [
         {
-            "guess": _mean(found.guess[where]),
-            "result": _mean(found.result[where]),
+            "guess": mean(found.guess[where]),
+            "result": mean(found.result[where]),
             "positions": int(where.sum()),
         }
         for where in bins
@@ -258,24 +256,11 @@ def asked_by_true(
             above = (loss - losses[name])[at]
             matrix[name][asked] = {
                 "rank": codes[asked],
-                "log_loss": _mean(loss[at]),
-                "above": _mean(above),
-                "half_width": 1.96 * _clustered_error(above, games[at]),
+                "log_loss": mean(loss[at]),
+                "above": mean(above),
+                "half_width": 1.96 * clustered_error(above, games[at]),
             }
     return matrix
-
-
-def _clustered_error(values: NDArray[np.float64], cluster: NDArray[np.int64]) -> float:
-    """Standard error of the mean of `values` (n,), those of one cluster taken as dependent.
-
-    nan for a single cluster.
-    """
-    names, index = np.unique(cluster, return_inverse=True)
-    if len(names) < 2:
-        return float("nan")
-    sums = np.bincount(index, values - values.mean())
-    few = len(names) / (len(names) - 1)
-    return float(np.sqrt(few * (sums**2).sum()) / len(values))
 
 
 def assess(found: Judged, table: GameTable, rows: NDArray[np.int64]) -> dict[str, Any]:
@@ -303,6 +288,7 @@ def run_evaluate(
     *,
     held_out: float | None = None,
     positions: int = HELD_OUT_ROWS,
+    baselines: Path | None = None,
     json_file: Path | None = None,
     root: Path = ROOT,
     line: LiveLine | None = None,
@@ -312,7 +298,9 @@ def run_evaluate(
     The network is told the ko rule of its own self-play, whatever the records are. Only the games
     are judged that a warm start with the share `held_out` would hold back, by default the share that
     the network's own did: all, if it has imitated no records. At most so many `positions` (0: all),
-    drawn by a fixed seed. Raises UserError for bad input, and where that share is not known.
+    drawn by a fixed seed. With `baselines`, records, what needs no network is fitted on those of
+    their games that are not judged, and judged beside it. Raises UserError for bad input, and where
+    that share is not known.
     """
     line = line or LiveLine()
     info = find_checkpoint(prior, root)
@@ -326,7 +314,7 @@ def run_evaluate(
             "give --held-out, 0.1 if its warm start was given none; 1 judges all games"
         )
     with closing(line):
-        found = _judged_records(info, records, held_out, positions, line)
+        found = _judged_records(info, records, held_out, positions, baselines, line)
     found |= {"checkpoint": prior, "sha256": info.meta["sha256"]}
     found |= {"held_out": held_out, "sets": [path.name for path in records]}
     print("\n".join(table_lines(found)))
@@ -340,6 +328,7 @@ def _judged_records(
     records: Sequence[Path],
     held_out: float,
     positions: int,
+    baselines: Path | None,
     line: LiveLine,
 ) -> dict[str, Any]:
     network = load_network(info.path)
@@ -372,6 +361,11 @@ def _judged_records(
         found["asked"] = asked_by_true(judge, game, window, rows, table)
     if "passes" in found:
         found["passes"] |= after_the_end(judge, game, table)
+    if baselines:
+        line.show("fitting and judging baselines")
+        found["baselines"] = judge_baselines(
+            load_records([baselines], table.game, progress)[0], baselines.name, table, rows
+        )
     return found | {"games": len(table)}
 
 
@@ -390,6 +384,6 @@ def after_the_end(
     said = judge_rows(judge, game, window, rows).passing if len(rows) else np.zeros(0)
     counted = np.isfinite(ends.scores[rows])
     return {
-        name: {"games": len(values), "p_pass": _mean(values)}
+        name: {"games": len(values), "p_pass": mean(values)}
         for name, values in (("after_last", said), ("after_counted", said[counted]))
     }

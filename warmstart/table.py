@@ -31,6 +31,14 @@ def table_lines(found: dict[str, Any]) -> list[str]:
     share, sets = found["held_out"], ", ".join(found["sets"])
     which = "all" if share == 1 else f"those that --held-out {share:g} keeps back"
     lines = [f"{found['games']} games of {sets}: {which}", head, text("all", found)]
+    if "baselines" in found:
+        parts = dict(found["baselines"])
+        fitted = parts.pop("fitted")
+        lines += [text(name, part) for name, part in parts.items()]
+        lines += [
+            f"{'':>12}  baselines fitted on {fitted['games']:,} games of {fitted['name']}, none of them",
+            f"{'':>12}  judged; figures in the README of the records are of another held-back split",
+        ]
     lines += [text(name, part) for name, part in found["by_rank"].items()]
     lines += [text(f"move {name}+", part) for name, part in found["by_move"].items()]
     lines.append(f"{'value said':>12}  {'positions':>9}  {'came':>6}")
