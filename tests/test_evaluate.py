@@ -13,8 +13,11 @@ from sizes import teacher_records
 from test_replay import random_table
 
 from ghostgo import cli
+from ghostgo.data.checkpoints import split_of
 from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.data.run import find_checkpoint
+from ghostgo.data.shards import read_shard
+from ghostgo.data.split import SPLIT, split_by_hash
 from ghostgo.engine.games.registry import get_game
 from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.warmstart.evaluate import (
@@ -28,6 +31,7 @@ from ghostgo.warmstart.evaluate import (
     table_lines,
 )
 from ghostgo.warmstart.imitate import run_warmstart
+from ghostgo.warmstart.store import load_records
 
 GAME = get_game("go5")
 CONFIG = """
@@ -65,6 +69,21 @@ def test_the_held_out_games_give_what_imitation_reported(
     for name, value in find_checkpoint("warm", here).meta["held_out"].items():
         assert found[name] == pytest.approx(value), name
     assert f"{found['games']} games" in capsys.readouterr().out
+    info = find_checkpoint("warm", here)
+    assert info.meta["split"] == SPLIT and split_of(info) == {"split": SPLIT}
+    train = read_shard(here / "warm" / "records" / "train.h5")
+    assert found["games"] + len(train) == 80, "no more, no fewer than were not learnt"
+    # A checkpoint of before the split's number is judged on what the first split held back.
+    old = {key: value for key, value in info.meta.items() if key != "split"}
+    (info.path / "meta.json").write_text(json.dumps(old))
+    try:
+        assert evaluate(here, "--held-out", "0.1", "--json", str(out)) == 0
+        table = load_records([here / "teacher.sgfs"], "go5")[0]
+        first = table.select(split_by_hash(table, 0.1, 1)[1])
+        judged = json.loads(out.read_text())
+        assert (judged["games"], judged["positions"]) == (len(first), first.positions)
+    finally:
+        (info.path / "meta.json").write_text(json.dumps(info.meta))
     assert evaluate(here, "--json", str(out)) == 0
     every = json.loads(out.read_text())
     assert every["games"] > found["games"] and every["positions"] > found["positions"]

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from reference import ReferenceGo
-from test_records import rows
+from test_records import make_table, rows
 
-from ghostgo.data.records import GameTable
+from ghostgo.data.records import GameTable, concat
 from ghostgo.data.sgf import write_game
 from ghostgo.data.split import game_hashes
 from ghostgo.engine.errors import UserError
@@ -340,10 +340,11 @@ def test_symmetric_images_are_one_game(tmp_path: Path) -> None:
     contents = [sgf_of(image) for moves in (first, second) for image in images(moves)]
     random.Random(1).shuffle(contents)
     contents.append(sgf_of(first[:-1]))  # a beginning is another game
-    contents.append(sgf_of([*first, PASS]))
+    contents.append(sgf_of([*first, PASS]))  # passes at the end are no other game
+    contents.append(sgf_of([first[0], PASS, *first[1:]]))  # those within it are
     contents.append(sgf_of([first[1], first[0], *first[2:]]))  # so is another order
     table = import_text(tmp_path, *contents)
-    assert len(table) == 5
+    assert len(table) == 5, "two games, a beginning, another order and a pass within"
 
 
 def test_set_up_stones_and_first_player_tell_games_apart(tmp_path: Path) -> None:
@@ -368,6 +369,29 @@ def test_hashes_are_the_same_in_every_run(tmp_path: Path) -> None:
 
 
 GOLDEN_HASHES = ["e28d5edfc80912a2", "2cc3ee48602fea14"]
+
+
+def test_copies_without_the_last_passes_are_one_game_on_one_side(tmp_path: Path) -> None:
+    games = distinct_games(40)
+    table = import_text(tmp_path, *(sgf_of(moves) for moves in games))
+    (tmp_path / "passes").mkdir()
+    passed = import_text(tmp_path / "passes", *(sgf_of([*moves, PASS, PASS]) for moves in games))
+    assert (game_hashes(table) == game_hashes(passed)).all()
+    assert [len(p.select(split_by_hash(p, 0.5)[1])) for p in (table, passed)].count(0) == 0
+    assert (split_by_hash(table, 0.5)[1] == split_by_hash(passed, 0.5)[1]).all()
+    # By version 1, which old runs were split by, they were others.
+    assert (game_hashes(table, 1) == game_hashes(table)).all()
+    assert not (game_hashes(passed, 1) == game_hashes(passed)).any()
+    joined = concat([table.select([3]), passed.select([0, 3]), table.select([3])])
+    assert len(set(game_hashes(joined).tolist())) == 2
+
+
+def test_games_of_passes_alone_are_one_game() -> None:
+    table = make_table(1, 9)
+    table.first_to_play[:] = 0
+    table.moves[: table.offsets[5]] = 25
+    hashes = game_hashes(table).tolist()
+    assert len(set(hashes[:5])) == 1 and hashes[0] not in hashes[5:]
 
 
 def test_the_split_is_by_game_whatever_the_table(tmp_path: Path) -> None:

@@ -18,13 +18,13 @@ from ghostgo.data.records import GameTable, under_ko_of
 from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.data.run import ROOT, CheckpointInfo, find_checkpoint, load_network
 from ghostgo.data.shards import replace_file
+from ghostgo.data.split import SPLIT, split_by_hash
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.network import expected_value
 from ghostgo.selfplay.learner import Learner, LearnerConfig
 from ghostgo.selfplay.monitor import LiveLine
-from ghostgo.warmstart.select import split_by_hash
 from ghostgo.warmstart.store import load_records
 
 HELD_OUT_ROWS = 20_000
@@ -263,7 +263,7 @@ def run_evaluate(
     """Judge the checkpoint `prior` on records, print a table, and write it to `json_file`.
 
     The network is told the ko rule of its own self-play, whatever the records are. With `held_out`,
-    only the games that a warm start with that share would hold back. At most so many `positions`
+    only the games that the prior's warm start with that share held back. At most so many `positions`
     (0: all), drawn by a fixed seed. Raises UserError for bad input.
     """
     line = line or LiveLine()
@@ -294,7 +294,9 @@ def _judged_records(
 
     table, _ = load_records(list(records), game.name, progress)
     if held_out is not None:
-        table = table.select(split_by_hash(table, held_out)[1])
+        # Where no human game was learnt, any split will do; older checkpoints do not tell theirs.
+        split = info.meta.get("split", 1 if info.totals.imitation_flops else SPLIT)
+        table = table.select(split_by_hash(table, held_out, split)[1])
     table = under_ko_of(table, info.meta.get("rules", {}))
     window = ReplayWindow(game)
     window.add(table)

@@ -24,6 +24,7 @@ from ghostgo.data.records import under_ko_of, under_kos_of
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import ROOT, CheckpointInfo, Run, load_network, load_state
 from ghostgo.data.shards import attributes, read_shard, write_shard
+from ghostgo.data.split import SPLIT
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.registry import get_game
@@ -73,6 +74,7 @@ class Imitation:
         rules = rule_sets(config.selfplay, game)
         train, held_out = (read_shard(folder / f"{name}.h5") for name in ("train", "held_out"))
         self.games, self.held_out_games = len(train), len(held_out)
+        self.split = attributes(folder / "train.h5").get("split", 1)  # older runs do not tell it
         self.window = ReplayWindow(
             game, VALUE_POSITIONS, config.seed, rank_dropout=RANK_DROPOUT,
             symmetries=config.learner.symmetries,
@@ -121,6 +123,7 @@ class Imitation:
             "rules": rule_sets(self.config.selfplay, get_game(self.config.game))[0],
             "totals": totals.to_dict(),
             "games_imitated": self.games,
+            "split": self.split,
             "trained_in": self.learner.format,
             **extra,
         }
@@ -219,6 +222,7 @@ def _import(
         "report": report.as_dict(),
         "subset": given.subset,
         "permuted": given.permute,
+        "split": SPLIT,
     }
     folder = run.folder / "records"
     folder.mkdir()

@@ -12,6 +12,7 @@ from typing import Any
 from ghostgo.data.records import GameTable
 from ghostgo.data.sgf import Result
 from ghostgo.data.shards import attributes, read_shard, write_shard
+from ghostgo.data.split import SPLIT
 from ghostgo.engine.errors import UserError
 from ghostgo.warmstart.control import games_of_run
 from ghostgo.warmstart.report import ImportReport, rank_name
@@ -37,7 +38,7 @@ def import_to_file(
     if not out.resolve().parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.resolve().parent}")
     table, report = import_records(list(paths), game, limit=limit, progress=progress)
-    given = {SOURCES: [path.name for path in paths], REPORT: report.as_dict()}
+    given = {SOURCES: [path.name for path in paths], REPORT: report.as_dict(), "split": SPLIT}
     write_shard(out, table, given)
     return report
 
