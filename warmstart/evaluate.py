@@ -25,6 +25,7 @@ from ghostgo.engine.games.game import Game
 from ghostgo.engine.network import expected_value
 from ghostgo.selfplay.learner import Learner, LearnerConfig
 from ghostgo.selfplay.monitor import LiveLine
+from ghostgo.warmstart.report import MOVES
 from ghostgo.warmstart.store import load_records
 
 HELD_OUT_ROWS = 20_000
@@ -35,8 +36,6 @@ BANDS = (
     ("1d-3d", 31, 33), ("4d-9d", 34, 39), ("unknown", 0, 0),
 )  # fmt: skip
 """Ranks of the side to move, by their codes in `GameTable.ranks`."""
-MOVES = (0, 5, 10, 20, 30, 40, 60, 80, 120, 200)
-"""Where the bands of move numbers begin; moves are counted from 0."""
 BINS = 10
 """Of the value's confidence, from lost to won."""
 

@@ -62,6 +62,8 @@ class Records(NamedTuple):
     """So many of the others are learnt; None: all."""
     permute: bool
     """Whether a legal move at random is learnt in place of each one played."""
+    most_of_player: float | None
+    """No player is in more than this share of the games; None: as many as there are."""
 
 
 class Imitation:
@@ -203,7 +205,7 @@ def _import(
     def progress(games: int, share: float) -> None:
         line.show(f"importing: {games} games, {share:.0%}")
 
-    table, report = load_records(list(records), game, progress)
+    table, report = load_records(list(records), game, progress, given.most_of_player)
     for text in report.lines():
         line.say(text)
     train, kept_back = split_by_hash(table, given.held_out)
@@ -222,6 +224,7 @@ def _import(
         "report": report.as_dict(),
         "subset": given.subset,
         "permuted": given.permute,
+        "most_of_player": given.most_of_player,
         "split": SPLIT,
     }
     folder = run.folder / "records"
@@ -257,6 +260,11 @@ def _open(
             raise UserError(
                 f"run {folder.name} has --subset {made.get('subset')}; use another --run"
             )
+        if given.most_of_player not in (None, made.get("most_of_player")):
+            raise UserError(
+                f"run {folder.name} has --most-of-player {made.get('most_of_player')}; use another "
+                "--run"
+            )
         if given.permute and not made.get("permuted"):
             raise UserError(f"run {folder.name} imitates moves as played; use another --run")
         return run, config
@@ -291,6 +299,7 @@ def run_warmstart(
     held_out: float = 0.1,
     subset: int | None = None,
     permute: bool = False,
+    most_of_player: float | None = None,
     anchor: str | None = None,
     root: Path = ROOT,
     line: LiveLine | None = None,
@@ -299,6 +308,7 @@ def run_warmstart(
 
     `records` may also be one run's folder: the games that it played are imitated then. As controls,
     only `subset` games are learnt, or with `permute` any legal move in place of each one played.
+    No player is in more than the share `most_of_player` of the games.
 
     The budget is the nearest of `minutes` (of training in this call), `flops` and `epochs`;
     `held_out` is the share of games kept back to judge it; self-play will hold on to the prior as
@@ -307,7 +317,7 @@ def run_warmstart(
     """
     line = line or LiveLine()
     options = (game, preset, seed, anchor)
-    given = Records(held_out, subset, permute)
+    given = Records(held_out, subset, permute, most_of_player)
     opened, config = _open(root / run, records, options, config_file, given, line)
     stop = Stop(minutes, flops)  # the import does not count
     with opened.lock(), closing(line):
