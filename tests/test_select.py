@@ -157,7 +157,7 @@ def test_a_path_without_a_game_does_not_cost_the_others(tmp_path: Path) -> None:
     table, report = import_records([tmp_path / name for name in names])
     assert len(table) == 1 and table.sources == names
     assert report.useless == {
-        "README.md": "1 records read, 1 dropped: not SGF 1",
+        "README.md": "1 record read, 1 dropped: not SGF 1",
         "large": "2 records read, 2 dropped: wrong board size 2",
         "none": "no SGF file in it",
     }

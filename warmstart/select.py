@@ -267,7 +267,7 @@ def _why(met: int, refused: Counter[str]) -> str:
     if not met:
         return "no SGF file in it"
     listed = ", ".join(f"{reason} {n}" for reason, n in refused.most_common())
-    return f"{met} records read, {refused.total()} dropped: {listed}"
+    return f"{met} {'record' if met == 1 else 'records'} read, {refused.total()} dropped: {listed}"
 
 
 def _rules(komi: NDArray[np.float64]) -> tuple[tuple[Rules, ...], NDArray[np.uint8]]:
