@@ -130,7 +130,12 @@ def test_a_runs_games_are_records(here: Path) -> None:
         ("plain", ["--subset", "5"], "teacher.sgfs", "has --subset None"),
         ("plain", ["--permute"], "teacher.sgfs", "imitates moves as played"),
         ("plain", ["--most-of-player", "0.1"], "teacher.sgfs", "has --most-of-player None"),
-        ("new", ["--most-of-player", "0.1"], "teacher.sgfs", "too few games of go5 in the records: "),
+        (
+            "new",
+            ["--most-of-player", "0.1"],
+            "teacher.sgfs",
+            "too few games of go5 in the records: ",
+        ),
         ("new", ["--most-of-player", "0.1"], "animal", "--most-of-player is for SGF records"),
         ("new", [], "empty", "has no finished game yet"),
         ("new", ["--game", "go9"], "animal", "holds games of go5, not go9"),
