@@ -1,18 +1,22 @@
 """Mutated game records into the importer: no crash, no hang, bounded memory.
 
     python benchmarks/fuzz_records.py [--files 100000] [--seed 0] [--records PATH] [--json FILE]
+                                      [--seconds 600] [--most-mib N]
 
 Files are made from games written here and, with --records, from those in PATH, by one to four
 mutations each: bytes flipped, dropped, repeated, swapped, spliced from another game, cut off, and
 pieces of syntax that readers stumble over. They are imported in folders of 500 as 5x5, 9x9 and
 19x19 Go, some of them inside archives which are then mutated themselves. Checked: nothing but
 UserError is raised, every record read is either kept or dropped for a reason, and what is kept
-replays by the rules. Reported: the slowest folder and how far memory grew after the first tenth.
+replays by the rules. A folder that takes longer than --seconds ends the program with a traceback, whatever
+code it hangs in, and is left in the folder of temporary files; a peak of memory above --most-mib ends it
+as well. Reported: the slowest folder and how far memory grew after the first tenth.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import io
 import json
 import resource
@@ -22,7 +26,8 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -155,7 +160,26 @@ def check(table: GameTable, name: str) -> None:
             play_one(state, move)
 
 
-def fuzz(files: int, seed: int, records: Path | None) -> dict[str, float]:
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """End the process, with a traceback, if the block takes longer; also where it hangs in a kernel."""
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def peak_memory(most: float | None) -> float:
+    """The most MiB that the process has held; AssertionError if that is above `most`."""
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    assert most is None or memory <= most, f"{memory:.0f} MiB of memory, {most:g} at most"
+    return memory
+
+
+def fuzz(
+    files: int, seed: int, records: Path | None, seconds: float, most_mib: float | None
+) -> dict[str, float]:
     """Import so many mutated files; what was seen. Raises whatever the importer should not."""
     rng = np.random.default_rng(seed)
     bases = own_games(rng)
@@ -171,7 +195,8 @@ def fuzz(files: int, seed: int, records: Path | None) -> dict[str, float]:
             write_folder(Path(place), chosen, count, rng)
             start = time.perf_counter()
             try:
-                table, report = import_records(place, name)
+                with within(seconds):
+                    table, report = import_records(place, name)
             except UserError as error:
                 assert "holds no" in str(error), error
             else:
@@ -182,7 +207,7 @@ def fuzz(files: int, seed: int, records: Path | None) -> dict[str, float]:
                 dropped += report.dropped
             slowest = max(slowest, time.perf_counter() - start)
         done += count
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        memory = peak_memory(most_mib)
         early = early if early and done > files / 10 else memory
         rate = done / (time.perf_counter() - began)
         end = "\r" if sys.stderr.isatty() else "\n"
@@ -208,8 +233,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--records", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--seconds", type=float, default=600.0, help="for one folder")
+    parser.add_argument("--most-mib", type=float, help="of memory, for the whole program")
     given = parser.parse_args()
-    figures = fuzz(given.files, given.seed, given.records)
+    figures = fuzz(given.files, given.seed, given.records, given.seconds, given.most_mib)
     for name, value in figures.items():
         print(f"{name:24} {value:12,.1f}")
     if given.json:

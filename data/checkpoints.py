@@ -54,6 +54,11 @@ class CheckpointInfo:
         return self.path.resolve().parent == BOTS
 
 
+def split_of(info: CheckpointInfo | None) -> dict[str, int]:
+    """`split` as a checkpoint's meta.json tells it, the version of the split of what was imitated; else nothing."""
+    return {"split": info.meta["split"]} if info is not None and "split" in info.meta else {}
+
+
 def read_json(path: Path, newest: int = FORMAT) -> dict[str, Any]:
     """The JSON object in file `path`, whose `format` is at most `newest`.
 

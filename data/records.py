@@ -61,6 +61,11 @@ class GameTable:
     """(G, P) the points' final owners, 1 first player, -1 second, 0 neither; None: unknown."""
     setups: NDArray[np.int8] | None = None
     """(G, P) stones on the board before the first move, 1 first player, -1 second; None: none."""
+    players: NDArray[np.uint64] | None = None
+    """(G, 2) hashes of the first and second player's folded names (`player_key`), 0 unknown; None:
+    unknown of all."""
+    years: NDArray[np.int16] | None = None
+    """(G,) when it was played, 0 unknown; None: unknown of all."""
     counting: NDArray[np.int8] | None = None
     """(G,) how the points are counted: 0 unknown, 1 area, 2 territory; None: unknown of all."""
     sources: list[str] = field(default_factory=list)
@@ -115,6 +120,8 @@ class GameTable:
             surprise=None if self.surprise is None else self.surprise[rows],
             ownership=None if self.ownership is None else self.ownership[chosen],
             setups=None if self.setups is None else self.setups[chosen],
+            players=None if self.players is None else self.players[chosen],
+            years=None if self.years is None else self.years[chosen],
             counting=None if self.counting is None else self.counting[chosen],
             sources=list(self.sources),
         )
@@ -139,6 +146,8 @@ class GameTable:
         self._check("surprise", np.float16, (m,), optional=True)
         self._check("ownership", np.int8, (g, game.points), optional=True)
         self._check("setups", np.int8, (g, game.points), optional=True)
+        self._check("players", np.uint64, (g, 2), optional=True)
+        self._check("years", np.int16, (g,), optional=True)
         self._check("counting", np.int8, (g,), optional=True)
         if self.offsets[0] != 0 or self.offsets[-1] != m or (np.diff(self.offsets) < 0).any():
             self._fault("offsets", f"do not rise from 0 to {m}")
@@ -198,7 +207,7 @@ def empty_table(game: str) -> GameTable:
 def concat(tables: Sequence[GameTable]) -> GameTable:
     """All games of the tables, in order. Tables without games are left out.
 
-    Missing set-ups become empty boards, missing counting unknown, missing values and surprise nan. Raises ValueError if there is no
+    Missing set-ups become empty boards, missing players, years and counting unknown, missing values and surprise nan. Raises ValueError if there is no
     table, if the games differ, if some but not all have policies or ownership (neither has a
     neutral filling), or if there are more than 256 different rules.
     """
@@ -226,6 +235,8 @@ def concat(tables: Sequence[GameTable]) -> GameTable:
         surprise=_or_nan(parts, "surprise"),
         ownership=_all_or_none("ownership", [table.ownership for table in parts]),
         setups=_or_zeros(parts, "setups"),
+        players=_or_zeros(parts, "players"),
+        years=_or_zeros(parts, "years"),
         counting=_or_zeros(parts, "counting"),
         sources=sources,
     )

@@ -19,6 +19,7 @@ from ghostgo.data.records import GameTable
 from ghostgo.data.short import short_values, start_states
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, legal_mask, play, write_planes
+from ghostgo.engine.games.go import is_go
 from ghostgo.engine.jit import kernel
 
 UNKNOWN = np.float32(np.nan)
@@ -174,6 +175,13 @@ def _few_positions(table: GameTable, count: int, rng: np.random.Generator) -> ND
     return known
 
 
+def _komi_known(game: Game, table: GameTable) -> NDArray[np.bool_]:
+    """(G,) whether the komi is known, in Go; else True. Unknown, it is shown as the default, under
+    which another side may have won."""
+    known = [not is_go(game) or "komi" in rules for rules in table.rules_table]
+    return np.array(known, bool)[table.rules_index]
+
+
 def by_surprise(table: GameTable, rows: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     """Positions `rows` (n,) of a table, each as often as its share in the surprise of its game.
 
@@ -212,7 +220,8 @@ class ReplayWindow:
         most_bytes: int | None = None,
     ) -> None:
         """With `value_positions`, only that many positions a game, drawn once, teach the value,
-        score and ownership heads: whole games repeat one label (AlphaGo 2016 over-fitted so).
+        score and ownership heads: whole games repeat one label (AlphaGo 2016 over-fitted so). A game
+        of Go whose rules do not tell the komi teaches them nothing.
 
         With a `surprise_share`, positions stand in the window as `by_surprise` says. `sample` keeps
         back the ranks of a share `rank_dropout` of its rows, the counting of a share
@@ -325,6 +334,7 @@ class ReplayWindow:
             if self.value_positions is None
             else _few_positions(table, self.value_positions, self.rng)
         )
+        known[~_komi_known(self.game, table)[table.game_of()]] = 0
         self._tables.append(
             _Games(
                 starts,

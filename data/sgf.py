@@ -275,6 +275,16 @@ def parse_counting(rules: str) -> int:
     return TERRITORY if _TERRITORY.match(text) else UNKNOWN
 
 
+_YEAR = re.compile(r"(?<!\d)(?:1\d|20)\d\d(?!\d)")
+
+
+@lru_cache(maxsize=4096)
+def parse_year(date: str) -> int:
+    """The first year, 1000 to 2099, that the text of a DT value tells; 0 if it tells none."""
+    match = _YEAR.search(date)
+    return int(match[0]) if match else 0
+
+
 @dataclass(frozen=True)
 class Result:
     """A game's outcome as recorded."""

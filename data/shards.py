@@ -38,7 +38,9 @@ _REQUIRED = (
     "weights",
     "first_to_play",
 )
-_OPTIONAL = ("policies", "values", "surprise", "ownership", "setups", "counting")
+_OPTIONAL = (
+    "policies", "values", "surprise", "ownership", "setups", "players", "years", "counting",
+)  # fmt: skip
 _NOT_OURS = "is not a file of ghostgo games"
 
 

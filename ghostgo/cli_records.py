@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ghostgo.options import check_game
+from ghostgo.options import Number, check_game
 
 
 @click.group()
@@ -25,6 +25,12 @@ def records() -> None:
 )
 @click.option(
     "--game", callback=check_game, default="go9", show_default=True, help="A Go board, goN."
+)
+@click.option(
+    "--most-of-player",
+    type=Number(0, 1, min_open=True),
+    default=1.0,
+    help="No player in more than this share of the games; others of theirs are left out.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Stop at so many games.")
 def import_(**options: Any) -> None:

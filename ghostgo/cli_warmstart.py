@@ -50,6 +50,12 @@ from ghostgo.options import (
     help="Learn only so many games, smaller subsets within larger ones.",
 )
 @click.option(
+    "--most-of-player",
+    type=Number(0, 1, min_open=True),
+    default=None,
+    help="No player in more than this share of the games; others of theirs are left out.",
+)
+@click.option(
     "--permute",
     is_flag=True,
     help="Learn a legal move at random in place of each one played: a control. Only the moves are: value "

@@ -166,7 +166,9 @@ class Student:
                 + sum(entry.flops for entry in self.journal.live),
             )
             meta: dict[str, Any] = {
-                key: self.origin.meta[key] for key in ("rules", "seed") if key in self.origin.meta
+                key: self.origin.meta[key]
+                for key in ("rules", "seed", "split")
+                if key in self.origin.meta
             }
             meta |= {"totals": totals.to_dict(), "stage": "lesson"}
             info = run.save_checkpoint(number, refit(taken, network.game), meta)

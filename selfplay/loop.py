@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ghostgo.data.checkpoints import split_of
 from ghostgo.data.config import dump_toml, from_mapping, overlay, read_toml, to_mapping
 from ghostgo.data.ledger import Ledger
 from ghostgo.data.run import ROOT, CheckpointInfo, Run, find_checkpoint, load_network
@@ -187,6 +188,7 @@ def first_checkpoint(run: Run, config: RunConfig, source: CheckpointInfo | None)
         "totals": ledger.totals.to_dict(),
         "from": source.meta["sha256"] if source else None,
         HELD_OUT_SHARE: held_out_share(source) if source else None,
+        **split_of(source),
     }
     run.save_checkpoint(0, network, meta)
 

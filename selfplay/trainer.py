@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ghostgo.data.checkpoints import split_of
 from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer
 from ghostgo.data.records import GameTable
@@ -64,6 +65,7 @@ class Trainer:
         threads = default_workers(self.device, config.workers, config.selfplay.games)
         self.learner = Learner(network, config.learner, self.device, threads)
         self.marginals = Marginals(self.game)
+        self.split = split_of(info)
         kept = info.meta.get("bits", {})
         self.bits: dict[str, float] = kept.get("game", {})
         """Bits of the newest games that the network knew, a game and head; see `bits_a_game`. With
@@ -175,6 +177,7 @@ class Trainer:
             "totals": totals.to_dict(),
             "bits": {"game": self.bits, "pflop": self.bits_a_pflop},
             "throughput": self.throughput.to_dict(),
+            **self.split,
         }
         info = self.run.save_checkpoint(self.step, self.learner.average, meta, self.state_dict())
         if milestone:

@@ -17,9 +17,11 @@ from sizes import teacher_records
 from test_replay import random_table
 
 from ghostgo import cli
+from ghostgo.data.checkpoints import split_of
 from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.data.run import find_checkpoint, load_network
 from ghostgo.data.shards import attributes, read_shard, write_shard
+from ghostgo.data.split import SPLIT, split_by_hash
 from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
 from ghostgo.selfplay.anchor import HELD_OUT_SHARE
@@ -37,6 +39,7 @@ from ghostgo.warmstart.evaluate import (
 )
 from ghostgo.warmstart.imitate import run_warmstart
 from ghostgo.warmstart.select import import_records
+from ghostgo.warmstart.store import load_records
 from ghostgo.warmstart.table import table_lines, without_nan
 
 GAME = get_game("go5")
@@ -77,6 +80,21 @@ def test_the_held_out_games_give_what_imitation_reported(
     for name, value in find_checkpoint("warm", here).meta["held_out"].items():
         assert found[name] == pytest.approx(value), name
     assert f"{found['games']} games" in capsys.readouterr().out
+    info = find_checkpoint("warm", here)
+    assert info.meta["split"] == SPLIT and split_of(info) == {"split": SPLIT}
+    train = read_shard(here / "warm" / "records" / "train.h5")
+    assert found["games"] + len(train) == 80, "no more, no fewer than were not learnt"
+    # A checkpoint of before the split's number is judged on what the first split held back.
+    old = {key: value for key, value in info.meta.items() if key != "split"}
+    (info.path / "meta.json").write_text(json.dumps(old))
+    try:
+        assert evaluate(here, "--held-out", "0.1", "--json", str(out)) == 0
+        table = load_records([here / "teacher.sgfs"], "go5")[0]
+        first = table.select(split_by_hash(table, 0.1, 1)[1])
+        judged = json.loads(out.read_text())
+        assert (judged["games"], judged["positions"]) == (len(first), first.positions)
+    finally:
+        (info.path / "meta.json").write_text(json.dumps(info.meta))
     assert evaluate(here, "--held-out", "1", "--json", str(out)) == 0
     every = json.loads(out.read_text())
     assert every["games"] > found["games"] and every["positions"] > found["positions"]

@@ -35,6 +35,8 @@ def make_table(seed: int, games: int = 6, *, full: bool = False, komi: float = 0
         table.values = rng.uniform(-1, 1, moves).astype(np.float16)
         table.ownership = rng.integers(-1, 2, (games, POINTS)).astype(np.int8)
         table.setups = rng.integers(-1, 2, (games, POINTS)).astype(np.int8)
+        table.players = rng.integers(0, 99, (games, 2)).astype(np.uint64)
+        table.years = rng.integers(0, 2030, games).astype(np.int16)
         table.counting = rng.integers(0, 3, games).astype(np.int8)
     return table
 
@@ -49,7 +51,8 @@ def rows(table: GameTable) -> list[dict[str, Any]]:
             column = getattr(table, name)
             row[name] = None if column is None else str(column[span].tolist())
         for name in (
-            "results", "scores", "ranks", "first_to_play", "ownership", "setups", "counting",
+            "results", "scores", "ranks", "first_to_play", "ownership", "setups", "players", "years",
+            "counting",
         ):  # fmt: skip
             column = getattr(table, name)
             row[name] = None if column is None else str(column[i].tolist())
@@ -92,6 +95,8 @@ def test_concat_fills_what_has_a_neutral_filling_and_refuses_the_rest() -> None:
     assert joined.values is not None and joined.setups is not None and joined.counting is not None
     assert np.isnan(joined.values[: plain.positions]).all()
     assert not joined.setups[: len(plain)].any() and not joined.counting[: len(plain)].any()
+    assert joined.players is not None and joined.years is not None
+    assert not joined.players[: len(plain)].any() and not joined.years[: len(plain)].any()
     assert rows(joined)[len(plain) :] == rows(full)
     for name in ("policies", "ownership"):
         mixed = make_table(7, full=True)
@@ -144,6 +149,8 @@ def test_concat_refuses_more_rules_than_an_index_can_name() -> None:
         ("values", np.zeros(30, np.float32)),
         ("ownership", np.zeros((3, 26), np.int8)),
         ("setups", [[0] * 25] * 3),
+        ("players", np.zeros((3, 2), np.int64)),
+        ("years", np.zeros(2, np.int16)),
         ("counting", np.zeros((3, 1), np.int8)),
         ("counting", np.full(3, 3, np.int8)),
     ],

@@ -106,6 +106,25 @@ def test_a_record_without_search_teaches_the_move() -> None:
     assert (batch.policy.sum(axis=1) == 1).all()
 
 
+def test_in_go_an_unknown_komi_teaches_moves_alone() -> None:
+    table = random_table("go5", 3)
+    komi = table.rules_table[0]
+    table.rules_table = (komi, {"ko": "positional"})
+    table.rules_index[1] = 1
+    window = ReplayWindow(get_game("go5"))
+    window.add(table)
+    batch = window.rows_batch(np.arange(window.rows))
+    unknown = table.game_of() == 1
+    for target in (batch.value, batch.score, batch.ownership[:, 0]):
+        assert (np.isnan(target) == unknown).all()
+    assert table.policies is not None and (batch.policy == table.policies.astype(np.float32)).all()
+    other = random_table("connect_four", 2)
+    other.rules_table = ({},)
+    window = ReplayWindow(get_game("connect_four"))
+    window.add(other)
+    assert np.isfinite(window.rows_batch(np.arange(window.rows)).value).all(), "it has no komi"
+
+
 def test_weightless_positions_are_not_drawn_and_unknown_results_not_taught() -> None:
     game = get_game("go5")
     table = random_table("go5", 3)

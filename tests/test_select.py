@@ -6,21 +6,27 @@ import io
 import math
 import random
 import tarfile
+import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from reference import ReferenceGo
-from test_records import rows
+from sizes import sized
+from test_records import make_table, rows
 
-from ghostgo.data.records import GameTable
+from ghostgo.data.players import frequencies, player_key, within_share
+from ghostgo.data.records import GameTable, concat
 from ghostgo.data.sgf import write_game
 from ghostgo.data.split import game_hashes
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
-from ghostgo.warmstart.report import ImportReport, rank_name
+from ghostgo.warmstart.report import ImportReport, move_band, rank_name
 from ghostgo.warmstart.select import import_records, split_by_hash
 
 GO9 = get_game("go9")
@@ -130,14 +136,53 @@ def test_what_holds_no_game_is_one_sentence(tmp_path: Path) -> None:
     assert str(caught.value).endswith(
         "empty holds no go9 game: 4 records read, 4 dropped: wrong board size 3, not SGF 1"
     )
+    with pytest.raises(UserError, match=r"empty, .*empty hold no go9 game: 8 records read, 8 drop"):
+        import_records([empty, empty])
     good = tmp_path / "good.sgf"
     good.write_bytes(sgf_of([1, 2, 3]))
-    with pytest.raises(UserError, match="empty holds no go9 game"):
-        import_records([good, empty])
     with pytest.raises(UserError, match="tic_tac_toe"):
         import_records(good, "tic_tac_toe")
     with pytest.raises(UserError, match="no records given"):
         import_records([])
+
+
+def test_a_path_without_a_game_does_not_cost_the_others(tmp_path: Path) -> None:
+    (tmp_path / "good.sgf").write_bytes(sgf_of([1, 2, 3]))
+    (tmp_path / "large").mkdir()
+    for i in range(2):
+        (tmp_path / "large" / f"{i}.sgf").write_bytes(b"(;SZ[19];B[aa])")
+    (tmp_path / "README.md").write_text("not a game")
+    (tmp_path / "none").mkdir()
+    names = ["README.md", "good.sgf", "large", "none"]
+    table, report = import_records([tmp_path / name for name in names])
+    assert len(table) == 1 and table.sources == names
+    assert report.useless == {
+        "README.md": "1 record read, 1 dropped: not SGF 1",
+        "large": "2 records read, 2 dropped: wrong board size 2",
+        "none": "no SGF file in it",
+    }
+    wanted = {
+        "README.md": {"not SGF": 1},
+        "good.sgf": {"kept": 1},
+        "large": {"wrong board size": 2},
+    }
+    assert report.sets == wanted
+    told = report.lines()
+    assert "no use    none: no SGF file in it" in told and "large: wrong board size 2" in told
+    missing = [tmp_path / "good.sgf", tmp_path / "missing"]
+    with pytest.raises(UserError, match="missing: no such file or folder"):
+        import_records(missing, progress=lambda *_: pytest.fail("it began to read"))
+
+
+def test_progress_is_told_of_games_that_are_not_understood(tmp_path: Path) -> None:
+    (tmp_path / "a.sgfs").write_bytes(b"(;SZ[19];B[aa])\n" * 3500 + sgf_of([1]).replace(b"\n", b""))
+    calls: list[int] = []
+    import_records(tmp_path / "a.sgfs", progress=lambda games, _: calls.append(games))
+    assert calls == [1000, 2000, 3000, 3501]
+    # As are those of one large file.
+    (tmp_path / "b.sgf").write_bytes((tmp_path / "a.sgfs").read_bytes())
+    import_records(tmp_path / "b.sgf", progress=lambda games, _: calls.append(games))
+    assert calls[4:] == calls[:4]
 
 
 def test_damaged_archives_are_counted(tmp_path: Path) -> None:
@@ -263,6 +308,56 @@ def test_each_refusal_is_counted_by_its_reason(tmp_path: Path, content: bytes, r
     assert refusal(tmp_path, content) == reason
 
 
+def test_refusals_are_counted_by_the_move_at_fault(tmp_path: Path) -> None:
+    long = b"".join(
+        b";%s[%c%c]" % (b"BW"[i % 2 : i % 2 + 1], 97 + i % 9, 97 + i // 9) for i in range(12)
+    )
+    contents = [
+        b"(;SZ[9];B[cc];W[cc])",
+        b"(;SZ[9]" + long + b";B[aa])",
+        b"(;SZ[9]" + long + b";W[ii])",
+        b"(;SZ[9];B[cc];B[dd];B[zz])",  # the reader meets the point off the board first
+        b"(;SZ[9];B[cc];W[];B[];W[dd])",
+        b"(;SZ[9];W[cc];B[dd])",
+        b"(;SZ[19];B[aa])",
+        sgf_of([40, 41]),
+    ]
+    (tmp_path / "a.sgfs").write_bytes(b"\n".join(c.replace(b"\n", b"") for c in contents))
+    _, report = import_records(tmp_path / "a.sgfs")
+    wanted = {
+        "illegal move": {"0": 1, "10": 1},
+        "same colour twice": {"10": 1},
+        "move off the board": {"0": 1},
+        "play after two passes": {"0": 1},
+        "White first without handicap": {"0": 1},
+    }
+    assert report.dropped_at == wanted and report.as_dict()["dropped_at"] == wanted
+    assert "at move   illegal move: 0+ 1, 10+ 1" in report.lines()
+    assert [move_band(ply) for ply in (0, 4, 5, 199, 200, 721)] == [
+        "0",
+        "0",
+        "5",
+        "120",
+        "200",
+        "200",
+    ]
+
+
+_SYNTAX = st.text("()[];\\BWABSZHKMREae9 \n", max_size=80).map(str.encode)
+
+
+@given(st.binary(max_size=80) | _SYNTAX, _SYNTAX, st.sampled_from(("a.sgf", "a.sgfs", "a.zip")))
+@settings(max_examples=sized(60, 15), deadline=None)
+def test_no_bytes_upset_the_import(head: bytes, tail: bytes, name: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place, "good.sgf").write_bytes(sgf_of([1, 2]))
+        Path(place, name).write_bytes(head + b"(;SZ[9];B[aa]" + tail)
+        table, report = import_records(place)
+    table.validate()
+    assert len(table) == report.kept >= 1
+    assert report.read == report.kept + report.dropped.total() >= 2
+
+
 def test_a_game_longer_than_our_rules_allow(tmp_path: Path) -> None:
     # Black and White take each other's corners without end.
     board = get_game("go2")
@@ -340,10 +435,11 @@ def test_symmetric_images_are_one_game(tmp_path: Path) -> None:
     contents = [sgf_of(image) for moves in (first, second) for image in images(moves)]
     random.Random(1).shuffle(contents)
     contents.append(sgf_of(first[:-1]))  # a beginning is another game
-    contents.append(sgf_of([*first, PASS]))
+    contents.append(sgf_of([*first, PASS]))  # passes at the end are no other game
+    contents.append(sgf_of([first[0], PASS, *first[1:]]))  # those within it are
     contents.append(sgf_of([first[1], first[0], *first[2:]]))  # so is another order
     table = import_text(tmp_path, *contents)
-    assert len(table) == 5
+    assert len(table) == 5, "two games, a beginning, another order and a pass within"
 
 
 def test_set_up_stones_and_first_player_tell_games_apart(tmp_path: Path) -> None:
@@ -370,6 +466,29 @@ def test_hashes_are_the_same_in_every_run(tmp_path: Path) -> None:
 GOLDEN_HASHES = ["e28d5edfc80912a2", "2cc3ee48602fea14"]
 
 
+def test_copies_without_the_last_passes_are_one_game_on_one_side(tmp_path: Path) -> None:
+    games = distinct_games(40)
+    table = import_text(tmp_path, *(sgf_of(moves) for moves in games))
+    (tmp_path / "passes").mkdir()
+    passed = import_text(tmp_path / "passes", *(sgf_of([*moves, PASS, PASS]) for moves in games))
+    assert (game_hashes(table) == game_hashes(passed)).all()
+    assert [len(p.select(split_by_hash(p, 0.5)[1])) for p in (table, passed)].count(0) == 0
+    assert (split_by_hash(table, 0.5)[1] == split_by_hash(passed, 0.5)[1]).all()
+    # By version 1, which old runs were split by, they were others.
+    assert (game_hashes(table, 1) == game_hashes(table)).all()
+    assert not (game_hashes(passed, 1) == game_hashes(passed)).any()
+    joined = concat([table.select([3]), passed.select([0, 3]), table.select([3])])
+    assert len(set(game_hashes(joined).tolist())) == 2
+
+
+def test_games_of_passes_alone_are_one_game() -> None:
+    table = make_table(1, 9)
+    table.first_to_play[:] = 0
+    table.moves[: table.offsets[5]] = 25
+    hashes = game_hashes(table).tolist()
+    assert len(set(hashes[:5])) == 1 and hashes[0] not in hashes[5:]
+
+
 def test_the_split_is_by_game_whatever_the_table(tmp_path: Path) -> None:
     games = distinct_games(3000, seed=3)
     (tmp_path / "a.sgfs").write_bytes(b"".join(line_of(moves) for moves in games))
@@ -388,7 +507,76 @@ def test_the_split_is_by_game_whatever_the_table(tmp_path: Path) -> None:
         split_by_hash(a, 1.5)
 
 
+# Who played, and when
+
+
+def of_players(*names: tuple[str, str]) -> list[bytes]:
+    """A game of one line for each pair of names, all games different."""
+    moves = distinct_games(len(names), seed=9)
+    return [
+        sgf_of(game, black=black, white=white).replace(b"\n", b" ")
+        for game, (black, white) in zip(moves, names, strict=True)
+    ]
+
+
+def test_players_and_years(tmp_path: Path) -> None:
+    table = import_text(
+        tmp_path,
+        b"(;SZ[9]PB[Lee  Chang]PW[\xe6\x9f\xaf\xe6\xb4\x81]DT[2016-03-09];B[aa])",
+        b"(;SZ[9]PB[ lee chang ]PW[?]DT[about 1933,12];B[ba])",
+        b"(;SZ[9]PW[LEE CHANG]DT[yesterday];B[ca])",
+    )
+    assert table.players is not None and table.years is not None
+    lee, ke = table.players[0].tolist()
+    assert table.players.tolist() == [[lee, ke], [lee, 0], [0, lee]] and len({lee, ke, 0}) == 3
+    assert lee == player_key("Lee Chang") == 0xA6125AA26627D371, "the same in every run"
+    assert table.years.tolist() == [2016, 1933, 0]
+    report = ImportReport("go9", kept=3)
+    report.summarise(table)
+    assert (report.players, report.player_shares) == (2, [1.0, 1 / 3])
+    assert report.years == {2016: 1, 1933: 1, 0: 1} and report.counting == {"unknown": 3}
+
+
+def test_a_players_games_are_capped_in_whatever_order_they_come(tmp_path: Path) -> None:
+    names = [("bot", f"p{i}") for i in range(30)] + [(f"q{i}", "BOT") for i in range(10)]
+    lines = of_players(*names, *((f"r{i}", f"s{i % 7}") for i in range(20)), *[("", "")] * 5)
+    tables = []
+    for number in range(2):
+        (tmp_path / f"{number}.sgfs").write_bytes(b"\n".join(lines))
+        table, report = import_records(tmp_path / f"{number}.sgfs", most_of_player=0.25)
+        assert table.players is not None and len(table) == report.kept
+        shares = frequencies(table.players)[1]
+        assert shares == report.player_shares and max(shares) <= 0.25
+        assert report.shares_before[0] == 40 / 65
+        # As many as fit: 25 games without that player, and a third as many with them.
+        assert report.dropped == {"player too frequent": 65 - 33} and len(table) == 33
+        assert report.files == {f"{number}.sgfs": {"kept": 33, "player too frequent": 32}}
+        assert report.winners == {"Black": 33}
+        assert "before    the most frequent were in 61.5" in "\n".join(report.lines())
+        tables.append({bytes(game.moves.data) for game in (table.select([i]) for i in range(33))})
+        random.Random(3).shuffle(lines)
+    assert tables[0] == tables[1]
+    every, report = import_records(tmp_path / "0.sgfs")
+    assert every.players is not None and len(every) == 65 and not report.shares_before
+    assert within_share(every.players[:1], game_hashes(every)[:1], 0.01).all(), "one is left"
+    for share in (0.0, 1.5):
+        with pytest.raises(UserError, match="share of a player"):
+            import_records(tmp_path / "0.sgfs", most_of_player=share)
+
+
 # The report
+
+
+def test_a_stored_report_tells_a_hundred_files_apart() -> None:
+    report = ImportReport("go9")
+    for i in range(150):
+        for _ in range(1 + (i == 149)):
+            report.drop(f"{i}.sgf", "not SGF", of=f"{i}")
+    stored = report.as_dict()
+    for name in ("files", "sets"):
+        assert len(stored[name]) == 100 and stored[name]["all others"] == {"not SGF": 51}
+    assert stored["files"]["149.sgf"] == {"not SGF": 2}
+    assert "all others" not in ImportReport("go9", files={"a": Counter(kept=1)}).as_dict()["files"]
 
 
 def test_the_report_counts_and_reads_well(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from ghostgo.data.sgf import (
     parse_rank,
     parse_result,
     parse_size,
+    parse_year,
     write_game,
 )
 from ghostgo.engine.errors import UserError
@@ -152,6 +153,11 @@ def test_komi(raw: bytes, komi: float | None) -> None:
 )
 def test_counting_by_the_name_of_the_rules(code: int, rules: tuple[str, ...]) -> None:
     assert {text: parse_counting(text) for text in rules} == dict.fromkeys(rules, code)
+
+
+def test_years() -> None:
+    written = {"2019-03-20": 2019, "May 3rd 1998": 1998, "1846-09-11,12": 1846, "": 0, "3019": 0}
+    assert {text: parse_year(text) for text in [*written, "20190320"]} == written | {"20190320": 0}
 
 
 def test_no_komi_is_unknown_komi() -> None:

@@ -13,7 +13,7 @@ from ghostgo import cli
 from ghostgo.data.run import Run
 from ghostgo.data.shards import read_shard, write_shard
 from ghostgo.warmstart.select import import_records
-from ghostgo.warmstart.store import load_records, read_imported
+from ghostgo.warmstart.store import describe, load_records, read_imported
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,7 @@ def test_import_show_and_warm_start(
     assert cli.run(["records", "show", "data.h5"]) == 0
     told = capsys.readouterr().out
     assert f"{report.kept} games kept of {report.read} read" in told
+    assert "at move   illegal move: 0+ 1" in told and "counting  area 40" in told
     assert "illegal move 1" in told and "teacher.sgfs" in told and "bytes a move" in told
     assert cli.run(words) == 0 and Path("data.h5").read_bytes() == first
 
@@ -52,6 +53,21 @@ def test_import_show_and_warm_start(
     run = Run.open(Path("runs/warm"))
     kept = sum(len(read_shard(run.folder / "records" / f"{n}.h5")) for n in ("train", "held_out"))
     assert kept == len(table) and run.latest().totals.imitation_flops > 0
+
+
+def test_a_file_of_an_older_import_is_shown(source: Path, tmp_path: Path) -> None:
+    table, report = import_records(source, "go5")
+    table.players = table.years = table.counting = None
+    old = {
+        key: value
+        for key, value in report.as_dict().items()
+        if key in ("game", "read", "kept", "dropped", "winners", "endings", "ranks", "komi", "rules",
+                   "setups", "lengths")
+    }  # fmt: skip
+    write_shard(tmp_path / "old.h5", table, {"records": ["teacher.sgfs"], "report": old})
+    told = "\n".join(describe(tmp_path / "old.h5"))
+    assert f"{report.kept} games kept" in told and "illegal move 1" in told
+    assert "players" not in told and "at move" not in told
 
 
 def test_records_and_file_give_the_same_games(source: Path, tmp_path: Path) -> None:
@@ -82,6 +98,11 @@ def test_bad_input_is_one_line(
         (["records", "show", "torn.h5"], "damaged"),
         (["records", "show", "nothing.h5"], "no such file"),
         (["warmstart", "--records", "d.h5"], "holds games of go5"),
+        (
+            ["warmstart", "--records", "d.h5", "--most-of-player", "0.1"],
+            "give it to ghostgo records",
+        ),
+        (["records", "import", str(source), "--out", "e.h5", "--most-of-player", "0"], "0"),
         (["warmstart", "--records", "d.h5", "--records", str(source), "--game", "go5"], "alone"),
     ):
         capsys.readouterr()

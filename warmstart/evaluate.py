@@ -19,6 +19,7 @@ from ghostgo.data.records import GameTable, under_ko_of
 from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.data.run import ROOT, CheckpointInfo, find_checkpoint, load_network
 from ghostgo.data.shards import replace_file
+from ghostgo.data.split import SPLIT, split_by_hash
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.game import Game
@@ -29,7 +30,7 @@ from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.warmstart.baselines import judge_baselines
 from ghostgo.warmstart.clustered import clustered_error, mean
 from ghostgo.warmstart.control import one_move_on
-from ghostgo.warmstart.select import split_by_hash
+from ghostgo.warmstart.report import MOVES
 from ghostgo.warmstart.store import load_records
 from ghostgo.warmstart.table import table_lines, without_nan
 
@@ -41,8 +42,6 @@ BANDS = (
     ("1d-3d", 31, 33), ("4d-9d", 34, 39), ("unknown", 0, 0),
 )  # fmt: skip
 """Ranks of the side to move, by their codes in `GameTable.ranks`."""
-MOVES = (0, 5, 10, 20, 30, 40, 60, 80, 120, 200)
-"""Where the bands of move numbers begin; moves are counted from 0."""
 BINS = 10
 """Of the value's confidence, from lost to won."""
 
@@ -338,7 +337,9 @@ def _judged_records(
         line.show(f"importing: {games} games, {share:.0%}")
 
     table, _ = load_records(list(records), game.name, progress)
-    table = table.select(split_by_hash(table, held_out)[1])
+    # Where no human game was learnt, any split will do; older checkpoints do not tell theirs.
+    split = info.meta.get("split", 1 if info.totals.imitation_flops else SPLIT)
+    table = table.select(split_by_hash(table, held_out, split)[1])
     table = under_ko_of(table, info.meta.get("rules", {}))
     window = ReplayWindow(game)
     window.add(table)

@@ -24,6 +24,7 @@ from ghostgo.data.records import under_ko_of, under_kos_of
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import ROOT, CheckpointInfo, Run, load_network, load_state
 from ghostgo.data.shards import attributes, read_shard, write_shard
+from ghostgo.data.split import SPLIT
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.registry import get_game
@@ -68,6 +69,8 @@ class Records(NamedTuple):
     """So many of the others are learnt; None: all."""
     permute: bool
     """Whether a legal move at random is learnt in place of each one played."""
+    most_of_player: float | None
+    """No player is in more than this share of the games; None: as many as there are."""
 
     @property
     def share(self) -> float:
@@ -86,6 +89,7 @@ class Imitation:
         train, held_out = (read_shard(folder / f"{name}.h5") for name in ("train", "held_out"))
         self.games, self.held_out_games = len(train), len(held_out)
         told = NetworkConfig.preset(config.network).counting
+        self.split = attributes(folder / "train.h5").get("split", 1)  # older runs do not tell it
         self.window = ReplayWindow(
             game, VALUE_POSITIONS, config.seed, rank_dropout=RANK_DROPOUT,
             counting_dropout=COUNTING_DROPOUT if told else 0.0,
@@ -137,6 +141,7 @@ class Imitation:
             "rules": rule_sets(self.config.selfplay, get_game(self.config.game))[0],
             "totals": totals.to_dict(),
             "games_imitated": self.games,
+            "split": self.split,
             "trained_in": self.learner.format,
             **extra,
         }
@@ -221,7 +226,7 @@ def _import(
     def progress(games: int, share: float) -> None:
         line.show(f"importing: {games} games, {share:.0%}")
 
-    table, report = load_records(list(records), game, progress)
+    table, report = load_records(list(records), game, progress, given.most_of_player)
     for text in report.lines():
         line.say(text)
     train, kept_back = split_by_hash(table, given.share)
@@ -242,6 +247,8 @@ def _import(
         "subset": given.subset,
         "permuted": given.permute,
         "steps": steps_of(records[0]),
+        "most_of_player": given.most_of_player,
+        "split": SPLIT,
     }
     folder = run.folder / "records"
     folder.mkdir()
@@ -262,6 +269,9 @@ def _refuse_others(name: str, given: Records, made: dict[str, Any], whole: bool)
     subset = made.get("subset")
     if given.subset != subset and (whole or given.subset is not None):
         raise UserError(f"run {name} has --subset {subset}; use another --run")
+    most = made.get("most_of_player")
+    if given.most_of_player != most and (whole or given.most_of_player is not None):
+        raise UserError(f"run {name} has --most-of-player {most}; use another --run")
     permuted = bool(made.get("permuted"))
     if given.permute != permuted and (whole or given.permute):
         moves = "any legal moves, by --permute," if permuted else "moves as played"
@@ -323,6 +333,7 @@ def run_warmstart(
     held_out: float | None = None,
     subset: int | None = None,
     permute: bool = False,
+    most_of_player: float | None = None,
     anchor: str | None = None,
     root: Path = ROOT,
     line: LiveLine | None = None,
@@ -331,6 +342,7 @@ def run_warmstart(
 
     `records` may also be one run's folder: the games that it played are imitated then. As controls,
     only `subset` games are learnt, or with `permute` any legal move in place of each one played.
+    No player is in more than the share `most_of_player` of the games.
 
     The budget is the nearest of `minutes` (of training, earlier calls included), `flops` and
     `epochs`; `held_out` is the share of games kept back to judge it, by default `HELD_OUT`;
@@ -340,7 +352,7 @@ def run_warmstart(
     """
     line = line or LiveLine()
     options = (game, preset, seed, anchor)
-    given = Records(held_out, subset, permute)
+    given = Records(held_out, subset, permute, most_of_player)
     opened, config = _open(root / run, records, options, config_file, given, line)
     stop = Stop(minutes, flops)  # the import does not count
     with opened.lock(), closing(line):

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ghostgo.data.players import frequencies
+from ghostgo.data.records import AREA, TERRITORY, UNKNOWN, GameTable
 from ghostgo.data.sgf import Result
 
 KEPT = "kept"
 MAX_RULE_NAMES = 100
 """Different texts of the RU property that are counted apart; further ones are `other`."""
 MAX_FILES_SHOWN = 20
+MAX_SAVED = 100
+"""Files, and paths, that a stored report tells apart; the smaller ones are summed up beyond that."""
+OTHERS = "all others"
+MOVES = (0, 5, 10, 20, 30, 40, 60, 80, 120, 200)
+"""Where the bands of move numbers begin; moves are counted from 0."""
+_COUNTING = {UNKNOWN: "unknown", AREA: "area", TERRITORY: "territory"}
 
 
 def rank_name(code: int) -> str:
@@ -23,6 +31,11 @@ def rank_name(code: int) -> str:
     if code == 0:
         return "?"
     return f"{31 - code}k" if code <= 30 else f"{code - 30}d"
+
+
+def move_band(ply: int) -> str:
+    """The band of `MOVES` that ply 0, 1, ... is in, by where it begins."""
+    return str(MOVES[bisect_right(MOVES, ply) - 1])
 
 
 @dataclass
@@ -35,8 +48,14 @@ class ImportReport:
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     """Games refused, by reason."""
+    dropped_at: dict[str, Counter[str]] = field(default_factory=dict)
+    """Of those refused for a certain move, by reason: the bands of `MOVES` that it was in."""
     files: dict[str, Counter[str]] = field(default_factory=dict)
     """For each file on disk: games `kept`, and refused by reason."""
+    sets: dict[str, Counter[str]] = field(default_factory=dict)
+    """The same for each path that was asked for, by its name."""
+    useless: dict[str, str] = field(default_factory=dict)
+    """Paths without a single game of use, by name, and why."""
     winners: Counter[str] = field(default_factory=Counter)
     """Kept games by winner: `Black`, `White`, `draw`, `unknown`."""
     endings: Counter[str] = field(default_factory=Counter)
@@ -47,6 +66,16 @@ class ImportReport:
     """Kept games by komi, such as `6.5`, or `unknown`."""
     rules: Counter[str] = field(default_factory=Counter)
     """Kept games by what the RU property says, or `not stated`."""
+    years: Counter[int] = field(default_factory=Counter)
+    """Kept games by the year they were played in, 0 unknown."""
+    counting: Counter[str] = field(default_factory=Counter)
+    """Kept games by how points are counted: `area`, `territory`, `unknown`."""
+    players: int = 0
+    """Different players of kept games whose names are known."""
+    player_shares: list[float] = field(default_factory=list)
+    """The share of kept games that each of the most frequent players is in, falling."""
+    shares_before: list[float] = field(default_factory=list)
+    """The same before games of too frequent players were left out; empty if that was not asked for."""
     setups: int = 0
     """Kept games that start from stones on the board."""
     lengths: dict[str, int] = field(default_factory=dict)
@@ -54,11 +83,18 @@ class ImportReport:
     seconds: float = 0.0
     """Wall-clock time of the import."""
 
-    def drop(self, source: str, reason: str) -> None:
-        """Count a game of the file `source` as refused."""
+    def drop(self, source: str, reason: str, ply: int | None = None, of: str = "") -> None:
+        """Count a game of the file `source`, met in the path `of`, as refused for its move `ply`."""
         self.read += 1
         self.dropped[reason] += 1
-        self.files.setdefault(source, Counter())[reason] += 1
+        if ply is not None:
+            self.dropped_at.setdefault(reason, Counter())[move_band(ply)] += 1
+        self._place(source, of, reason)
+
+    def _place(self, source: str, of: str, outcome: str) -> None:
+        self.files.setdefault(source, Counter())[outcome] += 1
+        if of:
+            self.sets.setdefault(of, Counter())[outcome] += 1
 
     def keep(
         self,
@@ -68,11 +104,12 @@ class ImportReport:
         komi: float,
         rules: str,
         setup: bool,
+        of: str = "",
     ) -> None:
-        """Count a game of the file `source` as kept; komi in points, nan unknown."""
+        """Count a game of the file `source`, met in the path `of`, as kept; komi in points, nan unknown."""
         self.read += 1
         self.kept += 1
-        self.files.setdefault(source, Counter())[KEPT] += 1
+        self._place(source, of, KEPT)
         winner = {1.0: "Black", -1.0: "White", 0.0: "draw"}
         self.winners[winner.get(result.winner, "unknown")] += 1
         self.endings[result.how] += 1
@@ -84,8 +121,15 @@ class ImportReport:
         self.rules[name] += 1
         self.setups += setup
 
-    def set_lengths(self, lengths: NDArray[np.int64]) -> None:
-        """Summarise the kept games' lengths (G,)."""
+    def summarise(self, table: GameTable) -> None:
+        """What the table of all kept games tells of their lengths, years, counting and players."""
+        lengths = table.lengths
+        if table.years is not None:
+            self.years = Counter(table.years.tolist())
+        if table.counting is not None:
+            self.counting = Counter(_COUNTING[code] for code in table.counting.tolist())
+        if table.players is not None:
+            self.players, self.player_shares = frequencies(table.players)
         if len(lengths):
             self.lengths = {
                 "min": int(lengths.min()),
@@ -95,17 +139,26 @@ class ImportReport:
             }
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON-like values, without the account by file (its size has no bound)."""
+        """The report as JSON-like values; of files and paths the largest `MAX_SAVED`."""
         return {
             "game": self.game,
             "read": self.read,
             "kept": self.kept,
             "dropped": dict(self.dropped),
+            "dropped_at": {reason: dict(bands) for reason, bands in self.dropped_at.items()},
+            "files": _largest(self.files),
+            "sets": _largest(self.sets),
+            "useless": dict(list(self.useless.items())[:MAX_SAVED]),
             "winners": dict(self.winners),
             "endings": dict(self.endings),
             "ranks": {rank_name(code): n for code, n in sorted(self.ranks.items())},
             "komi": dict(self.komi),
             "rules": dict(self.rules),
+            "years": {str(year): n for year, n in sorted(self.years.items())},
+            "counting": dict(self.counting),
+            "players": self.players,
+            "player_shares": list(self.player_shares),
+            "shares_before": list(self.shares_before),
             "setups": self.setups,
             "lengths": dict(self.lengths),
         }
@@ -116,6 +169,13 @@ class ImportReport:
         lines = [f"{self.game}: {self.kept:,} games kept of {self.read:,} read{rate}"]
         if self.dropped:
             lines.append(f"dropped   {_counts(self.dropped)}")
+        for reason, bands in sorted(self.dropped_at.items()):
+            at = ", ".join(f"{band}+ {bands[band]:,}" for band in map(str, MOVES) if bands[band])
+            lines.append(f"at move   {reason}: {at}")
+        useless = list(self.useless.items())
+        lines += [f"no use    {name}: {why}" for name, why in useless[:MAX_FILES_SHOWN]]
+        if len(useless) > MAX_FILES_SHOWN:
+            lines.append(f"no use    {len(useless) - MAX_FILES_SHOWN} others")
         if not self.kept:
             return lines
         moves = self.lengths
@@ -127,11 +187,29 @@ class ImportReport:
             f"komi      {_counts(self.komi)}",
             f"rules     {_counts(self.rules)}",
             f"ranks     {self._rank_bands()}",
+            *self._people(),
         ]
         if self.setups:
             lines.append(f"handicap  {self.setups:,} games start from stones on the board")
-        if 1 < len(self.files) <= MAX_FILES_SHOWN:
-            lines += [f"{name}: {_counts(counts)}" for name, counts in sorted(self.files.items())]
+        parts = self.sets if len(self.sets) > 1 else self.files
+        if 1 < len(parts) <= MAX_FILES_SHOWN:
+            lines += [f"{name}: {_counts(counts)}" for name, counts in sorted(parts.items())]
+        return lines
+
+    def _people(self) -> list[str]:
+        """Years, counting and players in words; nothing of what an older report does not tell."""
+        lines = []
+        if known := sorted(self.years.keys() - {0}):
+            years = Counter({str(year) if year else "unknown": n for year, n in self.years.items()})
+            lines.append(f"years     {known[0]} to {known[-1]}: {_counts(years)}")
+        if self.counting:
+            lines.append(f"counting  {_counts(self.counting)}")
+        if self.players:
+            lines.append(
+                f"players   {self.players:,}, the most frequent in {_percent(self.player_shares)}"
+            )
+        if self.shares_before:
+            lines.append(f"before    the most frequent were in {_percent(self.shares_before)}")
         return lines
 
     def _rank_bands(self) -> str:
@@ -144,6 +222,19 @@ class ImportReport:
                 band = f"{rank_name(first)} to {rank_name(last)}"
             bands[band] += count
         return ", ".join(f"{band} {count:,}" for band, count in bands.items())
+
+
+def _percent(shares: list[float]) -> str:
+    return f"{', '.join(f'{100 * share:.1f}' for share in shares)} % of the games"
+
+
+def _largest(counts: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:
+    """The counts of at most `MAX_SAVED` names: the largest, and the sum of all others."""
+    order = sorted(counts, key=lambda name: -counts[name].total())
+    if len(order) <= MAX_SAVED:
+        return {name: dict(counts[name]) for name in order}
+    rest = sum((counts[name] for name in order[MAX_SAVED - 1 :]), Counter[str]())
+    return {name: dict(counts[name]) for name in order[: MAX_SAVED - 1]} | {OTHERS: dict(rest)}
 
 
 def _counts(counts: Counter[str], most: int = 8) -> str:

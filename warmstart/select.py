@@ -12,66 +12,32 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.data import archives, sgf
-from ghostgo.data.records import GameTable, Rules, concat, empty_table
+from ghostgo.data.players import frequencies, within_share
+from ghostgo.data.records import GameTable, Rules, concat
 from ghostgo.data.split import game_hashes, set_up_stones, split_by_hash
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games import go
 from ghostgo.engine.games.game import Game, States, is_legal, play
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import kernel
+from ghostgo.warmstart import reading
+from ghostgo.warmstart.reading import Recorded, Refused, understand
 from ghostgo.warmstart.report import ImportReport
 
 __all__ = ["ImportReport", "game_hashes", "import_records", "split_by_hash"]
 
 BATCH = 1000
-"""Games replayed by one call of the kernel."""
-MAX_TRAILING_PASSES = 2
+"""Games replayed by one call of the kernel, and met between two calls of `progress`."""
 
-NOT_SGF = "not SGF"
-NOT_GO = "not Go"
-WRONG_SIZE = "wrong board size"
-NO_MOVES = "no moves"
-TOO_SHORT = "too few moves"
-BAD_KOMI = "komi makes no sense"
-LATE_SETUP = "stones set up during the game"
-WHITE_SETUP = "white stones set up"
-MISSING_HANDICAP = "handicap without its stones"
-WHITE_FIRST = "White first without handicap"
-NOT_ALTERNATING = "same colour twice"
-OFF_BOARD = "move off the board"
-DUPLICATE = "duplicate"
-BAD_SETUP = "set-up stones without liberties"
-ILLEGAL = "illegal move"
-AFTER_END = "play after two passes"
-TOO_LONG = "too many moves"
-_REPLAY_FAULTS = ("", ILLEGAL, AFTER_END, TOO_LONG, BAD_SETUP)
-_SIMPLE_KO: Rules = {"ko": "simple"}
+_REPLAY_FAULTS = ("", reading.ILLEGAL, reading.AFTER_END, reading.TOO_LONG, reading.BAD_SETUP)
 _OK, _ILLEGAL, _AFTER_END, _TOO_LONG, _BAD_SETUP = range(5)
-
-
-class Refused(Exception):
-    """A game that cannot be used; the message is the counted reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Game:
-    """One record, read but not yet replayed."""
-
-    source: str
-    moves: list[int]
-    first_to_play: int
-    setup: dict[int, int]
-    komi: float
-    result: sgf.Result
-    ranks: tuple[int, int]
-    rules: str
+_SIMPLE_KO: Rules = {"ko": "simple"}
 
 
 def import_records(
@@ -81,28 +47,38 @@ def import_records(
     limit: int | None = None,
     progress: Callable[[int, float], None] | None = None,
     min_moves: int = 1,
+    most_of_player: float = 1.0,
 ) -> tuple[GameTable, ImportReport]:
     """The games of `game` in the files, folders and archives `paths`, and an account of the rest.
 
-    Games equal under a symmetry of the board are kept once. `limit` stops after so many games;
-    fewer than `min_moves` stones played is a reason to refuse; `progress(games_read, share)` is
-    called now and then with the share (0 to 1) of the bytes read. Raises UserError if a path does
-    not exist or holds no such game, or if `game` is not Go.
+    Games equal under a symmetry of the board, but for passes at the end, are kept once. `limit`
+    stops after so many games; fewer than `min_moves` stones played is a reason to refuse;
+    `progress(games_met, share)` is called every 1,000 games, and at the end of a path, with the
+    share (0 to 1) of the bytes read. No player whose name is known is in more than the share
+    `most_of_player` of the games, if that can be (see `within_share`). Raises UserError if a path
+    does not exist, if none of them holds such a game, or if `game` is not Go.
     """
     board = get_game(game)
-    if board.dtype.names is None or board.dtype.names[0] != go.TAG:
+    if not go.is_go(board):
         raise UserError(f"game {game!r} has no SGF records to import; one of go9, go19, goN")
     listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not listed:
         raise UserError("no records given: a file, a folder or an archive of SGF games")
     if limit is not None and limit < 1:
         raise UserError(f"limit {limit} is not a number of games: at least 1")
+    if not 0 < most_of_player <= 1:
+        raise UserError(f"share of a player {most_of_player} is not above 0 and at most 1")
+    for path in listed:
+        if not Path(path).exists():
+            raise UserError(f"{path}: no such file or folder")
     importer = _Importer(board, limit, min_moves, progress)
     for number, path in enumerate(listed):
         if importer.full:
             break
         importer.read(path, number, len(listed))
-    return importer.finish([Path(path).name for path in listed])
+    if not importer.kept:
+        raise UserError(importer.nothing(listed))
+    return importer.finish([Path(path).name for path in listed], most_of_player)
 
 
 class _Importer:
@@ -122,96 +98,96 @@ class _Importer:
         self.report = ImportReport(game.name)
         self.started = time.perf_counter()
         self.fresh = game.new_states(2, {"ko": "simple"})
-        self.batch: list[_Game] = []
+        self.batch: list[Recorded] = []
         self.tables: list[GameTable] = []
         self.seen: set[int] = set()
-        self.komi: list[float] = []
+        self.kept: list[Recorded] = []
+        self.of = ""
+        self.met = self.told = self.usable = 0
 
     @property
     def full(self) -> bool:
         return self.room <= 0
 
     def read(self, path: str | os.PathLike[str], number: int, of: int) -> None:
-        """Read everything in `path`, the `number`-th of `of`; UserError if no game is of use."""
-        read, known = self.report.read, self._usable()
-        refused = Counter(self.report.dropped)
+        """Read everything in `path`, the `number`-th of `of`."""
+        self.of = Path(path).name or str(path)
+        met, usable, refused = self.met, self.usable, Counter(self.report.dropped)
         for record in archives.records(path):
-            self._take_record(record)
-            if len(self.batch) >= BATCH:
-                self._flush()
-                self._tell((number + record.done) / of)
+            self._take_record(record, (number + record.done) / of)
             if self.full:
                 break
         self._flush()
         self._tell((number + 1) / of)
-        if self._usable() == known:
-            why = "no SGF file in it"
-            if self.report.read > read:
-                count = self.report.read - read
-                reasons = (self.report.dropped - refused).most_common()
-                listed = ", ".join(f"{reason} {n}" for reason, n in reasons)
-                why = f"{count} records read, {count} dropped: {listed}"
-            raise UserError(f"{path} holds no {self.game.name} game: {why}")
+        if self.usable == usable:
+            self.report.useless[self.of] = _why(self.met - met, self.report.dropped - refused)
 
-    def finish(self, sources: list[str]) -> tuple[GameTable, ImportReport]:
-        table = concat(self.tables) if self.tables else empty_table(self.game.name)
+    def nothing(self, paths: Sequence[str | os.PathLike[str]]) -> str:
+        """The sentence that says that no path holds a game."""
+        names = [str(path) for path in paths[:3]]
+        if len(paths) > 3:
+            names.append(f"{len(paths) - 3} others")
+        hold = "holds" if len(names) == 1 else "hold"
+        why = _why(self.met, self.report.dropped)
+        return f"{', '.join(names)} {hold} no {self.game.name} game: {why}"
+
+    def finish(self, sources: list[str], most_of_player: float) -> tuple[GameTable, ImportReport]:
+        """The table of at least one game, and the report."""
+        table = concat(self.tables)
         table.sources = sources
-        table.rules_table, table.rules_index = _rules(np.array(self.komi))
-        self.report.set_lengths(table.lengths)
+        table.rules_table, table.rules_index = _rules(np.array([game.komi for game in self.kept]))
+        stay = np.ones(len(table), bool)
+        if most_of_player < 1 and table.players is not None:
+            self.report.shares_before = frequencies(table.players)[1]
+            stay = within_share(table.players, game_hashes(table), most_of_player)
+            table = table.select(np.flatnonzero(stay))
+        for game, stays in zip(self.kept, stay.tolist(), strict=True):
+            if stays:
+                self.report.keep(
+                    game.source, game.result, game.ranks, game.komi, game.rules, bool(game.setup),
+                    game.of,
+                )  # fmt: skip
+            else:
+                self.report.drop(game.source, reading.TOO_FREQUENT, of=game.of)
+        self.report.summarise(table)
         self.report.seconds = time.perf_counter() - self.started
         return table, self.report
 
-    def _usable(self) -> int:
-        return self.report.kept + self.report.dropped[DUPLICATE]
-
     def _tell(self, share: float) -> None:
+        self.told = self.met
         if self.progress is not None:
-            self.progress(self.report.read, share)
+            self.progress(self.met, share)
 
-    def _take_record(self, record: archives.Record) -> None:
+    def _take_record(self, record: archives.Record, share: float) -> None:
+        """Read one file or line, of which the `share` of all bytes comes before."""
         if record.fault:
-            self.report.drop(record.source, record.fault)
+            self._refuse(record, Refused(record.fault), share)
             return
         found = False
         for written in sgf.parse_games(record.content):
             found = True
             try:
-                self.batch.append(self._understand(written, record.source))
-            except Refused as reason:
-                self.report.drop(record.source, str(reason))
+                game = understand(written, self.game, self.min_moves, record.source, self.of)
+            except Refused as refused:
+                self._refuse(record, refused, share)
+            else:
+                self.batch.append(game)
+                self._count(share)
+            if self.full:
+                return
         if not found:
-            self.report.drop(record.source, NOT_SGF)
+            self._refuse(record, Refused(reading.NOT_SGF), share)
 
-    def _understand(self, written: sgf.SgfGame, source: str) -> _Game:
-        """What the record says, checked as far as that goes without playing it."""
-        rows, cols = self.game.rows, self.game.cols
-        if written.raw(b"GM") not in (b"", b"1"):
-            raise Refused(NOT_GO)
-        if sgf.parse_size(written.raw(b"SZ")) != (rows, cols):
-            raise Refused(WRONG_SIZE)
-        if not written.points:
-            raise Refused(NO_MOVES)
-        if written.late_setup:
-            raise Refused(LATE_SETUP)
-        komi = _komi(written, self.game.points)
-        try:
-            moves = written.actions(rows, cols)
-            setup = written.stones(rows, cols)
-        except UserError:
-            raise Refused(OFF_BOARD) from None
-        first_to_play = _first_to_play(written, setup)
-        if len(moves) - moves.count(self.game.points) < self.min_moves:
-            raise Refused(TOO_SHORT)
-        return _Game(
-            source=source,
-            moves=_trim_passes(moves, self.game.points),
-            first_to_play=first_to_play,
-            setup=setup,
-            komi=komi,
-            result=sgf.parse_result(written.raw(b"RE")),
-            ranks=(sgf.parse_rank(written.raw(b"BR")), sgf.parse_rank(written.raw(b"WR"))),
-            rules=written.text(b"RU"),
-        )
+    def _refuse(self, record: archives.Record, refused: Refused, share: float) -> None:
+        self.report.drop(record.source, str(refused), refused.ply, self.of)
+        self._count(share)
+
+    def _count(self, share: float) -> None:
+        self.met += 1
+        if len(self.batch) >= BATCH:
+            self._flush()
+        if self.met >= self.told + BATCH:
+            self._tell(share)
 
     def _flush(self) -> None:
         """Replay the batch, and add what is legal and new to the tables."""
@@ -219,7 +195,7 @@ class _Importer:
         if not games:
             return
         table = self._table(games)
-        faults = np.zeros(len(games), np.int8)
+        faults, plies = np.zeros(len(games), np.int8), np.zeros(len(games), np.int32)
         _replay_games(
             self.fresh,
             table.offsets,
@@ -227,6 +203,7 @@ class _Importer:
             table.first_to_play,
             set_up_stones(table),
             faults,
+            plies,
         )
         hashes = game_hashes(table)
         kept: list[int] = []
@@ -235,21 +212,22 @@ class _Importer:
                 break
             key = int(hashes[i])
             if fault != _OK:
-                self.report.drop(game.source, _REPLAY_FAULTS[fault])
+                ply = None if fault == _BAD_SETUP else int(plies[i])
+                self.report.drop(game.source, _REPLAY_FAULTS[fault], ply, game.of)
             elif key in self.seen:
-                self.report.drop(game.source, DUPLICATE)
+                self.report.drop(game.source, reading.DUPLICATE, of=game.of)
+                self.usable += 1
             else:
                 self.seen.add(key)
                 self.room -= 1
+                self.usable += 1
                 kept.append(i)
-                self.komi.append(game.komi)
-                self.report.keep(
-                    game.source, game.result, game.ranks, game.komi, game.rules, bool(game.setup)
-                )
+                game.moves.clear()  # they are in the table, and would take ten times as much here
+                self.kept.append(game)
         if kept:
             self.tables.append(table.select(kept))
 
-    def _table(self, games: Sequence[_Game]) -> GameTable:
+    def _table(self, games: Sequence[Recorded]) -> GameTable:
         """The batch as a table, before it is known which games are legal."""
         count = len(games)
         lengths = np.fromiter((len(game.moves) for game in games), np.int64, count)
@@ -262,17 +240,19 @@ class _Importer:
             offsets=offsets,
             moves=moves,
             results=np.fromiter((game.result.winner for game in games), np.float32, count),
-            scores=np.fromiter((_score(game) for game in games), np.float32, count),
+            scores=np.fromiter((reading.true_margin(game) for game in games), np.float32, count),
             ranks=np.array([game.ranks for game in games], np.int8),
             weights=np.ones(int(offsets[-1]), np.float32),
             first_to_play=np.fromiter((game.first_to_play for game in games), np.int8, count),
             setups=self._setups(games),
+            players=np.array([game.players for game in games], np.uint64),
+            years=np.fromiter((game.year for game in games), np.int16, count),
             counting=np.fromiter(
                 (sgf.parse_counting(game.rules) for game in games), np.int8, count
             ),
         )
 
-    def _setups(self, games: Sequence[_Game]) -> NDArray[np.int8] | None:
+    def _setups(self, games: Sequence[Recorded]) -> NDArray[np.int8] | None:
         if not any(game.setup for game in games):
             return None
         setups = np.zeros((len(games), self.game.points), np.int8)
@@ -280,6 +260,14 @@ class _Importer:
             for action, stone in game.setup.items():
                 setups[i, action] = stone
         return setups
+
+
+def _why(met: int, refused: Counter[str]) -> str:
+    """Why none of `met` games is of use."""
+    if not met:
+        return "no SGF file in it"
+    listed = ", ".join(f"{reason} {n}" for reason, n in refused.most_common())
+    return f"{met} {'record' if met == 1 else 'records'} read, {refused.total()} dropped: {listed}"
 
 
 def _rules(komi: NDArray[np.float64]) -> tuple[tuple[Rules, ...], NDArray[np.uint8]]:
@@ -292,54 +280,6 @@ def _rules(komi: NDArray[np.float64]) -> tuple[tuple[Rules, ...], NDArray[np.uin
     return table, rows.astype(np.uint8)
 
 
-def _komi(written: sgf.SgfGame, points: int) -> float:
-    """Komi in points, nan if unknown."""
-    komi = sgf.parse_komi(written.raw(b"KM"))
-    if komi is None or abs(komi) > points:
-        raise Refused(BAD_KOMI)
-    # The Fox server writes KM[0] in even games for "not recorded": Black wins 51% of them.
-    fox = b"TC" in written.properties and b"TT" in written.properties
-    return math.nan if fox and komi == 0 and _handicap(written) < 2 else komi
-
-
-def _handicap(written: sgf.SgfGame) -> int:
-    raw = written.raw(b"HA")
-    return int(raw) if raw.isdigit() and len(raw) < 3 else 0
-
-
-def _first_to_play(written: sgf.SgfGame, setup: dict[int, int]) -> int:
-    """0 if Black moves first, 1 if White; Refused if stones or colours do not add up."""
-    if -1 in setup.values():
-        raise Refused(WHITE_SETUP)
-    if _handicap(written) >= 2 and not setup:
-        raise Refused(MISSING_HANDICAP)
-    colours = b"".join(written.colours)
-    white = colours.startswith(b"W")
-    turns = b"WB" if white else b"BW"
-    if colours != (turns * (len(colours) // 2 + 1))[: len(colours)]:
-        raise Refused(NOT_ALTERNATING)
-    if white and not setup and written.raw(b"PL")[:1].upper() != b"W":
-        raise Refused(WHITE_FIRST)
-    return int(white)
-
-
-def _trim_passes(moves: list[int], pass_action: int) -> list[int]:
-    """Without what passes follow two passes at the end: the game is over by then."""
-    end = len(moves)
-    while end > 0 and moves[end - 1] == pass_action:
-        end -= 1
-    keep = end + MAX_TRAILING_PASSES
-    return moves[:keep] if keep < len(moves) else moves
-
-
-def _score(game: _Game) -> float:
-    """Black's margin; nan if it does not fit the komi (a placeholder, or a komi wrongly given)."""
-    margin = game.result.margin
-    if math.isnan(game.komi) or (margin + game.komi).is_integer():
-        return margin
-    return math.nan
-
-
 @kernel
 def _replay_games(
     states: States,
@@ -348,8 +288,10 @@ def _replay_games(
     first_to_play: NDArray[np.int8],
     setups: NDArray[np.int8],
     faults: NDArray[np.int8],
+    plies: NDArray[np.int32],
 ) -> None:
-    """Replay each game from states[0], using states[1]; writes a fault's number or 0 for each."""
+    """Replay each game from states[0], using states[1]; writes a fault's number or 0 for each, and
+    the move's number."""
     for g in range(len(faults)):
         states[1] = states[0]
         state = states[1]
@@ -359,6 +301,7 @@ def _replay_games(
             faults[g] = _BAD_SETUP
             continue
         for i in range(offsets[g], offsets[g + 1]):
+            plies[g] = i - offsets[g]
             if state.done:
                 faults[g] = _AFTER_END if state.passes >= 2 else _TOO_LONG
                 break

@@ -12,6 +12,7 @@ from typing import Any
 from ghostgo.data.records import GameTable
 from ghostgo.data.sgf import Result
 from ghostgo.data.shards import attributes, read_shard, write_shard
+from ghostgo.data.split import SPLIT
 from ghostgo.engine.errors import UserError
 from ghostgo.warmstart.control import games_of_run, run_and_steps
 from ghostgo.warmstart.report import ImportReport, rank_name
@@ -27,8 +28,11 @@ def import_to_file(
     game: str = "go9",
     limit: int | None = None,
     progress: Callable[[int, float], None] | None = None,
+    most_of_player: float = 1.0,
 ) -> ImportReport:
     """Import the SGF records `paths` into the file `out`, replacing it only once all is read.
+
+    `limit`, `progress` and `most_of_player` are those of `import_records`.
 
     Raises UserError as `import_records` does, and if `out` cannot be written or is not a `.h5`.
     """
@@ -36,25 +40,36 @@ def import_to_file(
         raise UserError(f"--out {out}: the file's name must end in {SUFFIX}")
     if not out.resolve().parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.resolve().parent}")
-    table, report = import_records(list(paths), game, limit=limit, progress=progress)
-    given = {SOURCES: [path.name for path in paths], REPORT: report.as_dict()}
+    table, report = import_records(
+        list(paths), game, limit=limit, progress=progress, most_of_player=most_of_player
+    )
+    given = {SOURCES: [path.name for path in paths], REPORT: report.as_dict(), "split": SPLIT}
     write_shard(out, table, given)
     return report
 
 
 def load_records(
-    paths: Sequence[Path], game: str, progress: Callable[[int, float], None] | None = None
+    paths: Sequence[Path],
+    game: str,
+    progress: Callable[[int, float], None] | None = None,
+    most_of_player: float | None = None,
 ) -> tuple[GameTable, ImportReport]:
     """Games of `game` and their report, from SGF records, one imported file or one run's self-play.
 
-    Of a run, `RUN@FROM-TO` are the games of those steps.
-
-    Raises UserError if there are none, for an imported file or run of another game, and if one is
-    given together with others, whose games it might hold as well.
+    Of a run, `RUN@FROM-TO` are the games of those steps; `most_of_player` is that of
+    `import_records`. Raises UserError if there are none, for an imported file or run of another
+    game, if one is given together with others, whose games it might hold as well, and if one is to
+    be given less of a player.
     """
     files = [path for path in paths if path.suffix == SUFFIX or run_and_steps(path)]
     if not files:
-        return import_records(list(paths), game, progress=progress)
+        return import_records(
+            list(paths), game, progress=progress, most_of_player=most_of_player or 1.0
+        )
+    if most_of_player is not None:
+        raise UserError(
+            f"{files[0]}: --most-of-player is for SGF records; give it to ghostgo records import"
+        )
     if len(paths) > 1:
         raise UserError(
             f"{files[0]}: an imported file or a run is given alone; import all records into one "
@@ -87,7 +102,7 @@ def report_of_table(table: GameTable) -> ImportReport:
         result = Result(float(table.results[i]), float(table.scores[i]), "score")
         komi = float(table.rules_of(i).get("komi", math.nan))
         report.keep(table.game, result, (0, 0), komi, "", setup=False)
-    report.set_lengths(table.lengths)
+    report.summarise(table)
     return report
 
 
@@ -99,6 +114,16 @@ def _report(stored: dict[str, Any]) -> ImportReport:
         setattr(report, name, Counter(stored[name]))
     report.ranks = Counter({codes[name]: count for name, count in stored["ranks"].items()})
     report.setups, report.lengths = stored["setups"], stored["lengths"]
+    # Older reports tell none of the following.
+    for name in ("dropped_at", "files", "sets"):
+        found = stored.get(name, {})
+        setattr(report, name, {key: Counter(counts) for key, counts in found.items()})
+    report.useless = stored.get("useless", {})
+    report.years = Counter({int(year): n for year, n in stored.get("years", {}).items()})
+    report.counting = Counter(stored.get("counting", {}))
+    report.players = stored.get("players", 0)
+    report.player_shares = stored.get("player_shares", [])
+    report.shares_before = stored.get("shares_before", [])
     return report
 
 

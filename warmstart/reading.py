@@ -1,0 +1,161 @@
+"""What one record says, checked as far as that goes without playing it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ghostgo.data import sgf
+from ghostgo.data.players import player_key
+from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.game import Game
+
+MAX_TRAILING_PASSES = 2
+
+NOT_SGF = "not SGF"
+NOT_GO = "not Go"
+WRONG_SIZE = "wrong board size"
+NO_MOVES = "no moves"
+TOO_SHORT = "too few moves"
+BAD_KOMI = "komi makes no sense"
+LATE_SETUP = "stones set up during the game"
+WHITE_SETUP = "white stones set up"
+MISSING_HANDICAP = "handicap without its stones"
+WHITE_FIRST = "White first without handicap"
+NOT_ALTERNATING = "same colour twice"
+OFF_BOARD = "move off the board"
+DUPLICATE = "duplicate"
+BAD_SETUP = "set-up stones without liberties"
+ILLEGAL = "illegal move"
+AFTER_END = "play after two passes"
+TOO_LONG = "too many moves"
+TOO_FREQUENT = "player too frequent"
+
+
+class Refused(Exception):
+    """A game that cannot be used; the message is the counted reason."""
+
+    def __init__(self, reason: str, ply: int | None = None) -> None:
+        """`ply`: the number of the move at fault, from 0; None if it is no move."""
+        super().__init__(reason)
+        self.ply = ply
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One record, read but not yet replayed."""
+
+    source: str
+    """The file it stands in."""
+    of: str
+    """The name of the path that was asked for."""
+    moves: list[int]
+    first_to_play: int
+    setup: dict[int, int]
+    komi: float
+    result: sgf.Result
+    ranks: tuple[int, int]
+    players: tuple[int, int]
+    year: int
+    rules: str
+
+
+def understand(written: sgf.SgfGame, game: Game, min_moves: int, source: str, of: str) -> Recorded:
+    """What the record says. Raises Refused if that is no game of `game` with `min_moves` stones."""
+    rows, cols = game.rows, game.cols
+    if written.raw(b"GM") not in (b"", b"1"):
+        raise Refused(NOT_GO)
+    if sgf.parse_size(written.raw(b"SZ")) != (rows, cols):
+        raise Refused(WRONG_SIZE)
+    if not written.points:
+        raise Refused(NO_MOVES)
+    if written.late_setup:
+        raise Refused(LATE_SETUP)
+    komi = _komi(written, game.points)
+    moves = _actions(written, rows, cols)
+    try:
+        setup = written.stones(rows, cols)
+    except UserError:
+        raise Refused(OFF_BOARD) from None
+    first_to_play = _first_to_play(written, setup)
+    if len(moves) - moves.count(game.points) < min_moves:
+        raise Refused(TOO_SHORT)
+    return Recorded(
+        source=source,
+        of=of,
+        moves=_trim_passes(moves, game.points),
+        first_to_play=first_to_play,
+        setup=setup,
+        komi=komi,
+        result=sgf.parse_result(written.raw(b"RE")),
+        ranks=(sgf.parse_rank(written.raw(b"BR")), sgf.parse_rank(written.raw(b"WR"))),
+        players=(player_key(written.text(b"PB")), player_key(written.text(b"PW"))),
+        year=sgf.parse_year(written.text(b"DT")),
+        rules=written.text(b"RU"),
+    )
+
+
+def _actions(written: sgf.SgfGame, rows: int, cols: int) -> list[int]:
+    try:
+        return written.actions(rows, cols)
+    except UserError:
+        pass
+    # Once more, move by move, to say which one is at fault.
+    for ply, point in enumerate(written.points):
+        try:
+            sgf.SgfGame(points=[point]).actions(rows, cols)
+        except UserError:
+            raise Refused(OFF_BOARD, ply) from None
+    raise AssertionError("no move of these is off the board")
+
+
+def _komi(written: sgf.SgfGame, points: int) -> float:
+    """Komi in points, nan if unknown."""
+    komi = sgf.parse_komi(written.raw(b"KM"))
+    if komi is None or abs(komi) > points:
+        raise Refused(BAD_KOMI)
+    # The Fox server writes KM[0] in even games for "not recorded": Black wins 51% of them.
+    fox = b"TC" in written.properties and b"TT" in written.properties
+    return math.nan if fox and komi == 0 and _handicap(written) < 2 else komi
+
+
+def _handicap(written: sgf.SgfGame) -> int:
+    raw = written.raw(b"HA")
+    return int(raw) if raw.isdigit() and len(raw) < 3 else 0
+
+
+def _first_to_play(written: sgf.SgfGame, setup: dict[int, int]) -> int:
+    """0 if Black moves first, 1 if White; Refused if stones or colours do not add up."""
+    if -1 in setup.values():
+        raise Refused(WHITE_SETUP)
+    if _handicap(written) >= 2 and not setup:
+        raise Refused(MISSING_HANDICAP)
+    colours = b"".join(written.colours)
+    white = colours.startswith(b"W")
+    turns = b"WB" if white else b"BW"
+    expected = (turns * (len(colours) // 2 + 1))[: len(colours)]
+    if colours != expected:
+        wrong = (
+            i for i, pair in enumerate(zip(colours, expected, strict=True)) if pair[0] != pair[1]
+        )
+        raise Refused(NOT_ALTERNATING, next(wrong))
+    if white and not setup and written.raw(b"PL")[:1].upper() != b"W":
+        raise Refused(WHITE_FIRST, 0)
+    return int(white)
+
+
+def _trim_passes(moves: list[int], pass_action: int) -> list[int]:
+    """Without what passes follow two passes at the end: the game is over by then."""
+    end = len(moves)
+    while end > 0 and moves[end - 1] == pass_action:
+        end -= 1
+    keep = end + MAX_TRAILING_PASSES
+    return moves[:keep] if keep < len(moves) else moves
+
+
+def true_margin(game: Recorded) -> float:
+    """Black's margin; nan if it does not fit the komi (a placeholder, or a komi wrongly given)."""
+    margin = game.result.margin
+    if math.isnan(game.komi) or (margin + game.komi).is_integer():
+        return margin
+    return math.nan
