@@ -196,8 +196,7 @@ class Engine:
 
     @command("quit")
     def _quit(self, arguments: list[str]) -> str:
-        self.quitting = True
-        self.take_lesson()
+        self.quitting = True  # whoever answers takes the lesson after it
         return ""
 
     @command("boardsize")
@@ -291,8 +290,10 @@ class Engine:
 
     @command("undo")
     def _undo(self, arguments: list[str]) -> str:
-        if not self.session.undo():
+        if not self.session.moves:
             raise GtpError("cannot undo")
+        self.session.resigned = None  # no move to a controller, which takes one back
+        self.session.undo()
         return ""
 
     @command("showboard")
@@ -348,7 +349,7 @@ class Engine:
     def _loadsgf(self, arguments: list[str]) -> str:
         if not arguments:
             raise GtpError("syntax error")
-        stop = parse_number(arguments[1]) - 1 if len(arguments) > 1 else None
+        stop = max(parse_number(arguments[1]) - 1, 0) if len(arguments) > 1 else None
         before = self.bot, self.session, self.komi, self._komi_given, self.clocks
         try:
             self._load(Path(arguments[0]), stop)

@@ -60,7 +60,7 @@ class Keeper:
         self.path = path
         self._duel, self._folder = duel, folder
         self._when = datetime.now()
-        self._before = list(duel.session.moves)
+        self._before = record(duel, self._when)
 
     def write(self) -> Path | None:
         """Write the game as it stands; its file, None if there is nothing new to keep yet.
@@ -69,7 +69,7 @@ class Keeper:
         """
         ending, text = record(self._duel, self._when)
         if self.path is None:
-            if self._duel.session.moves == self._before:
+            if (ending, text) == self._before:
                 return None
             self.path = self._new_file(ending)
             try:

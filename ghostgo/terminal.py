@@ -6,6 +6,7 @@ connects it to a way to read and a way to write; `play` is the verb.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -72,6 +73,10 @@ class Dialogue(Duel):
         """Let the bot move if it is its turn; the board, and the result if the game is over."""
         session, said = self.session, ""
         if self.bot_to_move:
+            # A person's move is on disk before the bot thinks, however long. If that fails, the one
+            # after its answer does as well, and says so.
+            with contextlib.suppress(UserError):
+                self.keep()
             player = session.to_play
             action = self.bot.choose(session.states)
             session.play(action)
@@ -235,7 +240,7 @@ def play(
     dialogue = Dialogue(session, bot, side)
     keeper = Keeper(dialogue, folder, path if resume else None)
     dialogue.keep = keeper.write
-    ended = True
+    ended, before = True, (list(session.moves), session.resigned)
     try:
         if plain or not has_screen():
             converse(dialogue, _read, print)
@@ -247,7 +252,8 @@ def play(
         kept = keeper.write()
         if kept:
             print(f"saved: {kept}", flush=True)
-    if kept and isinstance(bot, SearchBot) and session.over and ended:
+    played = before != (session.moves, session.resigned)
+    if kept and played and isinstance(bot, SearchBot) and session.over and ended:
         _learn(bot, session)
     if not ended:  # the interpreter would wait for the search, or break down under it
         os._exit(0)

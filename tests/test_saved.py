@@ -117,6 +117,16 @@ def test_a_loaded_game_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert path.read_text() == text.replace("RE[W+R]", "")
 
 
+def test_a_loaded_game_that_is_resigned_at_once_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, games = tmp_path / "theirs.sgf", tmp_path / "games"
+    path.write_text("(;GM[1]SZ[5]KM[0.5];B[cc];W[dc])")
+    assert play(["resign"], monkeypatch, games, "--load", str(path)) == 0
+    (other,) = games.iterdir()
+    assert read_saved(other).result == "W+R"
+
+
 def test_the_newest_unfinished_game_is_found(tmp_path: Path) -> None:
     assert record(game_of("go5", "C3"), datetime(2026, 5, 4))[1].startswith("(;GM[1]")
     paths = [on_disk(tmp_path, game_of(name, "")) for name in ("go5", "othello", "go5")]

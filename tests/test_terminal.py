@@ -172,6 +172,20 @@ def test_games_are_saved_under_new_names_and_empty_ones_are_not(tmp_path: Path) 
     assert len(paths) == 3 and len(list((tmp_path / "games").iterdir())) == 3
 
 
+def test_a_move_is_on_disk_before_the_bot_thinks(tmp_path: Path) -> None:
+    talk = dialogue("C3")
+    talk.keep = Keeper(talk, tmp_path).write
+    kept: list[str] = []
+
+    def choose(states: States, seconds: float | None = None) -> int:
+        kept.extend(path.read_text() for path in tmp_path.iterdir())
+        return 0
+
+    talk.bot.choose = choose  # type: ignore[method-assign]
+    talk.answer("E5")
+    assert len(kept) == 1 and kept[0].endswith("B[ee])\n")
+
+
 def test_other_games_play_in_the_same_way() -> None:
     talk = dialogue("1 1 1", "connect_four")
     shown = typed(talk, ["4", "4", "9", "pass", "4", "4"])
