@@ -261,7 +261,7 @@ def test_rollout_bot_finds_the_winning_move_and_says_so() -> None:
 
 
 def test_network_bot_analyses_what_it_plays(untrained_runs: Path) -> None:
-    bot = make_bot(None, None, visits=40, seed=1, root=untrained_runs)
+    bot = make_bot("fresh", None, visits=40, seed=1, root=untrained_runs)
     states = bot.game.new_states(1)
     opinion = bot.analyse(states)
     assert opinion and bot.name == "fresh@3"
