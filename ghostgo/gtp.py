@@ -16,7 +16,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ghostgo import __version__, gtp_analysis, gtp_rules  # noqa: F401 - they register their commands
+from ghostgo import (  # noqa: F401 - they register their commands
+    __version__,
+    gtp_analysis,
+    gtp_kgs,
+    gtp_rules,
+)
 from ghostgo.board import render
 from ghostgo.bot import Analysis, Bot, SearchBot
 from ghostgo.clock import Clock, moves_to_come
