@@ -37,7 +37,9 @@ class Opinionated(FirstLegal):
         self.lead = 3.5
 
     def ponder(self, states: States, endless: bool = False) -> Opinions:
-        yield lambda: self.analyse(states)  # type: ignore[return-value,unused-ignore]
+        found = self.analyse(states)
+        assert found
+        yield lambda: found
 
     def bind(self, game: Game) -> Bot:
         return Opinionated(game)
@@ -69,7 +71,7 @@ def cleaning(win: Analysis | None, expected: float | None) -> Engine:
     bot = Fixed(GAME, GAME.points)
     bot.analyse = lambda states, seconds=None: win  # type: ignore[method-assign,assignment,return-value]
     owners = None if expected is None else np.full(GAME.points, expected, np.float32)
-    bot.ownership = lambda states: owners  # type: ignore[method-assign,assignment,return-value]
+    bot.ownership = lambda states: owners  # type: ignore[method-assign,assignment]
     engine = Engine(bot)
     ask(engine, "play w A9", "play b C9", "play b C8", "play b B7", "play b A7")
     return engine

@@ -111,7 +111,7 @@ def test_dead_stones_are_marked_line_by_line() -> None:
     assert "W+0.5" in ended and "`dead D5` marks a chain dead" in ended and not talk.over
     assert talk.prompt == "dead, done or undo > "
     assert talk.answer("dead") == "scripted takes no stone for dead"
-    talk.bot.ownership = lambda states: np.ones(25, np.float32)  # type: ignore[method-assign,assignment,return-value]
+    talk.bot.ownership = lambda states: np.ones(25, np.float32)  # type: ignore[method-assign]
     assert "scripted takes A1 for dead." in talk.answer("dead C3")
     talk.answer("d")
     assert not talk.session.dead, "all marks are taken away"
@@ -128,11 +128,11 @@ def test_dead_stones_are_marked_line_by_line() -> None:
 def test_an_estimate_is_the_networks() -> None:
     talk = dialogue("A1", "go5")
     assert talk.answer("estimate") == "scripted has no idea of the score"
-    talk.bot.margins = lambda states: Margins(np.full(1, -3.4, np.float32), None)  # type: ignore[method-assign,assignment,return-value]
+    talk.bot.margins = lambda states: Margins(np.full(1, -3.4, np.float32), None)  # type: ignore[method-assign]
     assert talk.answer("estimate") == "scripted: W+3.4 expected."
     owners = np.full(25, 0.9, np.float32)
     owners[:5], owners[5] = -0.9, 0.1
-    talk.bot.ownership = lambda states: owners  # type: ignore[method-assign,assignment,return-value]
+    talk.bot.ownership = lambda states: owners  # type: ignore[method-assign]
     assert talk.answer("e") == "scripted: W+3.4 expected: Black 19, White 5, 1 open."
 
 
