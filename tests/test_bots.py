@@ -57,7 +57,7 @@ def test_with_nobody_named_the_box_comes_first(
 def test_without_one_in_the_box_the_newest_run_plays_and_else_plain_search(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("othello", "hex", "gomoku", "tic_tac_toe"):
+    for name in ("othello", "hex9", "gomoku9", "tic_tac_toe"):
         assert make_bot(None, name, None, 1, tmp_path).name == "mcts:2000"
         assert f"plain search: nothing here is trained for {name}" in capsys.readouterr().err
     game = get_game("tic_tac_toe")
