@@ -64,8 +64,8 @@ def test_without_one_in_the_box_the_newest_run_plays_and_else_plain_search(
     for name in ("older", "newer"):
         with Run.creating(tmp_path / name, game.name, 1, "") as run:
             network = Network(game, NetworkConfig.preset("b1c8"))
-            folder = run.save_checkpoint(1, network, {"totals": {}}).path
-        os.utime(folder, (1, 1) if name == "older" else None)
+            run.save_checkpoint(1, network, {"totals": {}})
+    os.utime(find_checkpoint("older", tmp_path).path, (1, 1))
     assert default_opponent("tic_tac_toe", tmp_path) == "newer"
     assert "your newest run for tic_tac_toe" in capsys.readouterr().err
 
