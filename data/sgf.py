@@ -343,12 +343,14 @@ def write_game(
     comments: Mapping[int, str] | None = None,
     setup: Mapping[int, int] | None = None,
     first_to_play: int = 0,
+    more: Mapping[str, str] | None = None,
 ) -> str:
     """One game as SGF FF[4] text, UTF-8, lines of at most about 72 characters.
 
     `moves` are flat actions, colours in turn from `first_to_play` (0 Black); `comments` go by
     number of moves played (0: the root); `setup` maps flat actions to 1 black, -1 white.
-    `result` is as SGF has it (`B+3.5`, `W+R`, `0`) or empty. Raises ValueError for an action off
+    `result` is as SGF has it (`B+3.5`, `W+R`, `0`) or empty; `more` are further properties of the
+    root. Raises ValueError for an action off
     the board or a result of another form.
     """
     if result and not _RESULT_WRITTEN.fullmatch(result):
@@ -356,7 +358,14 @@ def write_game(
     rows, cols, remarks = game.rows, game.cols, comments or {}
     size = str(rows) if rows == cols else f"{cols}:{rows}"
     root = ["GM[1]FF[4]CA[UTF-8]AP[ghostgo]", f"SZ[{size}]", f"KM[{komi:g}]"]
-    for name, value in (("RU", rules), ("PB", black), ("PW", white), ("DT", date), ("RE", result)):
+    for name, value in (
+        ("RU", rules),
+        ("PB", black),
+        ("PW", white),
+        ("DT", date),
+        ("RE", result),
+        *(more or {}).items(),
+    ):
         if value:
             root.append(f"{name}[{_escape(' '.join(value.split()))}]")
     for name, stone in (("AB", 1), ("AW", -1)):

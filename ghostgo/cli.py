@@ -49,10 +49,12 @@ from ghostgo.options import (
     reuse_option,
     root_option,
     rules_option,
+    run_option,
     score_weight_option,
     seconds_option,
     seed_option,
     symmetries_option,
+    take_opponent,
     visits_option,
 )
 
@@ -264,6 +266,7 @@ def replay(**options: Any) -> None:
 
 @cli.command()
 @click.argument("opponent", metavar="[RUN]", required=False)
+@run_option
 @game_option
 @color_option
 @visits_option
@@ -297,8 +300,10 @@ def play(**options: Any) -> None:
     """Play a game in the terminal.
 
     RUN is a run's name, RUN@STEP, a bot that came with the program (`ghostgo bots`), mcts:1000
-    (plain search), capture or random. If not given: the newest run, else the bot for the game.
+    (plain search), capture or random. If not given: the bot for the game that came with the program,
+    else your newest run for it, else mcts:2000.
     """
+    take_opponent(options)
     if options["load"] and options["resume"]:
         raise click.UsageError("--load and --resume do not go together")
     from ghostgo.terminal import play
@@ -308,6 +313,7 @@ def play(**options: Any) -> None:
 
 @cli.command()
 @click.argument("opponent", metavar="[RUN]", required=False)
+@run_option
 @game_option
 @visits_option
 @seconds_option
@@ -336,8 +342,9 @@ def gtp(**options: Any) -> None:
     """Serve a bot by the Go Text Protocol, version 2.
 
     RUN is a run's name, RUN@STEP, a bot that came with the program (`ghostgo bots`), mcts:1000
-    (plain search), capture or random. If not given: the newest run, else the bot for the game.
+    (plain search), capture or random. If not given: go9, which came with the program.
     """
+    take_opponent(options)
     from ghostgo.gtp_server import serve
 
     serve(**options)

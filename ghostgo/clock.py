@@ -2,7 +2,8 @@
 
 `time_settings MAIN PERIOD MOVES` (GTP 2, section 4.2): after MAIN seconds, every MOVES moves must be
 made within PERIOD seconds (Canadian overtime); MOVES 1 is a Japanese byo-yomi of one period that
-renews itself, PERIOD 0 sudden death, and PERIOD above 0 with MOVES 0 no limit at all.
+renews itself, PERIOD 0 sudden death, and PERIOD above 0 with MOVES 0 no limit at all. Nor is no time
+whatever, MAIN 0 and PERIOD 0, taken for a limit: nobody could make a move.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Clock:
     @property
     def unlimited(self) -> bool:
         """Whether there is no limit."""
-        return self.period > 0 and self.moves == 0
+        nothing = self.main <= 0 and self.period <= 0
+        return nothing or (self.period > 0 and self.moves == 0)
 
     def _begin_period(self) -> None:
         self.left, self.to_make = self.period, self.moves

@@ -6,8 +6,11 @@ No input and no output: the line-by-line dialogue and the full screen both stand
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ghostgo.bot import Bot
 from ghostgo.engine.errors import UserError
@@ -15,7 +18,37 @@ from ghostgo.engine.games.go import is_go
 from ghostgo.session import TROMP_TAYLOR, Session
 
 SURE = 0.5
-"""How surely, from 0 to 1, the opponent must be expected to own a dead chain's points."""
+"""How surely, from 0 to 1, a side must be expected to own a point, or a dead chain's points."""
+
+
+@dataclass(frozen=True)
+class Opponent:
+    """Whom a person plays, as `ghostgo play` is told; None: not said."""
+
+    name: str | None = None
+    visits: int | None = None
+    seconds: float | None = None
+    human: float | None = None
+    prior: str | None = None
+    """Who imitated people, for `human`."""
+    rank: str | None = None
+
+    def completed(self, before: Opponent) -> Opponent:
+        """What is not said here as it was `before`; as it is if it names somebody else."""
+        if self.name not in (None, before.name):
+            return self
+        budget = self if self.visits or self.seconds else before
+        people = self if self.human is not None else before
+        return Opponent(
+            before.name, budget.visits, budget.seconds, people.human,
+            self.prior or people.prior, self.rank or people.rank,
+        )  # fmt: skip
+
+
+def margin_words(margin: float) -> str:
+    """A first player's expected margin in short: `B+3.4`, `W+0.5`, `even`."""
+    margin = round(margin, 1)
+    return f"{'B' if margin > 0 else 'W'}+{abs(margin):.1f}" if margin else "even"
 
 
 class Duel:
@@ -25,8 +58,11 @@ class Duel:
         self.session = session
         self.bot = bot
         self.human = human
-        self.keep: Callable[[], object] = lambda: None
-        """Called after every change; raises UserError if the game could not be kept."""
+        self.keep: Callable[[], Path | None] = lambda: None
+        """Called after every change; the file, None if there is nothing to keep yet. Raises
+        UserError if the game could not be kept."""
+        self.opponent: Opponent | None = None
+        """How the bot was asked for, to be kept with the game."""
 
     @property
     def bot_to_move(self) -> bool:
@@ -82,6 +118,32 @@ class Duel:
         sides = f"{self.side(0)} {first}, {self.side(1)} {second}{komi}"
         return f"{sides}: {ahead if margin else 'even'}"
 
+    def lead(self) -> float | None:
+        """The first player's margin that the bot expects of this position; None if it has no idea."""
+        found = self.bot.margins(self.session.states)
+        return None if found is None else float(found.means[0])
+
+    def estimate(self) -> str:
+        """How the bot expects the unfinished game to end: by how much, and whose the points.
+
+        Raises UserError if it has no idea, or if the game is over.
+        """
+        session = self.session
+        if session.over:
+            raise UserError("the game is over")
+        lead = self.lead()
+        if lead is None:
+            raise UserError(f"{self.bot.name} has no idea of the score")
+        owners = self.bot.ownership(session.states)
+        return f"{margin_words(lead)} expected{self._shares(owners)}"
+
+    def _shares(self, owners: NDArray[np.float32] | None) -> str:
+        if owners is None:
+            return ""
+        first, second = int(np.sum(owners > SURE)), int(np.sum(owners < -SURE))
+        left = self.session.game.points - first - second
+        return f": {self.side(0)} {first}, {self.side(1)} {second}, {left} open"
+
     def verdict(self) -> str:
         """Who has won the finished game, and by how much."""
         session, winner = self.session, self.session.winner()
@@ -106,19 +168,27 @@ class Duel:
 
     def suggest_dead(self) -> frozenset[int]:
         """The stones of a finished game of Go that the bot's network takes for dead."""
-        session, found = self.session, frozenset[int]()
+        session = self.session
         if not session.counting:
-            return found
+            return frozenset()
         # The network knows positions in play alone.
         expected = self.bot.ownership(session.ready(session.to_play))
         if expected is None:
-            return found
-        stones, seen = session.stones(), set[int]()
-        for point in np.flatnonzero(stones).tolist():
-            if point in seen:
-                continue
-            chain = session.chain(point)
-            seen |= chain
-            if float(np.mean(expected[list(chain)])) * stones[point] < -SURE:
-                found |= chain
-        return found
+            return frozenset()
+        return dead_chains(session, expected)
+
+
+def dead_chains(session: Session, expected: NDArray[np.float32]) -> frozenset[int]:
+    """The stones whose points are expected to be the opponent's, chain by chain.
+
+    `expected` is as `Bot.ownership` has it, (P,).
+    """
+    stones, seen, found = session.stones(), set[int](), frozenset[int]()
+    for point in np.flatnonzero(stones).tolist():
+        if point in seen:
+            continue
+        chain = session.chain(point)
+        seen |= chain
+        if float(np.mean(expected[list(chain)])) * stones[point] < -SURE:
+            found |= chain
+    return found

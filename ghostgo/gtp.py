@@ -16,7 +16,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ghostgo import __version__, gtp_analysis, gtp_rules  # noqa: F401 - they register their commands
+from ghostgo import (  # noqa: F401 - they register their commands
+    __version__,
+    gtp_analysis,
+    gtp_kgs,
+    gtp_rules,
+)
 from ghostgo.board import render
 from ghostgo.bot import Analysis, Bot, SearchBot
 from ghostgo.clock import Clock, moves_to_come
@@ -196,8 +201,7 @@ class Engine:
 
     @command("quit")
     def _quit(self, arguments: list[str]) -> str:
-        self.quitting = True
-        self.take_lesson()
+        self.quitting = True  # whoever answers takes the lesson after it
         return ""
 
     @command("boardsize")
@@ -291,8 +295,10 @@ class Engine:
 
     @command("undo")
     def _undo(self, arguments: list[str]) -> str:
-        if not self.session.undo():
+        if not self.session.moves:
             raise GtpError("cannot undo")
+        self.session.resigned = None  # no move to a controller, which takes one back
+        self.session.undo()
         return ""
 
     @command("showboard")
@@ -348,7 +354,7 @@ class Engine:
     def _loadsgf(self, arguments: list[str]) -> str:
         if not arguments:
             raise GtpError("syntax error")
-        stop = parse_number(arguments[1]) - 1 if len(arguments) > 1 else None
+        stop = max(parse_number(arguments[1]) - 1, 0) if len(arguments) > 1 else None
         before = self.bot, self.session, self.komi, self._komi_given, self.clocks
         try:
             self._load(Path(arguments[0]), stop)

@@ -18,7 +18,7 @@ from typing import IO
 from ghostgo.bot import PLAY
 from ghostgo.gtp import Engine
 from ghostgo.human import dialled_bot
-from ghostgo.opponents import DEFAULT_GAME, default_opponent, warn_of_compiling
+from ghostgo.opponents import warn_of_compiling
 
 
 def converse(engine: Engine, lines: Iterable[bytes], out: IO[bytes]) -> None:
@@ -84,7 +84,7 @@ def serve(
     root: Path = Path("runs"),
     score_weight: float = 0.0,
     symmetries: int = 1,
-    human: float = 0.0,
+    human: float | None = None,
     human_prior: str | None = None,
     rank: str | None = None,
     learn: bool = False,
@@ -97,7 +97,6 @@ def serve(
     out = sys.stdout.buffer
     with contextlib.redirect_stdout(sys.stderr):
         warn_of_compiling()
-        opponent = opponent or default_opponent(game or DEFAULT_GAME, root)
         search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
         bot = dialled_bot(
             opponent,
@@ -107,7 +106,7 @@ def serve(
             root,
             seconds,
             search,
-            human,
+            human or 0.0,
             human_prior,
             rank,
             learn,

@@ -79,8 +79,9 @@ class Lesson:
 def game_table(session: Session, network: Network, config: LessonConfig, seed: int) -> GameTable:
     """The finished game of `session` with what searches by `network` say of its positions.
 
-    Raises UserError if it is unfinished, or has no moves or moves out of turn.
+    It is scored by the rules: stones that a person has marked dead count as alive. Raises UserError if it is unfinished, or has no moves or moves out of turn.
     """
+    session = session.unmarked()
     game, n = session.game, len(session.moves)
     if not session.over or not n:
         raise UserError("only a finished game can be learnt from")

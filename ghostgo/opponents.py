@@ -24,6 +24,8 @@ from ghostgo.plain_bots import CaptureBot, RandomBot, RolloutBot
 
 DEFAULT_GAME = "go9"
 DEFAULT_VISITS = 400
+UNTRAINED = "mcts:2000"
+"""Who plays a game for which there is no network."""
 
 
 def warn_of_compiling() -> None:
@@ -33,32 +35,38 @@ def warn_of_compiling() -> None:
 
 
 def default_opponent(game: str | None, root: Path) -> str:
-    """Who plays `game` (None: any) if nobody is named.
+    """Who plays `game` (None: DEFAULT_GAME) if nobody is named; said on standard error.
 
-    That is the run below `root` with the newest checkpoint for it, else the bot that came with the
-    program. Raises UserError, saying what to do, if there is neither.
+    That is the bot that came with the program, else the run below `root` with the newest checkpoint
+    for the game, else plain search.
     """
-    from ghostgo.data.run import find_checkpoint, list_bots, list_runs
+    from ghostgo.data.run import list_bots
 
     wanted = get_game(game or DEFAULT_GAME)
+    bots = {bot.path.name for bot in list_bots()}
+    # A game's own bot has its name; the weights of one for Go serve every board.
+    own = [wanted.name, *([DEFAULT_GAME] if is_go(wanted) else [])]
+    name, why = next((name for name in own if name in bots), None), "came with ghostgo"
+    if name is None:
+        name, why = _newest_run(wanted, root), f"your newest run for {wanted.name}"
+    if name is None:
+        name, why = UNTRAINED, f"plain search: nothing here is trained for {wanted.name}"
+    print(f"{name} plays ({why}); --run NAME takes a run of yours", file=sys.stderr, flush=True)
+    return name
+
+
+def _newest_run(wanted: Game, root: Path) -> str | None:
+    """The run below `root` with the newest checkpoint that plays `wanted`; None without one."""
+    from ghostgo.data.run import find_checkpoint, list_runs
+
     found = []
     for name in list_runs(root):
         with contextlib.suppress(UserError):  # no checkpoint yet, or damaged
             run = find_checkpoint(name, root)
             plays = get_game(run.meta["game"])
-            if game is None or plays is wanted or _any_board(plays, wanted):
+            if plays is wanted or _any_board(plays, wanted):
                 found.append((run.path.stat().st_mtime, name))
-    if found:
-        return max(found)[1]
-    bots = {bot.path.name for bot in list_bots()}
-    # A game's own bot has its name; the weights of one for Go serve every board.
-    for name in (wanted.name, *([DEFAULT_GAME] if is_go(wanted) else [])):
-        if name in bots:
-            return name
-    raise UserError(
-        f"nothing here plays {wanted.name} yet: train a run with `ghostgo selfplay --game "
-        f"{wanted.name} --minutes 10`, or name an opponent that needs none, such as mcts:1000"
-    )
+    return max(found)[1] if found else None
 
 
 def _any_board(plays: Game, wanted: Game) -> bool:
@@ -86,7 +94,8 @@ def make_bot(
     it begins with what it has learnt from its games before, and can learn more. Raises UserError for
     an unknown name, a game that it cannot play or a `search` that does not fit.
     """
-    plain = name is not None and (name in ("random", "capture") or name.startswith("mcts:"))
+    name = name or default_opponent(game, root)
+    plain = name in ("random", "capture") or name.startswith("mcts:")
     if plain and search != PLAY:
         raise UserError(f"{name} has no network: it takes no --score-weight and no --symmetries")
     if plain and learn:
@@ -94,7 +103,7 @@ def make_bot(
     if name in ("random", "capture"):
         kind = RandomBot if name == "random" else CaptureBot
         return kind(get_game(game or DEFAULT_GAME), seed)
-    if name is not None and name.startswith("mcts:"):
+    if name.startswith("mcts:"):
         count = name.removeprefix("mcts:")
         if not (count.isascii() and count.isdigit() and count.strip("0")):
             raise UserError(
@@ -105,7 +114,7 @@ def make_bot(
     from ghostgo.data.choice import chosen_backend
     from ghostgo.data.run import find_checkpoint, load_network
 
-    found = find_checkpoint(name or default_opponent(game, root), root)
+    found = find_checkpoint(name, root)
     shown = found.run if found.in_the_box else f"{found.run}@{found.step}"
     visits = visits or (DEFAULT_VISITS if seconds is None else ENDLESS_VISITS)
     network, student = load_network(found.path), None

@@ -160,11 +160,23 @@ symmetries_option = click.option(
     show_default=True,
     help="The network's opinion of the position to move in is the mean over so many of its images.",
 )
+run_option = click.option("--run", "named", metavar="RUN", help="Who plays, as RUN does.")
+
+
+def take_opponent(options: dict[str, Any]) -> None:
+    """Put what --run says in the place of RUN. Raises click's UsageError if both are given."""
+    named = options.pop("named")
+    if named is None:
+        return
+    if options["opponent"] is not None:
+        raise click.UsageError("RUN and --run both say who plays; give one of them")
+    options["opponent"] = named
+
+
 human_option = click.option(
     "--human",
     type=Number(0, 1),
-    default=0.0,
-    show_default=True,
+    show_default="0",
     help="How far to play as people do: from 0, the bot's best move, to 1, a person's.",
 )
 human_prior_option = click.option(

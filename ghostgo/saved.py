@@ -5,22 +5,25 @@ SGF for Go; a few plain lines for other games.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ghostgo.data import sgf
 from ghostgo.data.shards import replace_file
-from ghostgo.duel import Duel
+from ghostgo.duel import Duel, Opponent
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.go import is_go
 from ghostgo.engine.games.registry import get_game
 from ghostgo.session import Session
 
+BOT, DEAD = "GHB", "GHD"
+"""Our own properties of SGF's root: how the bot was asked for, and stones marked dead at the end."""
 YOU = "you"
 """The person's name in a file."""
 GO, OTHER = ".sgf", ".txt"
@@ -37,7 +40,12 @@ def record(duel: Duel, when: datetime) -> tuple[str, str]:
         moves = " ".join(map(session.game.action_name, actions))
         rows = {"game": session.game.name, "date": day, "first": names[0], "second": names[1]}
         rows |= {"result": result or "unfinished", "moves": moves}
+        if duel.opponent:
+            rows["bot"] = _said(duel.opponent)
         return OTHER, "".join(f"{key}: {value}\n" for key, value in rows.items())
+    more = {BOT: _said(duel.opponent)} if duel.opponent else {}
+    if session.dead:
+        more[DEAD] = " ".join(session.game.action_name(point) for point in sorted(session.dead))
     text = sgf.write_game(
         session.game,
         actions,
@@ -48,8 +56,35 @@ def record(duel: Duel, when: datetime) -> tuple[str, str]:
         date=day,
         setup=session.setup,
         first_to_play=session.first_to_play,
+        more=more,
     )
     return GO, text
+
+
+def _said(opponent: Opponent) -> str:
+    """What was said of an opponent, in JSON."""
+    return json.dumps({key: value for key, value in asdict(opponent).items() if value is not None})
+
+
+def _opponent(text: str) -> Opponent | None:
+    """What `_said` wrote; None for an empty text. Raises UserError if it is something else."""
+    if not text:
+        return None
+    kinds = {"name": str, "visits": int, "seconds": float | int, "human": float | int}
+    kinds |= {"prior": str, "rank": str}
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict) or not all(
+        key in kinds and isinstance(value, kinds[key]) and not isinstance(value, bool)
+        for key, value in said.items()
+    ):
+        raise UserError(f"what it says of the bot cannot be read: {text[:80]!r}")
+    budget = [said[key] for key in ("visits", "seconds") if key in said]
+    if not (0 <= said.get("human", 0) <= 1 and all(0 < value < 1e10 for value in budget)):
+        raise UserError(f"what it says of the bot is out of range: {text[:80]!r}")
+    return Opponent(**said)
 
 
 class Keeper:
@@ -60,7 +95,7 @@ class Keeper:
         self.path = path
         self._duel, self._folder = duel, folder
         self._when = datetime.now()
-        self._before = list(duel.session.moves)
+        self._before = record(duel, self._when)
 
     def write(self) -> Path | None:
         """Write the game as it stands; its file, None if there is nothing new to keep yet.
@@ -69,7 +104,7 @@ class Keeper:
         """
         ending, text = record(self._duel, self._when)
         if self.path is None:
-            if self._duel.session.moves == self._before:
+            if (ending, text) == self._before:
                 return None
             self.path = self._new_file(ending)
             try:
@@ -115,6 +150,10 @@ class SavedGame:
     setup: dict[int, int] = field(default_factory=dict)
     """Stones that stood there from the start, by point: 1 first player's, -1 second's."""
     first_to_play: int = 0
+    dead: Sequence[str] = ()
+    """Points of stones that were marked dead at the end."""
+    opponent: Opponent | None = None
+    """How the bot was asked for."""
 
     def session(self, game: Game) -> Session:
         """The game at its end. Raises UserError for moves that are not legal here."""
@@ -129,6 +168,10 @@ class SavedGame:
         result = sgf.parse_result(self.result.encode())
         if result.how == "resign" and not session.over:
             session.resign(int(result.winner > 0))
+        for name in self.dead:
+            point = game.parse_action(name)
+            if point not in session.dead:
+                session.mark_dead(point)
         return session
 
 
@@ -173,6 +216,8 @@ def _read_sgf(content: bytes) -> SavedGame:
         rules={} if komi is None or math.isnan(komi) else {"komi": komi},
         setup=game.stones(*size),
         first_to_play=first,
+        dead=game.text(DEAD.encode()).split(),
+        opponent=_opponent(game.text(BOT.encode())),
     )
 
 
@@ -187,6 +232,7 @@ def _read_lines(content: bytes) -> SavedGame:
         moves=[game.parse_action(name) for name in rows["moves"].split()],
         result="" if rows["result"] == "unfinished" else rows["result"],
         human=_human([rows["first"], rows["second"]]),
+        opponent=_opponent(rows.get("bot", "")),
     )
 
 

@@ -45,10 +45,12 @@ p   pass
 u   undo: take your last move back
 h   hints: the best moves, your chance to win, the lines expected
 s   score: the count and whose the empty points are, as it stands
+    and what the bot's network expects of the score
 o   owners: whose each point will be, as the bot's network expects
 d   dead: after the end, the stones that the network takes for dead;
     Enter or a click marks others, or takes the mark away
 t   theme: wood or dark
+w   write the game to its file now, and say where
 r   resign
 q   save the game and leave"""
 
@@ -84,6 +86,7 @@ class PlayApp(App[None]):
         Binding("s", "score", "score"),
         Binding("o", "forecast", show=False),  # the keys' line is full; ? lists these
         Binding("d", "dead", show=False),
+        Binding("w", "write", show=False),
         Binding("t", "theme", "theme"),
         Binding("r", "resign", "resign"),
         Binding("q", "leave", "quit"),
@@ -109,6 +112,8 @@ class PlayApp(App[None]):
         """The number of the question that is being thought about; 0: none is."""
         self._expected: tuple[tuple[int, int], NDArray[np.float32] | None] = (0, -1), None
         """A position, by its hash and number of moves, and what the network expects of its points."""
+        self._estimated: tuple[tuple[int, int], str] = (0, -1), ""
+        """A position, as above, and what is said of its score."""
         game = duel.session.game
         self._cursor = game.rows // 2 * game.cols + game.cols // 2
 
@@ -165,6 +170,7 @@ class PlayApp(App[None]):
     def _show(self) -> None:
         """Draw board and panel as things stand."""
         session = self.duel.session
+        self.notes.estimate = self._estimate() if self.notes.counted and not session.over else ""
         hints = self.notes.hints.candidates[:HINTS] if self.notes.hints else ()
         points = [point_of(session, move.action) for move in hints]
         shows_owners = session.has_score and (self.notes.counted or session.over)
@@ -187,6 +193,18 @@ class PlayApp(App[None]):
             found = self.duel.bot.ownership(session.states)
             self._expected = position, found
         return found
+
+    def _estimate(self) -> str:
+        """How the game is expected to end, asked once a position; empty if the bot has no idea."""
+        session = self.duel.session
+        position = int(session.state.hash), len(session.moves)
+        asked, said = self._estimated
+        if asked != position:
+            said = ""
+            with contextlib.suppress(UserError):  # a bot without a network
+                said = f"{self.duel.bot.name}: {self.duel.estimate()}."
+            self._estimated = position, said
+        return said
 
     def _pointed(self) -> int:
         """The point under the cursor: where stones fall, the one where it would land."""
@@ -264,6 +282,11 @@ class PlayApp(App[None]):
         self.notes.rates[len(session.moves)] = found.win_rate if mine else 1 - found.win_rate
         if mine:
             self.notes.hints = found
+        if len(session.moves) not in self.notes.leads:
+            lead = self.duel.lead()
+            if lead is not None:
+                person = lead if self.duel.human == 0 else -lead
+                self.notes.leads[len(session.moves)] = person
 
     def _play_bots(self, action: int) -> None:
         session = self.duel.session
@@ -359,8 +382,9 @@ class PlayApp(App[None]):
             self._say(f"{error}", wrong=True)
             return
         played = len(self.duel.session.moves)
-        for ply in [ply for ply in self.notes.rates if ply > played]:
-            del self.notes.rates[ply]
+        for known in (self.notes.rates, self.notes.leads):
+            for ply in [ply for ply in known if ply > played]:
+                del known[ply]
         names = ", ".join(map(self.duel.name, back)) or "the resignation"
         self._say(f"Taken back: {names}.")
         self._go_on()
@@ -398,6 +422,15 @@ class PlayApp(App[None]):
         if self.notes.forecast:
             self._say("Whose each point will be, as the bot's network expects; o hides it.")
         self._show()
+
+    def action_write(self) -> None:
+        """Write the game to its file, and say where that is."""
+        try:
+            path = self.duel.keep()
+        except UserError as error:
+            self._say(f"{error}", wrong=True)
+            return
+        self._say(f"saved: {path}" if path else "nothing has been played that could be saved")
 
     def action_theme(self) -> None:
         """The next theme."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ghostgo.bot import Analysis
-from ghostgo.duel import Duel
+from ghostgo.duel import Duel, margin_words
 from ghostgo.engine.games.go import is_go
 from ghostgo.screen_board import Palette, stone_colors
 
@@ -18,6 +18,11 @@ Piece = tuple[str, str]
 Line = list[Piece]
 BARS = " ▁▂▃▄▅▆▇█"
 GRAPH_ROWS = 3
+SWING_ROWS = 2
+LEAST_SWING = 5.0
+"""Points, at least, that each half of the graph of points stands for."""
+FEWEST_MOVE_ROWS = 2
+"""Rows of moves that the graph of points leaves, where there are no hints."""
 HINTS = 5
 
 
@@ -27,6 +32,10 @@ class Notes:
 
     rates: dict[int, float] = field(default_factory=dict)
     """The person's win rate as the bot saw it, by the number of moves played then."""
+    leads: dict[int, float] = field(default_factory=dict)
+    """The points that the bot expected the person to win by, by the number of moves played then."""
+    estimate: str = ""
+    """How the bot expects the game to end, while the score is shown."""
     thinking: str = ""
     """What the bot is at."""
     hints: Analysis | None = None
@@ -41,15 +50,20 @@ def panel(duel: Duel, notes: Notes, palette: Palette, width: int, height: int) -
     """The panel's lines, at most `height` of at most `width` characters."""
     lines = _players(duel, palette, width)
     lines += [[], *_turn(duel, notes, width)]
+    swing_at = 0
     if notes.rates:
         lines += [[], *_win_rate(duel, notes.rates, width)]
+    if notes.leads:
+        lines.append(_lead(duel, notes.leads))
+        swing_at = len(lines)
     if notes.counted and not duel.session.over and duel.session.has_score:
         lines += [[], *_wrapped(f"If it ended now: {duel.count()}.", width)]
+        lines += _wrapped(notes.estimate, width)
     lines.append([])
-    if notes.hints:
-        lines += _hints(duel, notes.hints, width)
-    else:
-        lines += _moves(duel, max(height - len(lines), 1))
+    below = _hints(duel, notes.hints, width) if notes.hints else []
+    if notes.leads and len(lines) + max(len(below), FEWEST_MOVE_ROWS) + SWING_ROWS <= height:
+        lines[swing_at:swing_at] = _swing(notes.leads, width)
+    lines += below or _moves(duel, max(height - len(lines), 1))
     return lines[:height]
 
 
@@ -94,6 +108,35 @@ def _win_rate(duel: Duel, rates: Mapping[int, float], width: int) -> list[Line]:
     line = [("You win ", ""), (share, "bold"), (says, "")]
     rows = graph(ordered[-width:], GRAPH_ROWS)
     return [line, *([(row.ljust(width), "$accent on $panel")] for row in rows)]
+
+
+def _lead(duel: Duel, leads: Mapping[int, float]) -> Line:
+    """What the latest opinion expects the game to be won by."""
+    lead = leads[max(leads)]
+    return [(margin_words(lead if duel.human == 0 else -lead), "bold"), (" expected", "")]
+
+
+def _swing(leads: Mapping[int, float], width: int) -> list[Line]:
+    """A graph of points, oldest first: above the middle the person's, below it the bot's."""
+    above, below = swing([leads[ply] for ply in sorted(leads)][-width:])
+    full = BARS[-1]
+    # A bar that hangs is what a bar from below leaves free, with the two colours exchanged.
+    return [
+        [(above.ljust(width), "$accent on $panel")],
+        [(below.ljust(width, full), "$panel on $accent")],
+    ]
+
+
+def swing(leads: Sequence[float]) -> tuple[str, str]:
+    """Bars from a middle line for numbers of either sign, to a common scale of LEAST_SWING or more.
+
+    The first row's stand on the line; the second row's show what is free below the hanging bar.
+    """
+    steps = len(BARS) - 1
+    scale = max(LEAST_SWING, *(abs(lead) for lead in leads))
+    levels = [round(lead / scale * steps) for lead in leads]
+    above = "".join(BARS[max(level, 0)] for level in levels)
+    return above, "".join(BARS[steps - max(-level, 0)] for level in levels)
 
 
 def graph(rates: Sequence[float], rows: int) -> list[str]:

@@ -6,6 +6,7 @@ Players are 0 (the first, Black in Go) and 1.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -242,6 +243,12 @@ class Session:
         if not chain:
             raise UserError(f"{self.game.action_name(point)} is empty")
         self.dead = self.dead ^ chain
+
+    def unmarked(self) -> Session:
+        """The same game with no stones marked dead, whatever becomes of the marks."""
+        other = copy.copy(self)
+        other.dead = frozenset()
+        return other
 
     def _counted(self) -> State:
         """The position that is counted: without the stones that are agreed to be dead."""

@@ -6,6 +6,7 @@ connects it to a way to read and a way to write; `play` is the verb.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -14,11 +15,11 @@ from pathlib import Path
 
 from ghostgo.board import render
 from ghostgo.bot import PLAY, Analysis, Bot, SearchBot
-from ghostgo.duel import Duel
+from ghostgo.duel import Duel, Opponent
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import is_go
 from ghostgo.human import dialled_bot
-from ghostgo.opponents import warn_of_compiling
+from ghostgo.opponents import default_opponent, warn_of_compiling
 from ghostgo.saved import Keeper, SavedGame, newest_unfinished, read_saved
 from ghostgo.session import TROMP_TAYLOR, Session
 
@@ -29,10 +30,18 @@ HELP = """\
   hint     the bot's best moves here: visits and your chance to win
   winrate  your chance to win, as the bot sees it
   score    the score as the board stands
+  estimate how the bot expects it to end
   board    show the board again
   resign   give up
   quit     save the game and leave"""
+MARK = (
+    "`dead D5` marks a chain dead or alive again, `dead` those that the bot takes for dead, `done` "
+    "leaves it at that, `undo` takes moves back."
+)
+COUNTING = ("", "help", "undo", "score", "board", "done", "quit")
+"""What can be typed when dead stones are marked, `dead` apart."""
 SHORT = {"p": "pass", "u": "undo", "h": "hint", "w": "winrate", "s": "score", "b": "board"}
+SHORT |= {"e": "estimate", "d": "dead"}
 SHORT |= {"r": "resign", "q": "quit", "?": "help", "exit": "quit"}
 
 
@@ -43,15 +52,25 @@ class Dialogue(Duel):
         super().__init__(session, bot, human)
         self.left = False
         """Whether the person has quit."""
+        self.agreed = False
+        """Whether the person has said which stones are dead."""
 
     @property
     def over(self) -> bool:
         """Whether there is nothing more to ask the person."""
-        return self.left or self.session.over
+        return self.left or (self.session.over and not self.marking)
+
+    @property
+    def marking(self) -> bool:
+        """Whether the game has been counted and dead stones can still be marked."""
+        session = self.session
+        return session.counting and not self.agreed and bool(session.stones().any())
 
     @property
     def prompt(self) -> str:
         """What stands before the person's line."""
+        if self.marking:
+            return "dead, done or undo > "
         number = len(self.session.moves) + 1
         return f"move {number}, {self.side(self.human)} (you) > "
 
@@ -72,6 +91,10 @@ class Dialogue(Duel):
         """Let the bot move if it is its turn; the board, and the result if the game is over."""
         session, said = self.session, ""
         if self.bot_to_move:
+            # A person's move is on disk before the bot thinks, however long. If that fails, the one
+            # after its answer does as well, and says so.
+            with contextlib.suppress(UserError):
+                self.keep()
             player = session.to_play
             action = self.bot.choose(session.states)
             session.play(action)
@@ -81,8 +104,11 @@ class Dialogue(Duel):
 
     def answer(self, line: str) -> str:
         """Do what the person typed; returns what to show, without a newline at the end."""
-        word = line.strip().lower()
+        word, *rest = line.strip().lower().split() or [""]
         word = SHORT.get(word, word)
+        if word == "dead":
+            return self._dead("".join(rest))
+        word += "".join(rest)
         commands: dict[str, Callable[[], str]] = {
             "": lambda: "",
             "help": self._help,
@@ -90,14 +116,18 @@ class Dialogue(Duel):
             "hint": self._hint,
             "winrate": self._win_rate,
             "score": self._score,
+            "estimate": self._estimate,
+            "done": self._done,
             "board": lambda: render(self.session),
             "resign": self._resign,
             "quit": self._quit,
         }
+        if self.marking and word not in COUNTING:
+            return f"the game is over; {MARK}"
         if word in commands:
             return commands[word]()
         try:
-            self.session.play(self.session.game.parse_action(word.replace(" ", "")))
+            self.session.play(self.session.game.parse_action(word))
         except ValueError as error:
             return f"{error}; `help` lists what you can type"
         return self._turn()
@@ -144,6 +174,36 @@ class Dialogue(Duel):
         rule = f" {TROMP_TAYLOR}" if is_go(self.session.game) else ""
         return f"As the board stands: {count}.{rule}"
 
+    def _estimate(self) -> str:
+        try:
+            return f"{self.bot.name}: {self.estimate()}."
+        except UserError as error:
+            return str(error)
+
+    def _dead(self, name: str) -> str:
+        """Mark a chain, or without a name what the bot takes for dead; or take the mark away."""
+        session = self.session
+        try:
+            if name:
+                session.mark_dead(session.game.parse_action(name))
+            elif not session.counting:
+                raise UserError("dead stones are marked when a game of Go is over")
+            elif session.dead:
+                session.dead = frozenset()
+            else:
+                session.dead = self.suggest_dead()
+                if not session.dead:
+                    raise UserError(f"{self.bot.name} takes no stone for dead")
+        except UserError as error:
+            return str(error)
+        return self._ending()
+
+    def _done(self) -> str:
+        if not self.marking:
+            return "done is for after the end, when dead stones are marked"
+        self.agreed = True
+        return self._ending()
+
     def _resign(self) -> str:
         self.session.resign(self.human)
         return self._ending()
@@ -153,7 +213,12 @@ class Dialogue(Duel):
         return ""
 
     def _ending(self) -> str:
-        return " ".join(filter(None, (self.verdict(), self.reckoning())))
+        said = " ".join(filter(None, (self.verdict(), self.reckoning())))
+        if not self.marking:
+            return said
+        found = sorted(self.suggest_dead() - self.session.dead)
+        takes = f"{self.bot.name} takes {', '.join(map(self.name, found))} for dead. "
+        return f"{said}\n{takes if found else ''}{MARK}"
 
 
 def converse(dialogue: Dialogue, read: Callable[[str], str], write: Callable[[str], None]) -> None:
@@ -202,7 +267,7 @@ def play(
     plain: bool = False,
     score_weight: float = 0.0,
     symmetries: int = 1,
-    human: float = 0.0,
+    human: float | None = None,
     human_prior: str | None = None,
     rank: str | None = None,
     load: Path | None = None,
@@ -214,7 +279,7 @@ def play(
 
     On the full screen, or line by line with `plain` or without a terminal. It begins where the game
     in the file `load` stands, whose file is left alone, or with `resume` goes on with the newest
-    unfinished one in `folder`. With `learn` the bot takes a lesson from a game that was finished (see
+    unfinished one in `folder`, against whom it was begun as far as nothing else is said. With `learn` the bot takes a lesson from a game that was finished (see
     `ghostgo.learning`). Raises UserError for an unknown opponent, game or komi, a file that
     cannot be played on, and for a game without a board that can be drawn.
     """
@@ -223,9 +288,15 @@ def play(
     warn_of_compiling()
     search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
     name = saved.game if saved else game
+    asked = Opponent(opponent, visits, seconds, human, human_prior, rank)
+    if resume and saved and saved.opponent:
+        asked = asked.completed(saved.opponent)
+    if asked.name is None:
+        asked = replace(asked, name=default_opponent(name, root))
     bot = dialled_bot(
-        opponent, name, visits, seed, root, seconds, search, human, human_prior, rank, learn, reuse
-    )
+        asked.name, name, asked.visits, seed, root, asked.seconds, search, asked.human or 0.0,
+        asked.prior, asked.rank, learn, reuse,
+    )  # fmt: skip
     if "own_stones" not in bot.game.plane_names:
         raise UserError(f"{bot.game.name} has no board that can be drawn here")
     session = Session(bot.game, {} if komi is None else {"komi": komi})
@@ -233,9 +304,10 @@ def play(
         session = _again(saved, path, bot)
     side = {"black": 0, "white": 1, None: (saved.human if saved else None) or 0}[color]
     dialogue = Dialogue(session, bot, side)
+    dialogue.opponent = asked
     keeper = Keeper(dialogue, folder, path if resume else None)
     dialogue.keep = keeper.write
-    ended = True
+    ended, before = True, (list(session.moves), session.resigned)
     try:
         if plain or not has_screen():
             converse(dialogue, _read, print)
@@ -247,7 +319,8 @@ def play(
         kept = keeper.write()
         if kept:
             print(f"saved: {kept}", flush=True)
-    if kept and isinstance(bot, SearchBot) and session.over and ended:
+    played = before != (session.moves, session.resigned)
+    if kept and played and isinstance(bot, SearchBot) and session.over and ended:
         _learn(bot, session)
     if not ended:  # the interpreter would wait for the search, or break down under it
         os._exit(0)

@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from ghostgo.board import point_of
-from ghostgo.bot import Analysis, Bot, Candidate, Opinions
+from ghostgo.bot import Analysis, Bot, Candidate, Margins, Opinions
 from ghostgo.duel import Duel
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
@@ -36,6 +36,7 @@ class FirstLegal:
         self.human = human
         self.opinion = True
         self.expected: NDArray[np.float32] | None = None
+        self.lead: float | None = None
         self.asked = threading.Event()
         self.go: threading.Event | None = None
         self.error: Exception | None = None
@@ -65,8 +66,8 @@ class FirstLegal:
         assert not states[0].done, "networks know positions in play alone"
         return self.expected
 
-    def margins(self, states: States) -> None:
-        return None
+    def margins(self, states: States) -> Margins | None:
+        return None if self.lead is None else Margins(np.full(len(states), self.lead), None)
 
     def bind(self, game: Game) -> Bot:
         return FirstLegal(game)

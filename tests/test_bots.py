@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ghostgo import cli
-from ghostgo.data.run import BOTS, find_checkpoint, list_bots, load_network
+from ghostgo.data.run import BOTS, Run, find_checkpoint, list_bots, load_network
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import make_evaluator
 from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
-from ghostgo.opponents import make_bot
+from ghostgo.engine.network import Network, NetworkConfig
+from ghostgo.opponents import default_opponent, make_bot
 
 NAMES = [bot.path.name for bot in list_bots()]
 
@@ -39,12 +41,41 @@ def test_each_has_learnt_something_and_plays_legal_moves(name: str, tmp_path: Pa
             break
 
 
-def test_a_run_of_ones_own_comes_first(untrained_runs: Path, tmp_path: Path) -> None:
+def test_with_nobody_named_the_box_comes_first(
+    untrained_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert make_bot(None, None, 8, 1, tmp_path).name == "go9"
+    said = capsys.readouterr().err
+    assert said == "go9 plays (came with ghostgo); --run NAME takes a run of yours\n"
     assert make_bot(None, "connect_four", 8, 1, tmp_path).name == "connect_four"
     assert make_bot(None, "go5", 8, 1, tmp_path).game is get_game("go5")
-    assert make_bot(None, "go9", 8, 1, untrained_runs).name.startswith("fresh@")
+    assert make_bot(None, "go9", 8, 1, untrained_runs).name == "go9"
     assert make_bot(None, "connect_four", 8, 1, untrained_runs).name == "connect_four"
+    assert make_bot("fresh", "go9", 8, 1, untrained_runs).name == "fresh@3"
+
+
+def test_without_one_in_the_box_the_newest_run_plays_and_else_plain_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("othello", "hex9", "gomoku9", "tic_tac_toe"):
+        assert make_bot(None, name, None, 1, tmp_path).name == "mcts:2000"
+        assert f"plain search: nothing here is trained for {name}" in capsys.readouterr().err
+    game = get_game("tic_tac_toe")
+    for name in ("older", "newer"):
+        with Run.creating(tmp_path / name, game.name, 1, "") as run:
+            network = Network(game, NetworkConfig.preset("b1c8"))
+            run.save_checkpoint(1, network, {"totals": {}})
+    os.utime(find_checkpoint("older", tmp_path).path, (1, 1))
+    assert default_opponent("tic_tac_toe", tmp_path) == "newer"
+    assert "your newest run for tic_tac_toe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["play", "gtp"])
+def test_a_run_is_named_by_an_option_as_well(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([verb, "--run", "nobody"]) == 2
+    assert "'nobody' is neither a run nor a checkpoint" in capsys.readouterr().err
+    assert cli.run([verb, "random", "--run", "nobody"]) == 2
+    assert "RUN and --run both say who plays" in capsys.readouterr().err
 
 
 def test_bots_lists_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,7 +82,6 @@ def test_help_is_quick_and_imports_nothing_heavy(ghostgo_command: list[str]) -> 
         (["selfplay", "--config", "nowhere.toml"], "nowhere.toml: cannot be read"),
         (["selfplay", "--from", "nobody"], "'nobody' is neither a run nor a checkpoint"),
         (["play", "nobody"], "'nobody' is neither a run nor a checkpoint"),
-        (["play", "--game", "hex5"], "nothing here plays hex5 yet: train a run with `ghostgo self"),
         (["play", "mcts:many"], "mcts:N takes a number"),
         (["play", "mcts:0"], "mcts:N takes a number from 1"),
         (["gtp", "mcts:-3"], "mcts:N takes a number from 1"),

@@ -9,9 +9,10 @@ from ghostgo.clock import FEWEST_MOVES, LAG_SHARE, Clock, moves_to_come
 
 
 def test_no_limit() -> None:
-    clock = Clock(0, 10, 0)
-    assert clock.unlimited and clock.budget(30) is None
-    assert clock.spend(1e6) and clock.budget(30) is None
+    for clock in (Clock(0, 10, 0), Clock(0, 0, 0), Clock(0, 0, 5)):
+        assert clock.unlimited and clock.budget(30) is None
+        assert clock.spend(1e6) and clock.budget(30) is None
+    assert not Clock(1, 0, 0).unlimited and not Clock(0, 1, 1).unlimited
 
 
 def test_main_time_is_shared_among_the_moves_to_come() -> None:

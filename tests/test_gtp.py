@@ -103,6 +103,9 @@ class Fixed:
         (["undo"], "? cannot undo"),
         (["play b E5", "undo", "undo"], "? cannot undo"),
         (["play b E5", "undo", "play b E5"], "="),
+        (["play b E5", "play w C3", "play b resign", "undo", "final_status_list alive"], "= E5"),
+        (["play b E5", "play b resign", "undo", "final_score"], "= W+7"),
+        (["play b resign", "undo"], "? cannot undo"),
         (["genmove"], "? invalid color or coordinate"),
         (["final_score"], "= W+7"),
         (["play b E5", "komi 3.5", "final_score"], "= B+77.5"),
@@ -212,9 +215,10 @@ def test_loadsgf_takes_set_up_stones_komi_and_a_move_number(engine: Engine, tmp_
     assert ask(engine, f"loadsgf {path} 2") == "="
     assert ask(engine, "final_status_list alive") == "= A5 B4 C3 D2"
     assert "Black to play" in ask(engine, "showboard")
-    assert ask(engine, f"loadsgf {path} 1") == "="
-    assert ask(engine, "final_status_list alive") == "= B4 C3 D2"
-    assert "White to play" in ask(engine, "showboard")
+    for number in (1, 0):
+        assert ask(engine, f"loadsgf {path} {number}") == "="
+        assert ask(engine, "final_status_list alive") == "= B4 C3 D2"
+        assert "White to play" in ask(engine, "showboard")
 
 
 @pytest.mark.parametrize(

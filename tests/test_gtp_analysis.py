@@ -166,10 +166,11 @@ def test_the_clock_limits_the_search() -> None:
     assert bot.seconds == pytest.approx(0.9 * 88 / 40.5), "a new game has fresh clocks"
     engine.answer("reg_genmove b")
     assert bot.seconds is None
-    engine.answer("time_settings 0 10 0")
-    bot.action = 43
-    engine.answer("genmove w")
-    assert bot.seconds is None
+    for action, settings in ((43, "0 10 0"), (44, "0 0 0")):
+        engine.answer(f"time_settings {settings}")
+        bot.action = action
+        engine.answer("genmove w")
+        assert bot.seconds is None
 
 
 def test_a_search_stops_when_its_time_is_over(untrained_runs: Path) -> None:

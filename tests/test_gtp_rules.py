@@ -110,6 +110,7 @@ def test_a_change_of_rules_keeps_komi_and_begins_anew() -> None:
     ("settings", "seconds"),
     [
         ("none", None),
+        ("absolute 0", None),
         ("absolute 90.5", 0.9 * (90.5 - 2) / 40.5),
         ("canadian 0 20 4", 0.9 * 5),
         ("byoyomi 0 8 3", 0.9 * 8),

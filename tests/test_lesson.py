@@ -79,6 +79,18 @@ def test_a_counted_game_teaches_points_and_owners() -> None:
     assert table.ownership is not None and (table.ownership == 1).all()
 
 
+def test_stones_that_a_person_marks_dead_teach_nothing() -> None:
+    session = Session(GAME)
+    for move in ("C3", "pass", "pass"):
+        session.play(GAME.parse_action(move))
+    session.mark_dead(12)
+    assert session.winner() == 1
+    table = game_table(session, network(), SMALL, 1)
+    assert table.results[0] == 1 and table.scores[0] == 25 - GAME.rules["komi"]
+    assert table.ownership is not None and (table.ownership == 1).all()
+    assert session.dead == {12}, "the marks stay"
+
+
 def test_handicap_is_kept() -> None:
     session = Session(GAME)
     session.place_handicap([6, 18])

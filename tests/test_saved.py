@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ghostgo import cli, saved, terminal
-from ghostgo.duel import Duel
+from ghostgo.duel import Duel, Opponent
 from ghostgo.engine.errors import UserError
 from ghostgo.opponents import make_bot
 from ghostgo.saved import Keeper, newest_unfinished, read_saved, record
@@ -74,6 +74,49 @@ def test_handicap_and_komi_are_kept(tmp_path: Path) -> None:
     assert (found.session(duel.session.game).states == duel.session.states).all()
 
 
+def test_marks_of_dead_stones_are_kept(tmp_path: Path) -> None:
+    duel = game_of("go5", "C3 A1 B2 pass pass")
+    duel.session.mark_dead(20)
+    path = on_disk(tmp_path, duel)
+    again = read_saved(path).session(duel.session.game)
+    assert again.dead == {20} and again.result() == duel.session.result() == "B+24.5"
+    path.write_text(path.read_text().replace("GHD[A1]", "GHD[E5]"))
+    with pytest.raises(UserError, match="E5 is empty"):
+        read_saved(path).session(duel.session.game)
+
+
+@pytest.mark.parametrize("name", ["go5", "tic_tac_toe"])
+def test_whom_one_plays_is_kept(name: str, tmp_path: Path) -> None:
+    duel = game_of(name, "A1")
+    duel.opponent = Opponent("a]b", visits=30, human=0.5, rank="5k")
+    assert read_saved(on_disk(tmp_path, duel)).opponent == duel.opponent
+
+
+def test_what_is_said_anew_counts() -> None:
+    before = Opponent("go9", visits=30, human=0.5, rank="5k")
+    assert Opponent().completed(before) == before
+    assert Opponent("go9", seconds=2.0).completed(before) == Opponent(
+        "go9", seconds=2.0, human=0.5, rank="5k"
+    )
+    assert Opponent("random").completed(before) == Opponent("random")
+    assert Opponent(human=0.0, rank="1d").completed(before) == Opponent(
+        "go9", 30, human=0.0, rank="1d"
+    )
+
+
+def test_a_game_is_gone_on_with_against_the_same_bot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert play(["C3", "quit"], monkeypatch, tmp_path, "--game", "go5") == 0
+    monkeypatch.setattr(terminal, "_read", lambda prompt: "quit")
+    capsys.readouterr()
+    assert cli.run(["play", "--plain", "--save", str(tmp_path), "--resume"]) == 0
+    said = capsys.readouterr()
+    assert "random is White" in said.out and "plays (" not in said.err
+    assert cli.run(["play", "capture", "--plain", "--save", str(tmp_path), "--resume"]) == 0
+    assert "capture is White" in capsys.readouterr().out
+
+
 def test_a_resigned_game_is_over_until_it_is_undone(tmp_path: Path) -> None:
     duel = game_of("go5", "C3")
     duel.session.resign(0)
@@ -115,6 +158,16 @@ def test_a_loaded_game_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = read_saved(other)
     assert list(found.moves[:3]) == [12, 13, 16] and found.rules == {"komi": 0.5}
     assert path.read_text() == text.replace("RE[W+R]", "")
+
+
+def test_a_loaded_game_that_is_resigned_at_once_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, games = tmp_path / "theirs.sgf", tmp_path / "games"
+    path.write_text("(;GM[1]SZ[5]KM[0.5];B[cc];W[dc])")
+    assert play(["resign"], monkeypatch, games, "--load", str(path)) == 0
+    (other,) = games.iterdir()
+    assert read_saved(other).result == "W+R"
 
 
 def test_the_newest_unfinished_game_is_found(tmp_path: Path) -> None:
@@ -178,6 +231,9 @@ def test_a_full_disk_does_not_end_the_game(
         ("a.txt", "game: othello\n", [], "it has no line 'first'"),
         ("a.txt", "game: chess\nfirst: you\nsecond: x\nresult: unfinished\nmoves: ", [], "unknown"),
         ("a.txt", "game: othello\nfirst: a\nsecond: b\nresult: 0\nmoves: D6 A1", [], "move 2: A1"),
+        ("a.sgf", "(;GM[1]SZ[5]GHB[{];B[cc])", [], "says of the bot cannot be read"),
+        ("a.sgf", '(;GM[1]SZ[5]GHB[{"visits": "x"}];B[cc])', [], "says of the bot cannot be read"),
+        ("a.sgf", '(;GM[1]SZ[5]GHB[{"human": 2}];B[cc])', [], "says of the bot is out of range"),
         ("b.sgf", None, [], "b.sgf: cannot be read"),
     ],
 )

@@ -29,8 +29,9 @@ from ghostgo import screen, terminal, thinker
 from ghostgo.duel import Duel
 from ghostgo.engine.games.registry import get_game
 from ghostgo.opponents import make_bot
+from ghostgo.saved import Keeper
 from ghostgo.screen import PlayApp, Told
-from ghostgo.screen_panel import panel
+from ghostgo.screen_panel import panel, swing
 from ghostgo.screen_widgets import Question
 from ghostgo.session import Session
 from ghostgo.thinker import Thinker, Thought
@@ -171,6 +172,52 @@ def test_hints_show_moves_visits_and_lines_and_hide_again() -> None:
         assert sorted(app.notes.rates) == [0]
 
     on_screen(make_app("go5"), steps)
+
+
+@pytest.mark.parametrize("human", [0, 1])
+def test_points_expected_are_shown_and_dropped(human: int) -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "h")
+        ply = len(app.duel.session.moves)
+        assert app.notes.leads == {ply: pytest.approx(-3.4 if human else 3.4)}
+        assert "B+3.4 expected" in shown_beside(app)
+        await press(app, pilot, "s")
+        assert "first: B+3.4 expected: Black 25, White 0, 0 open." in shown_beside(app)
+        await press(app, pilot, "s")
+        assert "25, White 0, 0 open" not in shown_beside(app)
+        lines = panel(app.duel, app.notes, app.board.palette, 26, 22)
+        assert len(lines) <= 22 and any("$panel on $accent" in line[0][1] for line in lines if line)
+        short = panel(app.duel, app.notes, app.board.palette, 26, 14)
+        assert not any("$panel on $accent" in line[0][1] for line in short if line)
+        await click(app, pilot, "C3")
+        await press(app, pilot, "h")
+        assert len(app.notes.leads) == 2
+        await press(app, pilot, "u")
+        assert list(app.notes.leads) == [ply]
+
+    app = make_app("go5", human=human)
+    bot_of(app).lead, bot_of(app).expected = 3.4, np.ones(25, np.float32)
+    on_screen(app, steps)
+
+
+def test_a_graph_of_points_hangs_from_its_middle() -> None:
+    assert swing([5.0, -5.0, 0.0, 2.5]) == ("█  ▄", "█ ██")
+    assert swing([40.0, -20.0]) == ("█ ", "█▄"), "the largest fills its half"
+    assert swing([0.1]) == (" ", "█"), "little is little"
+
+
+def test_a_key_writes_the_game_and_says_where(tmp_path: Path) -> None:
+    app = make_app("go5")
+    app.duel.keep = Keeper(app.duel, tmp_path).write
+
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "w")
+        assert status(app) == "nothing has been played that could be saved"
+        await press(app, pilot, "enter w")
+        (path,) = tmp_path.iterdir()
+        assert status(app) == f"saved: {path}"
+
+    on_screen(app, steps)
 
 
 def test_a_bot_without_an_opinion_says_so() -> None:

@@ -89,7 +89,8 @@ def test_the_panel_keeps_to_its_size(width: int) -> None:
     duel.bot.name = "a-run-with-a-long-name@100000"
     for point in range(40):
         duel.session.play(point)
-    notes = Notes({ply: ply / 60 for ply in range(40)}, "first is thinking: 100 visits")
+    notes = Notes({ply: ply / 60 for ply in range(40)}, {ply: 20.0 - ply for ply in range(40)})
+    notes.thinking, notes.estimate = "first is thinking: 100 visits", "first: B+3.4 expected."
     for counted in (False, True):
         notes.counted = counted
         notes.hints = duel.bot.analyse(duel.session.states) if counted else None

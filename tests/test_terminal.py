@@ -12,7 +12,7 @@ import pytest
 from sgfmill import sgf
 
 from ghostgo.board import hoshi, render
-from ghostgo.bot import Analysis, Bot, Candidate, Opinions
+from ghostgo.bot import Analysis, Bot, Candidate, Margins, Opinions
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
@@ -89,7 +89,7 @@ def test_moves_show_the_board_with_the_last_move() -> None:
 
 def test_two_passes_end_the_game_with_a_count_and_a_word_on_the_rules() -> None:
     talk = dialogue("A1")
-    shown = typed(talk, ["E5", "p", "D5"])
+    shown = typed(talk, ["E5", "p", "done", "D5"])
     assert talk.over
     assert "Black wins: well played (W+R)" not in shown[-1]
     assert "White wins" in shown[-1] and "(W+7)" in shown[-1]
@@ -99,7 +99,41 @@ def test_two_passes_end_the_game_with_a_count_and_a_word_on_the_rules() -> None:
 
 def test_the_person_wins() -> None:
     shown = typed(dialogue(), ["E5", "pass"])
-    assert "Black wins: well played (B+74)." in shown[-1]
+    assert "Black wins: well played (B+74)." in shown[2]
+
+
+def test_dead_stones_are_marked_line_by_line() -> None:
+    talk = dialogue("A1", "go5")
+    assert talk.answer("dead A1") == "dead stones are marked when a game of Go is over"
+    assert talk.answer("done") == "done is for after the end, when dead stones are marked"
+    talk.answer("C3")
+    ended = talk.answer("pass")  # the bot passes, too
+    assert "W+0.5" in ended and "`dead D5` marks a chain dead" in ended and not talk.over
+    assert talk.prompt == "dead, done or undo > "
+    assert talk.answer("dead") == "scripted takes no stone for dead"
+    talk.bot.ownership = lambda states: np.ones(25, np.float32)  # type: ignore[method-assign]
+    assert "scripted takes A1 for dead." in talk.answer("dead C3")
+    talk.answer("d")
+    assert not talk.session.dead, "all marks are taken away"
+    assert "Black wins: well played (B+24.5)." in talk.answer("dead")
+    assert talk.session.dead == {20}
+    for line in ("C4", "resign", "hint", "winrate", "estimate"):
+        assert talk.answer(line).startswith("the game is over; `dead")
+    assert talk.answer("dead B2") == "B2 is empty" and talk.session.dead == {20}
+    assert talk.answer("done").startswith("Black wins: well played (B+24.5).") and talk.over
+    talk.agreed = False
+    assert "Taken back" in talk.answer("undo") and not talk.session.dead
+
+
+def test_an_estimate_is_the_networks() -> None:
+    talk = dialogue("A1", "go5")
+    assert talk.answer("estimate") == "scripted has no idea of the score"
+    talk.bot.margins = lambda states: Margins(np.full(1, -3.4, np.float32), None)  # type: ignore[method-assign]
+    assert talk.answer("estimate") == "scripted: W+3.4 expected."
+    owners = np.full(25, 0.9, np.float32)
+    owners[:5], owners[5] = -0.9, 0.1
+    talk.bot.ownership = lambda states: owners  # type: ignore[method-assign]
+    assert talk.answer("e") == "scripted: W+3.4 expected: Black 19, White 5, 1 open."
 
 
 def test_undo_takes_back_the_answer_too_and_leaves_the_bots_opening() -> None:
@@ -170,6 +204,20 @@ def test_games_are_saved_under_new_names_and_empty_ones_are_not(tmp_path: Path) 
     typed(talk, ["E5"])
     paths = {keeper.write() for keeper in keepers for _ in range(2)}
     assert len(paths) == 3 and len(list((tmp_path / "games").iterdir())) == 3
+
+
+def test_a_move_is_on_disk_before_the_bot_thinks(tmp_path: Path) -> None:
+    talk = dialogue("C3")
+    talk.keep = Keeper(talk, tmp_path).write
+    kept: list[str] = []
+
+    def choose(states: States, seconds: float | None = None) -> int:
+        kept.extend(path.read_text() for path in tmp_path.iterdir())
+        return 0
+
+    talk.bot.choose = choose  # type: ignore[method-assign]
+    talk.answer("E5")
+    assert len(kept) == 1 and kept[0].endswith("B[ee])\n")
 
 
 def test_other_games_play_in_the_same_way() -> None:
@@ -247,7 +295,7 @@ def test_rollout_bot_finds_the_winning_move_and_says_so() -> None:
 
 
 def test_network_bot_analyses_what_it_plays(untrained_runs: Path) -> None:
-    bot = make_bot(None, None, visits=40, seed=1, root=untrained_runs)
+    bot = make_bot("fresh", None, visits=40, seed=1, root=untrained_runs)
     states = bot.game.new_states(1)
     opinion = bot.analyse(states)
     assert opinion and bot.name == "fresh@3"

@@ -1,0 +1,225 @@
+"""Whole conversations over GTP, and games by the clock in a time that stands still between network calls."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from screen_suite import FirstLegal
+from sizes import sized
+from test_gtp import Fixed, ask
+
+from ghostgo import bot as bot_module
+from ghostgo import gtp as gtp_module
+from ghostgo.bot import Analysis, Bot, Candidate, Opinions, SearchBot
+from ghostgo.engine.games.game import Game, States
+from ghostgo.engine.games.registry import get_game
+from ghostgo.gtp import Engine
+from ghostgo.gtp_server import converse
+
+GAME = get_game("go9")
+SESSIONS = sorted((Path(__file__).parent / "sessions").glob("*.gtp"))
+RECORD = "(;GM[1]SZ[9]KM[6.5];B[ee];W[cc];B[gg];W[gc])"
+
+
+class Opinionated(FirstLegal):
+    """As `FirstLegal`, with an opinion of either side's positions; takes all points for Black's."""
+
+    def __init__(self, game: Game) -> None:
+        super().__init__(game)
+        self.expected = np.full(game.points, 0.5, np.float32)
+        self.lead = 3.5
+
+    def ponder(self, states: States, endless: bool = False) -> Opinions:
+        found = self.analyse(states)
+        assert found
+        yield lambda: found
+
+    def bind(self, game: Game) -> Bot:
+        return Opinionated(game)
+
+
+@pytest.mark.parametrize("path", SESSIONS, ids=[path.stem for path in SESSIONS])
+def test_a_conversation_as_a_gui_holds_it(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "game.sgf").write_text(RECORD)
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    lines = [line.replace("{sgf}", str(tmp_path / "game.sgf")) for line in lines]
+    commands, answers = lines[::2], [line.removeprefix("~ ") for line in lines[1::2]]
+    engine, out = Engine(Opinionated(GAME)), io.BytesIO()
+    converse(engine, io.BytesIO("\n".join([*commands, ""]).encode()), out)
+    got = out.getvalue().decode().split("\n\n")[:-1]
+    assert len(got) == len(commands) == len(answers)
+    for line, answer, wanted in zip(commands, got, answers, strict=True):
+        assert re.fullmatch(wanted, answer), f"{line}: {answer!r} is not {wanted!r}"
+
+
+def test_there_are_conversations() -> None:
+    assert [path.stem for path in SESSIONS] == ["gogui", "kgs", "lizzie", "sabaki"]
+
+
+# ---- cleaning up
+
+
+def cleaning(win: Analysis | None, expected: float | None) -> Engine:
+    """Black's walls hold a white stone on A9; the bot would pass."""
+    bot = Fixed(GAME, GAME.points)
+    bot.analyse = lambda states, seconds=None: win  # type: ignore[method-assign,assignment,return-value]
+    owners = None if expected is None else np.full(GAME.points, expected, np.float32)
+    bot.ownership = lambda states: owners  # type: ignore[method-assign,assignment]
+    engine = Engine(bot)
+    ask(engine, "play w A9", "play b C9", "play b C8", "play b B7", "play b A7")
+    return engine
+
+
+def test_dead_stones_are_captured_before_a_pass() -> None:
+    passing = Analysis(GAME.points, 0.99, (Candidate(81, 30, 0.99), Candidate(1, 5, 0.98)))
+    engine = cleaning(passing, 0.9)
+    assert ask(engine, "kgs-genmove_cleanup b") == "= B9", "the liberty that the search visited"
+    assert ask(engine, "kgs-genmove_cleanup b") == "= A8"
+    assert "A9" not in ask(engine, "final_status_list alive")
+    assert ask(engine, "kgs-genmove_cleanup b") == "= pass"
+    assert ask(cleaning(None, 0.9), "kgs-genmove_cleanup b") == "= B9", "any that is legal"
+
+
+@pytest.mark.parametrize("expected", [None, 0.2, -0.9])
+def test_what_is_not_dead_is_left_alone(expected: float | None) -> None:
+    assert ask(cleaning(None, expected), "kgs-genmove_cleanup b") == "= pass"
+    assert ask(cleaning(None, expected), "kgs-genmove_cleanup") == "? invalid color or coordinate"
+
+
+# ---- blitz
+
+
+class Virtual:
+    """A time that passes only in network calls, and at the controller's."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.now, self.rng = 0.0, rng
+
+    def call(self) -> None:
+        """A network call of about 8 ms; one in a hundred is held up."""
+        self.now += float(self.rng.lognormal(np.log(0.008), 0.4))
+        if self.rng.random() < 0.01:
+            self.now += float(self.rng.uniform(0.02, 0.06))
+
+
+class Timed(SearchBot):
+    """The real bot's loop around a search whose steps cost virtual time and find random moves."""
+
+    def __init__(self, time: Virtual) -> None:
+        self.name, self.game, self.student = "timed", GAME, None
+        self._seconds, self._reuse, self._searcher = None, True, self  # type: ignore[assignment]
+        self._time, self._states, self.steps = time, GAME.new_states(1), 0
+
+    def warm(self) -> None:
+        """Nothing is compiled here."""
+
+    def begin(self, states: States, keep: bool) -> None:
+        self._states = states
+
+    def step(self) -> bool:
+        self._time.call()
+        self.steps += 1
+        return True
+
+    def result(self) -> Any:
+        legal = GAME.legal_actions(self._states[0])
+        board = legal[legal < GAME.points]
+        return SimpleNamespace(action=[self._time.rng.choice(board if len(board) else legal)])
+
+
+@dataclass
+class Referee:
+    """A clock kept from the rules of the time system, by nothing of ours."""
+
+    kind: str
+    main: float
+    period: float = 0.0
+    count: int = 0
+    """Stones a period (canadian), or periods (byoyomi)."""
+
+    def __post_init__(self) -> None:
+        self.bank, self.used, self.stones = self.main, 0.0, 0
+
+    def moved(self, seconds: float) -> bool:
+        """Whether a move of so many seconds was in time."""
+        over = max(0.0, seconds - self.bank)
+        self.bank = max(0.0, self.bank - seconds)
+        if over == 0 and self.bank > 0:
+            return True
+        if self.kind == "absolute":
+            return over == 0
+        if self.kind == "byoyomi":
+            self.count -= int(over // self.period)
+            return self.count > 0
+        self.used, self.stones = self.used + over, self.stones + 1
+        in_time = self.used <= self.period
+        if self.stones == self.count:
+            self.used, self.stones = 0.0, 0
+        return in_time
+
+    def left(self) -> tuple[float, int]:
+        """What `time_left` says."""
+        if self.bank > 0 or self.kind == "absolute":
+            return self.bank, 0
+        if self.kind == "byoyomi":
+            return self.period, self.count
+        return self.period - self.used, self.count - self.stones
+
+
+SYSTEMS = [
+    ("absolute", 10), ("absolute", 60), ("canadian", 5, 10, 10), ("canadian", 0, 8, 25),
+    ("byoyomi", 10, 2, 3), ("byoyomi", 0, 1, 1),
+]  # fmt: skip
+
+
+def blitz(monkeypatch: pytest.MonkeyPatch, games: int) -> None:
+    """So many games by the clock, by turns under each system, told of the time left or not."""
+    for number in range(games):
+        rng = np.random.default_rng(number)
+        time, system = Virtual(rng), SYSTEMS[number % len(SYSTEMS)]
+        for module in (gtp_module, bot_module):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda t=time: t.now))
+        bot = Timed(time)
+        engine = Engine(bot)
+        clocks = [Referee(*system) for _ in "bw"]  # type: ignore[arg-type]
+        assert ask(engine, f"kata-time_settings {' '.join(map(str, system))}") == "="
+        tells = number // len(SYSTEMS) % 2 == 0
+        for ply in range(int(GAME.points * rng.uniform(0.4, 1.3))):
+            side = "bw"[ply % 2]
+            if tells:
+                left, stones = clocks[ply % 2].left()
+                ask(engine, f"time_left {side} {left:.3f} {stones}")
+            start = time.now
+            assert ask(engine, f"genmove {side}").startswith("= ")
+            # The controller's own, which an engine can allow for only where it is told the time.
+            delay = float(rng.uniform(0, 0.005)) * tells
+            in_time = clocks[ply % 2].moved(time.now - start + delay)
+            assert in_time, (number, system, tells, ply, time.now - start, clocks)
+        assert bot.steps > 3 * len(engine.session.moves), "it has thought"
+
+
+def test_blitz_is_never_lost_on_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    blitz(monkeypatch, sized(30, 1))
+
+
+@pytest.mark.slow
+def test_a_thousand_games_of_blitz(monkeypatch: pytest.MonkeyPatch) -> None:
+    blitz(monkeypatch, sized(1000, 1))
+
+
+def test_the_referee_sees_a_lost_clock() -> None:
+    """A referee that never whistles proves nothing."""
+    assert not Referee("absolute", 1).moved(1.1)
+    canadian = Referee("canadian", 0, 1, 2)
+    assert canadian.moved(0.6) and not canadian.moved(0.6)
+    canadian = Referee("canadian", 1, 1, 2)
+    assert canadian.moved(1.5) and canadian.moved(0.4) and canadian.moved(0.9)
+    byoyomi = Referee("byoyomi", 1, 1, 2)
+    assert byoyomi.moved(1.5) and byoyomi.moved(1.5) and not byoyomi.moved(1.5)
