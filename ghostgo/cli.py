@@ -38,6 +38,8 @@ from ghostgo.options import (
     is_for_another,
     ladder_option,
     learn_option,
+    level_alone,
+    level_option,
     load_option,
     minutes_option,
     out_option,
@@ -266,6 +268,7 @@ def replay(**options: Any) -> None:
 @click.argument("opponent", metavar="[RUN]", required=False)
 @game_option
 @color_option
+@level_option
 @visits_option
 @seconds_option
 @symmetries_option
@@ -299,6 +302,7 @@ def play(**options: Any) -> None:
     RUN is a run's name, RUN@STEP, a bot that came with the program (`ghostgo bots`), mcts:1000
     (plain search), capture or random. If not given: the newest run, else the bot for the game.
     """
+    level_alone()
     if options["load"] and options["resume"]:
         raise click.UsageError("--load and --resume do not go together")
     from ghostgo.terminal import play
@@ -309,6 +313,7 @@ def play(**options: Any) -> None:
 @cli.command()
 @click.argument("opponent", metavar="[RUN]", required=False)
 @game_option
+@level_option
 @visits_option
 @seconds_option
 @symmetries_option
@@ -338,6 +343,7 @@ def gtp(**options: Any) -> None:
     RUN is a run's name, RUN@STEP, a bot that came with the program (`ghostgo bots`), mcts:1000
     (plain search), capture or random. If not given: the newest run, else the bot for the game.
     """
+    level_alone()
     from ghostgo.gtp_server import serve
 
     serve(**options)
@@ -411,12 +417,18 @@ def bench(
 
 
 @cli.command()
-def bots() -> None:
+@click.option("--levels", is_flag=True, help="The rated players behind --level instead.")
+def bots(levels: bool) -> None:
     """List the networks that come with the program.
 
     Their names stand wherever one network is asked for: play, gtp, arena --player, arena sprt,
     selfplay --from.
     """
+    if levels:
+        from ghostgo.level import list_levels
+
+        list_levels()
+        return
     from ghostgo.bots import bots
 
     bots()

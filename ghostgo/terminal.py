@@ -18,6 +18,7 @@ from ghostgo.duel import Duel
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import is_go
 from ghostgo.human import dialled_bot
+from ghostgo.level import level_bot
 from ghostgo.opponents import warn_of_compiling
 from ghostgo.saved import Keeper, SavedGame, newest_unfinished, read_saved
 from ghostgo.session import TROMP_TAYLOR, Session
@@ -209,13 +210,14 @@ def play(
     resume: bool = False,
     learn: bool = False,
     reuse: bool = True,
+    level: str | None = None,
 ) -> None:
     """Play a game on the terminal against `opponent` (see `ghostgo.opponents`); it is saved as it goes.
 
     On the full screen, or line by line with `plain` or without a terminal. It begins where the game
     in the file `load` stands, whose file is left alone, or with `resume` goes on with the newest
     unfinished one in `folder`. With `learn` the bot takes a lesson from a game that was finished (see
-    `ghostgo.learning`). Raises UserError for an unknown opponent, game or komi, a file that
+    `ghostgo.learning`). A `level` names the bot instead (`ghostgo.level`). Raises UserError for an unknown opponent, game or komi, a file that
     cannot be played on, and for a game without a board that can be drawn.
     """
     path = newest_unfinished(folder, game) if resume else load
@@ -223,9 +225,9 @@ def play(
     warn_of_compiling()
     search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
     name = saved.game if saved else game
-    bot = dialled_bot(
+    bot = level_bot(level, name, seed) if level else dialled_bot(
         opponent, name, visits, seed, root, seconds, search, human, human_prior, rank, learn, reuse
-    )
+    )  # fmt: skip
     if "own_stones" not in bot.game.plane_names:
         raise UserError(f"{bot.game.name} has no board that can be drawn here")
     session = Session(bot.game, {} if komi is None else {"komi": komi})
