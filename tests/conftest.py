@@ -31,6 +31,8 @@ def benchmark_module(name: str) -> Any:
         f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py"
     )
     assert spec and spec.loader
+    if str(ROOT / "benchmarks") not in sys.path:
+        sys.path.append(str(ROOT / "benchmarks"))  # scripts import others beside them
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
