@@ -29,8 +29,9 @@ def level_bot(rank: str, game: str | None, seed: int | None) -> Bot:
     rated = get_game(read_levels().game)
     if not is_go(wanted):
         raise UserError(f"--level is for Go, not for {wanted.name}")
-    board = "" if wanted is rated else f"; calibrated on {rated.rows}x{rated.cols}"
-    print(f"{found.words}{board}", file=sys.stderr, flush=True)
+    # Always, since a GTP controller may choose another board later.
+    board = f"calibrated on {rated.rows}x{rated.cols}"
+    print(f"{found.words}; {board}", file=sys.stderr, flush=True)
     name, effort = split_effort(found.spec)
     if effort is None or effort.visits is None or name == "mcts":
         return make_bot(found.spec, wanted.name, None, seed, BOTS)

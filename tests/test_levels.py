@@ -116,8 +116,8 @@ def test_other_boards_are_told_and_other_games_refused(
 ) -> None:
     assert level_bot("20k", "go5", 1).game is get_game("go5")
     assert capsys.readouterr().err.strip().endswith("mcts:100; calibrated on 9x9")
-    level_bot("20k", "go9", 1)
-    assert "calibrated" not in capsys.readouterr().err
+    assert level_bot("20k", None, 1).game is GAME
+    assert "calibrated on 9x9" in capsys.readouterr().err, "boardsize may come later"
     with pytest.raises(UserError, match="--level is for Go, not for othello"):
         level_bot("5k", "othello", 1)
     with pytest.raises(UserError, match="player x=level:5k: levels are for Go, not for othello"):

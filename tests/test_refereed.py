@@ -68,7 +68,8 @@ def test_openings_are_legal_and_of_the_seed() -> None:
     found = [random_opening(12, random.Random(seed), 5) for seed in (1, 1, 2)]
     assert found[0] == found[1] != found[2]
     for opening in found:
-        board, seen = boards.Board(5), set()
+        board = boards.Board(5)
+        seen: set[frozenset[tuple[str, tuple[int, int]]]] = set()
         for i, vertex in enumerate(opening):
             judge(board, seen, "bw"[i % 2], common.move_from_vertex(vertex, 5))
         assert len(opening) == 12
