@@ -5,7 +5,7 @@
 One tournament on 9x9 Go: random, the capture bot, plain search of 10 to 3,000 rollouts, the networks
 in the box at 1 to 1,600 visits and, where GNU Go is installed, its levels 1 and 10, the latter the
 reference of the ranks. (Without it the reference stays what the present table says.) A call goes on
-where the one before stopped; each ends by writing the table from all games in the folder.
+where the one before stopped; each ends by writing the table from all games in the folder, once everybody has played.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ def make_table(rows: Sequence[Row], specs: Mapping[str, str], command: str, date
     return Levels(date, command, GAME, rules, reference or read_levels().reference, tuple(ours))
 
 
+def unplayed(rows: Sequence[Row], specs: Mapping[str, str]) -> list[str]:
+    """Names in `specs` that have no game yet: their ratings would mean nothing."""
+    return [row.name for row in rows if row.name in specs and not row.games]
+
+
 def main() -> None:
     """Play, then write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -77,6 +82,8 @@ def main() -> None:
         seed=given.seed, minutes=given.minutes, games=given.games,
     )  # fmt: skip
     specs |= {name: name for name in ANCHORS}
+    if idle := unplayed(report.rows, specs):
+        raise SystemExit(f"no game yet: {', '.join(idle)}; the table stays as it is, go on")
     command = "python " + shlex.join(sys.argv)
     table = make_table(report.rows, specs, command, time.strftime("%Y-%m-%d"))
     replace_file(given.table, to_json(table))

@@ -168,6 +168,7 @@ def test_the_benchmarks_table_has_who_played(tmp_path: Path) -> None:
         bot.meta["sha256"] for bot in list_bots() if bot.path.name == "go9"
     )
     assert table.reference.elo == 650 and table.rank_of(650) == "8k"
+    assert BENCH.unplayed(rows, specs) == ["idle"] and not BENCH.unplayed(rows[:3], specs)
     (tmp_path / "levels.json").write_bytes(to_json(table))
     assert read_levels(tmp_path / "levels.json") == table
     without = BENCH.make_table(rows[:2], specs, "how", "2026-01-01")
