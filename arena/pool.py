@@ -1,7 +1,8 @@
 """Who takes part: the checkpoints of runs, fixed rating anchors, and players given by name.
 
 A player is written as `random`, `capture` (Go), `mcts:ROLLOUTS`, `openspiel:mcts:SIMULATIONS`,
-`gtp:COMMAND` (or a command line whose program is installed), or a checkpoint: `RUN`, `RUN@STEP`, a
+`gtp:COMMAND` (or a command line whose program is installed), `level:5k` (Go: the rated player nearest
+to that level, see `ghostgo.arena.levels`), or a checkpoint: `RUN`, `RUN@STEP`, a
 folder, with `:VISITS`, `:2e9flops` or `:0.05s` behind it for a budget other than the rest's, and
 `,symmetries=8`, `,leaf_symmetries=2`, `,score_weight=0.1` (see `SearchConfig`) or `,rank=5k` behind
 that (networks that are told ranks). `,drawn=1` draws its moves from its policy, without a search.
@@ -28,6 +29,7 @@ from ghostgo.arena.effort import (
     whole_number,
 )
 from ghostgo.arena.gtp_client import GtpPlayer, find_program
+from ghostgo.arena.levels import level
 from ghostgo.arena.openspiel_player import OpenSpielPlayer
 from ghostgo.arena.players import (
     FIRST_SEARCH,
@@ -44,7 +46,7 @@ from ghostgo.arena.results import PlayerInfo
 from ghostgo.arena.speeds import Speeds
 from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import Totals
-from ghostgo.data.run import CheckpointInfo, Run, find_checkpoint, load_network
+from ghostgo.data.run import BOTS, CheckpointInfo, Run, find_checkpoint, load_network
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.game import Game
@@ -332,6 +334,11 @@ def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entr
     Raises UserError saying how players are written.
     """
     kind, _, rest = spec.partition(":")
+    if kind == "level":
+        if not is_go(game):
+            raise UserError(f"player {name}={spec}: levels are for Go, not for {game.name}")
+        # The rated networks are those in the box, whatever runs are called.
+        return make_entry(name, level(rest).spec, game, replace(options, root=BOTS))
     if spec == "random":
         return Entry(_info(name, "random"), RandomPlayer(name))
     if spec == "capture":
@@ -360,7 +367,7 @@ def make_entry(name: str, spec: str, game: Game, options: PlayerOptions) -> Entr
         found = find_checkpoint(where, options.root)
     except UserError as error:
         raise UserError(
-            f"player {name}={spec}: {error}; players are random, capture, mcts:1000, "
+            f"player {name}={spec}: {error}; players are random, capture, mcts:1000, level:5k, "
             f"{OPENSPIEL}1000, RUN@STEP, RUN@STEP:VISITS, RUN@STEP:2e9{FLOPS}, "
             f"RUN@STEP:0.05{SECONDS}, each with ,symmetries=8 behind it, or gtp:COMMAND"
         ) from None

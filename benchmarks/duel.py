@@ -10,17 +10,19 @@ and is played twice with colours swapped; where a player is a network, openings 
 judges even are taken, as in the arena. Rules that are not the game's usual ones are given as
 `--rule komi=24.5`, several times. With `--empty` every game starts from the empty board: for
 opponents who play by dice, such as mcts:N. The split of pairs says how much of a middling score is
-openings that both players win.
-`--json FILE` keeps the figures.
+openings that both players win. With `--out FILE` each finished pair is a line there, and the same call
+goes on where it stopped; `--json FILE` keeps the figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from kept import Kept
 
 from ghostgo.arena.effort import parse_effort
 from ghostgo.arena.match import Match, PairTask
@@ -41,7 +43,7 @@ def rule(text: str) -> tuple[str, float | str]:
         return name, value
 
 
-def main(words: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Play, and print a's points with a 95 % interval from the spread of pairs."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("a")
@@ -53,24 +55,34 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, default=Path("runs"))
     parser.add_argument("--empty", action="store_true")
     parser.add_argument("--rule", type=rule, action="append", default=[])
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args(words)
+    given = parser.parse_args(arguments)
     game = get_game(given.game)
     effort = parse_effort(given.visits)
     options = PlayerOptions(root=given.root, effort=effort)
-    players = [make_entry(spec, spec, game, options).player for spec in (given.a, given.b)]
+    entries = [make_entry(spec, spec, game, options) for spec in (given.a, given.b)]
+    players = [entry.player for entry in entries]
     rules = settle_rules(game, dict(given.rule), players)
     judges = [player for player in players if isinstance(player, NetPlayer)]
     reference = Reference(judges[0].name, judges[0].judge) if judges else None
     openings = Openings(game, given.seed, rules=rules, reference=reference)
     match = Match(game, players, capacity=2 * given.pairs, rules=rules)
-    for i in range(given.pairs):
+    # The same names may be other weights by now: players are who they are in the arena's ledger.
+    of = {"duel": [entry.info.identity for entry in entries], "game": game.name}
+    of |= {"rules": dict(rules), "seed": given.seed, "empty": given.empty}
+    kept = Kept(given.out, of)
+    done = {row["pair"] for row in kept.rows}
+    for i in sorted(set(range(given.pairs)) - done):
         match.add(PairTask(f"{given.seed}-{i}", 0, 1, () if given.empty else openings[i]))
-    points, distinct = [], set()
     while match.in_flight:
-        for _, results in match.sweep():
-            points.append(sum(result.points for result in results) / 2)
-            distinct |= {result.moves for result in results}
+        for task, results in match.sweep():
+            number = int(task.pair.rpartition("-")[2])
+            games = [{"moves": each.moves, "points": each.points} for each in results]
+            kept.add({"pair": number, "opening": task.opening, "games": games})
+    played = [row["games"] for row in kept.rows if row["pair"] < given.pairs]
+    points = [sum(each["points"] for each in games) / 2 for games in played]
+    distinct = {tuple(each["moves"]) for games in played for each in games}
     match.close()
     for player in players:
         player.close()

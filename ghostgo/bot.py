@@ -168,9 +168,10 @@ class SearchBot:
         backend: tuple[str, Calibration | None] = ("auto", None),
         student: Student | None = None,
         reuse: bool = True,
+        leaves: int | None = None,
     ) -> None:
-        """With a `student` it learns from its games. Raises UserError for a search that the game
-        does not know."""
+        """With a `student` it learns from its games; `leaves` are taken in a network call (None: by
+        the visits, up to MOST_LEAVES). Raises UserError for a search that the game does not know."""
         from ghostgo.engine.evaluator import make_evaluator
 
         check_search(search, network.game)
@@ -182,7 +183,8 @@ class SearchBot:
         self._lessons = student.lessons if student else 0
         self._network, self._visits, self._seed, self._seconds = network, visits, seed, seconds
         self._reuse = reuse and may_reuse(search)
-        self._leaves = min(max(visits // VISITS_PER_LEAF, 1), MOST_LEAVES)
+        self._leaves = leaves or min(max(visits // VISITS_PER_LEAF, 1), MOST_LEAVES)
+        self._given_leaves = leaves
         self._search_config = replace(search, leaves_per_step=self._leaves)
         scores = search.score_weight > 0
         rows = batch_rows(self._search_config, games=1)
@@ -327,7 +329,7 @@ class SearchBot:
         network = refit(self._network, game)
         return SearchBot(
             self.name, network, self._visits, self._seed, self._seconds, self._search_config,
-            student=self.student, reuse=self._reuse,
+            student=self.student, reuse=self._reuse, leaves=self._given_leaves,
         )  # fmt: skip
 
 

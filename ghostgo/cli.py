@@ -38,6 +38,8 @@ from ghostgo.options import (
     is_for_another,
     ladder_option,
     learn_option,
+    level_alone,
+    level_option,
     load_option,
     minutes_option,
     out_option,
@@ -269,6 +271,7 @@ def replay(**options: Any) -> None:
 @run_option
 @game_option
 @color_option
+@level_option
 @visits_option
 @seconds_option
 @symmetries_option
@@ -303,6 +306,7 @@ def play(**options: Any) -> None:
     (plain search), capture or random. If not given: the bot for the game that came with the program,
     else your newest run for it, else mcts:2000.
     """
+    level_alone()
     take_opponent(options)
     if options["load"] and options["resume"]:
         raise click.UsageError("--load and --resume do not go together")
@@ -315,6 +319,7 @@ def play(**options: Any) -> None:
 @click.argument("opponent", metavar="[RUN]", required=False)
 @run_option
 @game_option
+@level_option
 @visits_option
 @seconds_option
 @symmetries_option
@@ -344,6 +349,7 @@ def gtp(**options: Any) -> None:
     RUN is a run's name, RUN@STEP, a bot that came with the program (`ghostgo bots`), mcts:1000
     (plain search), capture or random. If not given: go9, which came with the program.
     """
+    level_alone()
     take_opponent(options)
     from ghostgo.gtp_server import serve
 
@@ -418,12 +424,18 @@ def bench(
 
 
 @cli.command()
-def bots() -> None:
+@click.option("--levels", is_flag=True, help="The rated players behind --level instead.")
+def bots(levels: bool) -> None:
     """List the networks that come with the program.
 
     Their names stand wherever one network is asked for: play, gtp, arena --player, arena sprt,
     selfplay --from.
     """
+    if levels:
+        from ghostgo.level import list_levels
+
+        list_levels()
+        return
     from ghostgo.bots import bots
 
     bots()

@@ -32,10 +32,14 @@ class Opponent:
     prior: str | None = None
     """Who imitated people, for `human`."""
     rank: str | None = None
+    level: str | None = None
+    """A rank instead of all that (`ghostgo.level`)."""
 
     def completed(self, before: Opponent) -> Opponent:
         """What is not said here as it was `before`; as it is if it names somebody else."""
-        if self.name not in (None, before.name):
+        if self == Opponent():
+            return before
+        if self.name not in (None, before.name) or self.level or before.level:
             return self
         budget = self if self.visits or self.seconds else before
         people = self if self.human is not None else before

@@ -18,6 +18,7 @@ from typing import IO
 from ghostgo.bot import PLAY
 from ghostgo.gtp import Engine
 from ghostgo.human import dialled_bot
+from ghostgo.level import level_bot
 from ghostgo.opponents import warn_of_compiling
 
 
@@ -89,29 +90,23 @@ def serve(
     rank: str | None = None,
     learn: bool = False,
     reuse: bool = True,
+    level: str | None = None,
 ) -> None:
-    """Serve the bot `opponent` on the standard streams.
+    """Serve the bot `opponent`, or that of a `level` (`ghostgo.level`), on the standard streams.
 
     Raises UserError for an unknown opponent or a game that is not Go.
     """
     out = sys.stdout.buffer
     with contextlib.redirect_stdout(sys.stderr):
         warn_of_compiling()
-        search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
-        bot = dialled_bot(
-            opponent,
-            game,
-            visits,
-            seed,
-            root,
-            seconds,
-            search,
-            human or 0.0,
-            human_prior,
-            rank,
-            learn,
-            reuse,
-        )
+        if level is not None:
+            bot = level_bot(level, game, seed)
+        else:
+            search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
+            bot = dialled_bot(
+                opponent, game, visits, seed, root, seconds, search, human or 0.0, human_prior,
+                rank, learn, reuse,
+            )  # fmt: skip
         engine = Engine(bot, resign, ko)
         # Unbuffered: a thread that is killed while it reads must not hold a buffer's lock.
         with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:

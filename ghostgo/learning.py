@@ -28,7 +28,7 @@ from ghostgo.session import Session
 
 LEARNT = ".learnt"
 JOURNAL = "journal.jsonl"
-FORMAT = 1
+FORMAT = 2
 TRAIN_FORWARDS = 3
 
 
@@ -53,13 +53,16 @@ class Entry:
     flops: float
     sha256: str
     """Of the weights after it."""
+    total: float | None = None
+    """The drift from the network before all lessons; None in a journal of format 1."""
 
     def __str__(self) -> str:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.time))
+        total = "" if self.total is None else f" ({self.total:.4f} in all)"
         return (
             f"lesson {self.number}, {when}: {self.game}, {self.moves} moves, {self.result}; "
             f"policy loss on them {self.before:.3f} to {self.after:.3f}, drift {self.drift:.4f} "
-            f"nats, {self.share:.0%} taken"
+            f"nats{total}, {self.share:.0%} taken"
         )
 
 
@@ -157,8 +160,11 @@ class Student:
             network = self.network()
             here = refit(network, session.game)
             table = game_table(session, here, self.config, number)
-            taken, lesson = take_lesson(here, table, self.config, number)
-            spent = self._flops(count_flops(here), table.positions)
+            origin = None
+            if self.journal.live:
+                origin = refit(load_network(self.origin.path), session.game)
+            taken, lesson = take_lesson(here, table, self.config, number, origin)
+            spent = self._flops(count_flops(here), table.positions, origin is not None)
             totals = replace(
                 self.origin.totals,
                 training_flops=self.origin.totals.training_flops
@@ -184,6 +190,7 @@ class Student:
                 share=lesson.share,
                 flops=spent,
                 sha256=info.meta["sha256"],
+                total=lesson.total,
             )
             _append(self.folder / JOURNAL, asdict(entry))
         self.lessons += 1
@@ -208,10 +215,11 @@ class Student:
         self.lessons += 1
         return wanted
 
-    def _flops(self, forward: float, positions: int) -> float:
+    def _flops(self, forward: float, positions: int, later: bool) -> float:
+        """What a lesson costs; a later one than the first asks the origin as well."""
         config = self.config
         steps = config.steps * 2 * config.rows * TRAIN_FORWARDS
-        return forward * (positions * config.visits + steps + 2 * config.rehearsal)
+        return forward * (positions * config.visits + steps + (2 + later) * config.rehearsal)
 
     @contextmanager
     def _held(self) -> Iterator[Run]:

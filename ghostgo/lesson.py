@@ -2,8 +2,10 @@
 
 The game's positions teach the network what searches of them say and how the game ended. Beside them
 it rehearses positions of its own play, where it must go on to say what it said before (as learning
-without forgetting does: Li and Hoiem 2016). If it has moved too far all the same, it goes only part
-of the way.
+without forgetting does: Li and Hoiem 2016). Half of these are positions of the play of the network
+that took no lesson yet, whose word it is held to as well, so that many lessons do not add up to a
+long way. If it has moved too far all the same, from the one or the other, it goes only part of the
+way.
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ class LessonConfig:
     """Positions of its own play."""
     most_drift: float = 0.02
     """Mean KL divergence of the policy on the rehearsal that a lesson may bring, in nats."""
+    most_total: float = 0.1
+    """The same from the network that took no lesson yet, for all lessons together."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Lesson:
     after: float
     drift: float
     """Mean KL divergence on the rehearsal from the policy before, in nats."""
+    total: float
+    """The same from the policy before all lessons."""
     share: float
     """Share of the way that was gone; 0: nothing was learnt."""
 
@@ -159,15 +165,28 @@ def own_positions(network: Network, rules: Rules, count: int, seed: int) -> NDAr
     return np.concatenate(seen)
 
 
-def _divergences(network: Network, x: Tensor, said: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Mean KL of policy and of value from what was `said` (log probabilities), in nats."""
+@dataclass(frozen=True)
+class _Bound:
+    """What a network said on the rehearsal, and how far from it a lesson may lead."""
+
+    said: dict[str, Tensor]
+    """Log probabilities, by head."""
+    most: float
+
+    def rows(self, rows: Tensor) -> dict[str, Tensor]:
+        return {head: each[rows] for head, each in self.said.items()}
+
+
+def _divergences(network: Network, x: Tensor, said: list[dict[str, Tensor]]) -> Tensor:
+    """Mean KL of policy and of value from each of `said` (log probabilities), in nats, their sum."""
     out = network(x)
-    return {
-        head: F.kl_div(
-            F.log_softmax(out[head], dim=1), said[head], log_target=True, reduction="batchmean"
-        )
-        for head in said
-    }
+    now = {head: F.log_softmax(out[head], dim=1) for head in ("policy", "value")}
+    parts = [
+        F.kl_div(now[head], each[head], log_target=True, reduction="batchmean")
+        for each in said
+        for head in each
+    ]
+    return torch.stack(parts).sum()
 
 
 def _weighted(losses: dict[str, Tensor]) -> Tensor:
@@ -187,20 +206,26 @@ def _policy_loss(network: Network, window: ReplayWindow) -> float:
 
 
 def take_lesson(
-    network: Network, table: GameTable, config: LessonConfig, seed: int
+    network: Network,
+    table: GameTable,
+    config: LessonConfig,
+    seed: int,
+    origin: Network | None = None,
 ) -> tuple[Network, Lesson]:
     """The network after a lesson on the games of `table`, and what came of it; its own is unchanged.
 
-    Batch norms keep the statistics that they have: a few positions of one game would spoil them.
+    `origin` is the network before all lessons, which it may not leave by more than `most_total`;
+    None: this is the first. Batch norms keep the statistics that they have: a few positions of one
+    game would spoil them.
     """
     game = network.game
     window = ReplayWindow(game, seed=seed)
     window.add(table)
-    rehearsal = planes_tensor(
-        own_positions(network, table.rules_of(0), config.rehearsal, seed), game
-    )
     old = copy.deepcopy(network).eval().requires_grad_(False)
-    said = _said(old, rehearsal)
+    rehearsal = _rehearsal(old, origin, table.rules_of(0), config.rehearsal, seed)
+    bounds = [_Bound(_said(old, rehearsal), config.most_drift)]
+    if origin is not None:
+        bounds.append(_Bound(_said(origin.eval(), rehearsal), config.most_total))
     student = copy.deepcopy(network).eval().requires_grad_(True)
     optimizer = torch.optim.AdamW(student.parameters(), lr=config.learning_rate, weight_decay=0.0)
     rng = np.random.default_rng([seed, 19])
@@ -208,15 +233,28 @@ def take_lesson(
         batch = window.sample(config.rows, rng)
         rows = torch.from_numpy(rng.choice(len(rehearsal), config.rows, replace=False))
         losses = head_losses(student(planes_tensor(batch.planes, game)), batch, game)
-        held = _divergences(student, rehearsal[rows], {h: each[rows] for h, each in said.items()})
-        loss = _weighted(losses) + config.hold * torch.stack(list(held.values())).sum()
+        held = _divergences(student, rehearsal[rows], [bound.rows(rows) for bound in bounds])
+        loss = _weighted(losses) + config.hold * held
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
-    taken, drift, share = _near_enough(old, student, rehearsal, said, config.most_drift)
+    taken, drifts, share = _near_enough(old, student, rehearsal, bounds)
     after = _policy_loss(taken, window)
-    return taken, Lesson(table.positions, _policy_loss(old, window), after, drift, share)
+    before = _policy_loss(old, window)
+    return taken, Lesson(table.positions, before, after, drifts[0], drifts[-1], share)
+
+
+def _rehearsal(
+    network: Network, origin: Network | None, rules: Rules, count: int, seed: int
+) -> Tensor:
+    """Positions (count, C, H, W) of the play of `network`, half of them of `origin` if there is one."""
+    if origin is None:
+        planes = own_positions(network, rules, count, seed)
+    else:
+        parts = (network, count - count // 2), (origin, count // 2)
+        planes = np.concatenate([own_positions(n, rules, share, seed) for n, share in parts])
+    return planes_tensor(planes, network.game)
 
 
 @torch.no_grad()
@@ -230,9 +268,10 @@ def _said(network: Network, x: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _near_enough(
-    old: Network, new: Network, rehearsal: Tensor, said: dict[str, Tensor], most: float
-) -> tuple[Network, float, float]:
-    """As far from `old` towards `new` as the drift stays below `most`; with the drift and the share."""
+    old: Network, new: Network, rehearsal: Tensor, bounds: list[_Bound]
+) -> tuple[Network, list[float], float]:
+    """As far from `old` towards `new` as it stays within all `bounds`; with the policy's drift from
+    each, in nats, and the share."""
     ends = old.state_dict(), new.state_dict()
     for share in SHARES:
         between = copy.deepcopy(old)
@@ -244,10 +283,17 @@ def _near_enough(
                 for name, first in ends[0].items()
             }
         )
-        now = _said(between, rehearsal)
-        drift = float(
-            F.kl_div(now["policy"], said["policy"], log_target=True, reduction="batchmean")
-        )
-        if np.isfinite(drift) and drift <= most:
-            return between, drift, share
-    return copy.deepcopy(old), 0.0, 0.0
+        drifts = _drifts(between, rehearsal, bounds)
+        within = zip(drifts, bounds, strict=True)
+        if all(np.isfinite(drift) and drift <= bound.most for drift, bound in within):
+            return between, drifts, share
+    return copy.deepcopy(old), _drifts(old, rehearsal, bounds), 0.0
+
+
+def _drifts(network: Network, rehearsal: Tensor, bounds: list[_Bound]) -> list[float]:
+    """Mean KL of the policy from each of `bounds`, in nats."""
+    now = _said(network, rehearsal)["policy"]
+    return [
+        float(F.kl_div(now, bound.said["policy"], log_target=True, reduction="batchmean"))
+        for bound in bounds
+    ]

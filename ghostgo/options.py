@@ -34,6 +34,32 @@ def check_game(context: click.Context, parameter: click.Parameter, value: str | 
     return value
 
 
+def level(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Refuse what is no level of play."""
+    if value is not None:
+        from ghostgo.arena.levels import level
+
+        level(value)
+    return value
+
+
+def level_alone() -> None:
+    """Refuse, beside --level, whatever else says who plays and how hard: it would not be the rated one."""
+    context = click.get_current_context()
+    if context.params["level"] is None:
+        return
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if name in SAID_BY_LEVEL and source is click.core.ParameterSource.COMMANDLINE:
+            shown = "RUN" if name == "opponent" else parameter.opts[0]
+            raise click.UsageError(f"--level says who plays and how; leave {shown} out")
+
+
+SAID_BY_LEVEL = (
+    "opponent", "named", "visits", "seconds", "symmetries", "score_weight", "human", "human_prior", "rank",
+    "learn", "reuse",
+)  # fmt: skip
 GNU_GO = "NAME=SPEC, such as 'gnugo=gtp:gnugo --mode gtp --level 1 --chinese-rules'"
 
 
@@ -200,6 +226,12 @@ reuse_option = click.option(
     default=True,
     show_default=True,
     help="Whether a network's search goes on from what the last one found below the position.",
+)
+level_option = click.option(
+    "--level",
+    metavar="RANK",
+    callback=level,
+    help="Go: play at about this level, 20k to 1k or 1d to 9d; `ghostgo bots --levels` lists who does.",
 )
 color_option = click.option(
     "--color",

@@ -71,7 +71,7 @@ def _opponent(text: str) -> Opponent | None:
     if not text:
         return None
     kinds = {"name": str, "visits": int, "seconds": float | int, "human": float | int}
-    kinds |= {"prior": str, "rank": str}
+    kinds |= {"prior": str, "rank": str, "level": str}
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):

@@ -19,6 +19,7 @@ from ghostgo.duel import Duel, Opponent
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import is_go
 from ghostgo.human import dialled_bot
+from ghostgo.level import level_bot
 from ghostgo.opponents import default_opponent, warn_of_compiling
 from ghostgo.saved import Keeper, SavedGame, newest_unfinished, read_saved
 from ghostgo.session import TROMP_TAYLOR, Session
@@ -274,13 +275,15 @@ def play(
     resume: bool = False,
     learn: bool = False,
     reuse: bool = True,
+    level: str | None = None,
 ) -> None:
     """Play a game on the terminal against `opponent` (see `ghostgo.opponents`); it is saved as it goes.
 
     On the full screen, or line by line with `plain` or without a terminal. It begins where the game
     in the file `load` stands, whose file is left alone, or with `resume` goes on with the newest
-    unfinished one in `folder`, against whom it was begun as far as nothing else is said. With `learn` the bot takes a lesson from a game that was finished (see
-    `ghostgo.learning`). Raises UserError for an unknown opponent, game or komi, a file that
+    unfinished one in `folder`, against whom it was begun as far as nothing else is said. With `learn`
+    the bot takes a lesson from a game that was finished (see `ghostgo.learning`). A `level` names the
+    bot instead (`ghostgo.level`). Raises UserError for an unknown opponent, game or komi, a file that
     cannot be played on, and for a game without a board that can be drawn.
     """
     path = newest_unfinished(folder, game) if resume else load
@@ -288,12 +291,12 @@ def play(
     warn_of_compiling()
     search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
     name = saved.game if saved else game
-    asked = Opponent(opponent, visits, seconds, human, human_prior, rank)
+    asked = Opponent(opponent, visits, seconds, human, human_prior, rank, level)
     if resume and saved and saved.opponent:
         asked = asked.completed(saved.opponent)
-    if asked.name is None:
+    if asked.name is None and asked.level is None:
         asked = replace(asked, name=default_opponent(name, root))
-    bot = dialled_bot(
+    bot = level_bot(asked.level, name, seed) if asked.level else dialled_bot(
         asked.name, name, asked.visits, seed, root, asked.seconds, search, asked.human or 0.0,
         asked.prior, asked.rank, learn, reuse,
     )  # fmt: skip

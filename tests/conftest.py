@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sizes import INTERPRETED
@@ -21,6 +23,20 @@ LONG_FIRST = (
     "ranks", "bench", "sprt", "exploration", "utility", "orientation", "human", "quantise", "cross",
 )  # fmt: skip
 """Files that take long and that compile for games of their own, for `make test` to begin with."""
+
+
+def benchmark_module(name: str) -> Any:
+    """The script `benchmarks/NAME.py` as a module."""
+    spec = importlib.util.spec_from_file_location(
+        f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py"
+    )
+    assert spec and spec.loader
+    if str(ROOT / "benchmarks") not in sys.path:
+        sys.path.append(str(ROOT / "benchmarks"))  # scripts import others beside them
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def _begins(item: pytest.Item) -> int:

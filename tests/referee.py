@@ -2,16 +2,14 @@
 
 Legality is judged by sgfmill's board, not by ours: no stone on a stone, no suicide, no repeated
 position (positional superko). Any departure from the protocol or the rules is a `Foul`.
-
-    python tests/referee.py --games 10 'ghostgo gtp mcts:1000' 'gnugo --mode gtp --level 1 ...'
+`benchmarks/refereed.py` plays many such games.
 """
 
 from __future__ import annotations
 
-import argparse
 import queue
+import random
 import re
-import shlex
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -25,6 +23,10 @@ BLACK, WHITE = "b", "w"
 
 class Foul(Exception):
     """An engine broke the protocol or the rules."""
+
+    def __init__(self, engine: GtpProcess, what: str) -> None:
+        super().__init__(f"{engine.command[0]}: {what}")
+        self.engine = engine
 
 
 class GtpProcess:
@@ -51,17 +53,20 @@ class GtpProcess:
         try:
             line = self._lines.get(timeout=self.timeout)
         except queue.Empty:
-            raise Foul(f"{self.command[0]}: no answer to {text!r} in {self.timeout} s") from None
+            raise Foul(self, f"no answer to {text!r} in {self.timeout} s") from None
         if line is None:
-            raise Foul(f"{self.command[0]}: closed its output at {text!r}")
+            raise Foul(self, f"closed its output at {text!r}")
         return line
 
     def ask(self, text: str) -> str:
         """The answer to a command, without id; raises Foul for a failure or a malformed answer."""
         self._id += 1
         assert self._process.stdin
-        self._process.stdin.write(f"{self._id} {text}\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(f"{self._id} {text}\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise Foul(self, f"gone at {text!r}") from error
         self._waiting = True
         lines = [self._line(text)]
         while lines[-1] != "\n":
@@ -69,7 +74,7 @@ class GtpProcess:
         self._waiting = False
         match = re.fullmatch(rf"={self._id}(?: (.*))?\n", "".join(lines[:-1]), re.DOTALL)
         if not match:
-            raise Foul(f"{self.command[0]}: {text!r} was answered by {''.join(lines)!r}")
+            raise Foul(self, f"{text!r} was answered by {''.join(lines)!r}")
         return match[1] or ""
 
     def close(self) -> int:
@@ -85,7 +90,12 @@ class GtpProcess:
             return self._process.wait(self.timeout)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            raise Foul(f"{self.command[0]}: still there after quit") from None
+            raise Foul(self, "still there after quit") from None
+
+    def kill(self) -> None:
+        """End it at once, whatever it is at."""
+        self._process.kill()
+        self._process.wait()
 
 
 @dataclass
@@ -109,9 +119,14 @@ class Verdict:
 
 
 def play_game(
-    black: GtpProcess, white: GtpProcess, size: int = 9, komi: float = 7.0, most_moves: int = 400
+    black: GtpProcess,
+    white: GtpProcess,
+    size: int = 9,
+    komi: float = 7.0,
+    most_moves: int = 400,
+    opening: Sequence[str] = (),
 ) -> Verdict:
-    """Let the engines play; raises Foul as soon as one errs."""
+    """Let the engines play on from `opening`, vertices from Black's first; Foul as soon as one errs."""
     for engine in (black, white):
         engine.ask(f"boardsize {size}")
         engine.ask("clear_board")
@@ -119,7 +134,13 @@ def play_game(
     board = boards.Board(size)
     seen = {_position(board)}
     verdict = Verdict()
-    colour, passes = BLACK, 0
+    for i, vertex in enumerate(opening):
+        colour = WHITE if i % 2 else BLACK
+        verdict.moves.append((colour, vertex))
+        judge(board, seen, colour, common.move_from_vertex(vertex, size))
+        for engine in (black, white):
+            engine.ask(f"play {colour} {vertex}")
+    colour, passes = WHITE if len(opening) % 2 else BLACK, 0
     while passes < 2 and len(verdict.moves) < most_moves:
         mover, other = (black, white) if colour == BLACK else (white, black)
         vertex = mover.ask(f"genmove {colour}")
@@ -130,7 +151,10 @@ def play_game(
         point = _parse(vertex, size, mover)
         passes = passes + 1 if point is None else 0
         if point is not None:
-            _judge(board, seen, colour, point, f"{mover.command[0]}: {colour} {vertex}")
+            try:
+                judge(board, seen, colour, point)
+            except ValueError as error:
+                raise Foul(mover, f"{colour} {vertex}: {error}") from error
         other.ask(f"play {colour} {vertex}")
         colour = WHITE if colour == BLACK else BLACK
     verdict.finished = passes >= 2
@@ -142,7 +166,7 @@ def _parse(vertex: str, size: int, mover: GtpProcess) -> tuple[int, int] | None:
     try:
         point: tuple[int, int] | None = common.move_from_vertex(vertex, size)
     except ValueError as error:
-        raise Foul(f"{mover.command[0]}: {vertex!r} is no vertex: {error}") from error
+        raise Foul(mover, f"{vertex!r} is no vertex: {error}") from error
     return point
 
 
@@ -150,47 +174,36 @@ def _position(board: boards.Board) -> frozenset[tuple[str, tuple[int, int]]]:
     return frozenset(board.list_occupied_points())
 
 
-def _judge(
+def judge(
     board: boards.Board,
     seen: set[frozenset[tuple[str, tuple[int, int]]]],
     colour: str,
     point: tuple[int, int],
-    what: str,
 ) -> None:
-    try:
-        board.play(*point, colour)
-    except ValueError as error:
-        raise Foul(f"{what}: {error}") from error
+    """Play a stone on `board`, whose positions so far are `seen`; ValueError if the rules forbid it.
+
+    Both are changed even then.
+    """
+    board.play(*point, colour)
     if board.get(*point) != colour:
-        raise Foul(f"{what}: suicide")
+        raise ValueError("suicide")
     if _position(board) in seen:
-        raise Foul(f"{what}: repeats an earlier position")
+        raise ValueError("repeats an earlier position")
     seen.add(_position(board))
 
 
-def main() -> None:
-    """Play games between two command lines, colours in turn, and print the results."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("first")
-    parser.add_argument("second")
-    parser.add_argument("--games", type=int, default=2)
-    parser.add_argument("--size", type=int, default=9)
-    parser.add_argument("--komi", type=float, default=7.0)
-    options = parser.parse_args()
-    engines = [GtpProcess(shlex.split(text)) for text in (options.first, options.second)]
-    wins = [0.0, 0.0]
-    for number in range(options.games):
-        first = number % 2
-        verdict = play_game(engines[first], engines[1 - first], options.size, options.komi)
-        if verdict.winner is None:
-            wins = [w + 0.5 for w in wins]
-        else:
-            wins[first if verdict.winner == BLACK else 1 - first] += 1
-        how = "resignation" if verdict.resigned else f"{verdict.margin:+g}"
-        print(f"game {number + 1}: black is {('first', 'second')[first]}, {how}, {wins}")
-    for engine in engines:
-        engine.close()
-
-
-if __name__ == "__main__":
-    main()
+def random_opening(plies: int, rng: random.Random, size: int = 9) -> list[str]:
+    """So many random legal stones, as vertices, Black's first."""
+    board = boards.Board(size)
+    seen = {_position(board)}
+    opening: list[str] = []
+    while len(opening) < plies:
+        point = rng.randrange(size), rng.randrange(size)
+        trial, before = board.copy(), set(seen)
+        try:
+            judge(trial, before, WHITE if len(opening) % 2 else BLACK, point)
+        except ValueError:
+            continue
+        board, seen = trial, before
+        opening.append(common.format_vertex(point))
+    return opening

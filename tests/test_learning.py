@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network
 from ghostgo.learning import JOURNAL, Student, log_lines, read_journal, student_of
+from ghostgo.lesson import Lesson, take_lesson
 from ghostgo.opponents import make_bot
 
 CONFIG = """
@@ -77,6 +79,32 @@ def test_lessons_add_up_and_are_undone(root: Path) -> None:
     assert [e.number for e in journal.entries] == [1, 2, 3, 4]
     assert [e.number for e in journal.live] == [4]
     assert taught.lessons == 6
+
+
+def test_each_lesson_is_held_to_the_network_before_all(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught, given = student(root), []
+
+    def spy(*words: Any) -> tuple[Network, Lesson]:
+        given.append(words[4])
+        return take_lesson(*words)
+
+    monkeypatch.setattr("ghostgo.learning.take_lesson", spy)
+    first = taught.network()
+    entries = [taught.teach(finished(seed=seed)) for seed in (1, 2)]
+    assert given[0] is None and same(given[1], first)
+    assert entries[0].total == entries[0].drift and entries[1].total != entries[1].drift
+    assert entries[1].flops > entries[0].flops, "asking it costs"
+    assert f"({entries[1].total:.4f} in all)" in str(entries[1])
+    path = taught.folder / JOURNAL
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    old = [{**row, "format": 1} for row in rows]
+    for row in old:
+        del row["total"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in old))
+    assert [e.total for e in read_journal(path).live] == [None, None]
+    assert "in all" not in str(read_journal(path).live[0])
 
 
 def test_a_lesson_on_another_board_serves_all(root: Path) -> None:

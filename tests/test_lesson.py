@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import NetworkEvaluator
 from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
-from ghostgo.lesson import LessonConfig, game_table, own_positions, search_all, take_lesson
+from ghostgo.lesson import (
+    Lesson,
+    LessonConfig,
+    game_table,
+    own_positions,
+    search_all,
+    take_lesson,
+)
 from ghostgo.selfplay.learner import planes_tensor
 from ghostgo.session import Session
 
@@ -154,20 +164,26 @@ def test_a_lesson_is_learnt_and_the_teacher_stays() -> None:
     assert all(torch.equal(again.state_dict()[n], v) for n, v in taken.state_dict().items())
 
 
+def rehearsed(found: Network) -> Tensor:
+    """Positions of its play, but not those that a lesson rehearses."""
+    return planes_tensor(own_positions(found, dict(GAME.rules), 256, 99), GAME)
+
+
+@torch.no_grad()
+def divergence(old: Network, new: Network, x: Tensor) -> float:
+    """Mean KL divergence of the policy of `new` from that of `old`, in nats."""
+    before, after = (net(x)["policy"].log_softmax(dim=1) for net in (old, new))
+    return float((before.exp() * (before - after)).sum(dim=1).mean())
+
+
 def test_it_stays_near_what_it_was() -> None:
     found = network()
     table = game_table(finished(), found, SMALL, 1)
-    x = planes_tensor(
-        own_positions(found, dict(GAME.rules), 256, 99), GAME
-    )  # not the rehearsed ones
+    x = rehearsed(found)
 
     def drift(**values: float) -> float:
-        from dataclasses import replace
-
         taken, _ = take_lesson(found, table, replace(SMALL, **values), 1)  # type: ignore[arg-type]
-        with torch.no_grad():
-            old, new = (net(x)["policy"].log_softmax(dim=1) for net in (found, taken))
-        return float((old.exp() * (old - new)).sum(dim=1).mean())
+        return divergence(found, taken, x)
 
     free = drift(hold=0.0, most_drift=100.0, learning_rate=1e-2)
     held = drift(hold=30.0, most_drift=100.0, learning_rate=1e-2)
@@ -176,8 +192,6 @@ def test_it_stays_near_what_it_was() -> None:
 
 
 def test_a_lesson_that_leads_too_far_is_not_taken() -> None:
-    from dataclasses import replace
-
     found = network()
     table = game_table(finished(), found, SMALL, 1)
     taken, lesson = take_lesson(found, table, replace(SMALL, most_drift=0.0, learning_rate=0.1), 1)
@@ -191,3 +205,34 @@ def test_other_games_are_learnt_as_well(name: str) -> None:
     table = game_table(finished(name, plies=200), found, SMALL, 1)
     _, lesson = take_lesson(found, table, SMALL, 1)
     assert lesson.share > 0 and lesson.after < lesson.before
+
+
+def test_many_lessons_do_not_add_up_to_a_long_way() -> None:
+    """Each may lead as far as it likes; only the bound on all of them holds."""
+    found = network()
+    config = replace(SMALL, most_drift=100.0, most_total=0.05, learning_rate=1e-2, hold=0.0)
+    table, x = game_table(finished(), found, SMALL, 1), rehearsed(found)
+
+    def away(origin: Network | None) -> tuple[float, list[Lesson]]:
+        now, lessons = found, []
+        for seed in range(2, 6):
+            now, lesson = take_lesson(now, table, config, seed, origin)
+            lessons.append(lesson)
+        return divergence(found, now, x), lessons
+
+    free, _ = away(None)
+    held, lessons = away(found)
+    assert all(lesson.total <= config.most_total for lesson in lessons)
+    assert lessons[0].share > 0, "it learns, until it is that far away"
+    assert held < 2 * config.most_total < free
+
+
+def test_it_is_held_to_the_origin() -> None:
+    found, table = network(), game_table(finished(), network(), SMALL, 1)
+    config = replace(SMALL, most_drift=100.0, most_total=100.0, learning_rate=1e-2, hold=3.0)
+    gone, _ = take_lesson(found, table, replace(config, hold=0.0), 1)
+    x = rehearsed(found)
+    alone, _ = take_lesson(gone, table, config, 2)
+    held, lesson = take_lesson(gone, table, config, 2, found)
+    assert divergence(found, held, x) < 0.8 * divergence(found, alone, x)
+    assert lesson.total != lesson.drift

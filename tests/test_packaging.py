@@ -54,7 +54,8 @@ def test_packages_equal_the_tree(project: dict[str, Any]) -> None:
 
 
 def test_what_is_no_python_is_in_the_wheel(project: dict[str, Any]) -> None:
-    found = {path.name for path in (ROOT / "arena").iterdir() if path.suffix in (".js", ".css")}
+    kinds = (".js", ".css", ".json")
+    found = {path.name for path in (ROOT / "arena").iterdir() if path.suffix in kinds}
     assert found == set(project["tool"]["setuptools"]["package-data"]["ghostgo.arena"])
 
 

@@ -102,6 +102,10 @@ def test_what_is_said_anew_counts() -> None:
     assert Opponent(human=0.0, rank="1d").completed(before) == Opponent(
         "go9", 30, human=0.0, rank="1d"
     )
+    rated = Opponent(level="5k")
+    assert Opponent().completed(rated) == rated
+    assert Opponent(visits=9).completed(rated) == Opponent(visits=9)
+    assert rated.completed(before) == rated
 
 
 def test_a_game_is_gone_on_with_against_the_same_bot(
