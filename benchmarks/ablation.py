@@ -115,6 +115,9 @@ def configs(
         "selfplay": {"positions_per_iteration": positions, "games": in_play},
         "learner": {"number_format": number_format},
     }
+    if number_format == "auto":  # a folder from before there were these: none of its runs has them
+        without = {"selfplay": {"decided_share": 0.0}, "learner": {"score_cdf": 0.0}}
+        often = overlay(often, without)
     return {name: overlay(often, own) for name, own in every.items()}
 
 

@@ -24,6 +24,7 @@ import tomlkit
 from judging import HeldOutMoves, print_table, shown, shown_above, side_by_side, write_json
 
 from ghostgo.arena.pool import spread_out
+from ghostgo.data.checkpoints import split_version
 from ghostgo.data.config import overlay, read_toml
 from ghostgo.data.ledger import Ledger, Totals
 from ghostgo.data.run import CheckpointInfo, Run, find_checkpoint
@@ -139,7 +140,12 @@ def main(words: list[str] | None = None) -> None:
 
     side_by_side(train, tasks, given.jobs, check)
     held = HeldOutMoves(
-        given.records, kind["game"], given.held_out, given.positions, given.out / "judged"
+        given.records,
+        kind["game"],
+        given.held_out,
+        given.positions,
+        given.out / "judged",
+        split_version(prior),
     )
     found = [row for seed in seeds for row in judge(held, given, seed)]
     print(f"\nheld-out games: {len(held.table)}, moves judged: {len(held.rows)}\n")

@@ -18,6 +18,7 @@ from ghostgo.data.records import under_ko_of
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import CheckpointInfo, load_network
 from ghostgo.data.shards import replace_file
+from ghostgo.data.split import SPLIT
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.registry import get_game
@@ -69,11 +70,18 @@ class HeldOutMoves:
     """
 
     def __init__(
-        self, records: Sequence[Path], game: str, held_out: float, positions: int, kept: Path
+        self,
+        records: Sequence[Path],
+        game: str,
+        held_out: float,
+        positions: int,
+        kept: Path,
+        split: int = SPLIT,
     ) -> None:
-        """At most so many `positions` (0: all), by a fixed seed. Raises UserError if there are none."""
+        """At most so many `positions` (0: all), by a fixed seed, of the games that version `split` of the
+        split holds back. Raises UserError if there are none."""
         whole = load_records(list(records), game)[0]
-        self.table = whole.select(split_by_hash(whole, held_out)[1])
+        self.table = whole.select(split_by_hash(whole, held_out, split)[1])
         places = np.flatnonzero(self.table.weights > 0)
         if not len(places):
             raise UserError(f"--held-out {held_out}: leaves no position of {game} to judge")

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from ghostgo.data.ledger import Totals
 from ghostgo.data.shards import DamagedFile
+from ghostgo.data.split import SPLIT
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
@@ -57,6 +58,15 @@ class CheckpointInfo:
 def split_of(info: CheckpointInfo | None) -> dict[str, int]:
     """`split` as a checkpoint's meta.json tells it, the version of the split of what was imitated; else nothing."""
     return {"split": info.meta["split"]} if info is not None and "split" in info.meta else {}
+
+
+def split_version(info: CheckpointInfo) -> int:
+    """The version of the split by which the checkpoint's imitation held games back.
+
+    Older checkpoints do not tell theirs, which was 1; where no game was imitated, any will do.
+    """
+    told: int = info.meta.get("split", 1 if info.totals.imitation_flops else SPLIT)
+    return told
 
 
 def read_json(path: Path, newest: int = FORMAT) -> dict[str, Any]:

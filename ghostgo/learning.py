@@ -173,7 +173,7 @@ class Student:
             )
             meta: dict[str, Any] = {
                 key: self.origin.meta[key]
-                for key in ("rules", "seed", "split")
+                for key in ("rules", "seed", "split", "held_out_share")
                 if key in self.origin.meta
             }
             meta |= {"totals": totals.to_dict(), "stage": "lesson"}

@@ -271,7 +271,8 @@ def _near_enough(
     old: Network, new: Network, rehearsal: Tensor, bounds: list[_Bound]
 ) -> tuple[Network, list[float], float]:
     """As far from `old` towards `new` as it stays within all `bounds`; with the policy's drift from
-    each, in nats, and the share."""
+    each, in nats, and the share. A bound that `old` is beyond already is as far as that."""
+    start = _drifts(old, rehearsal, bounds)
     ends = old.state_dict(), new.state_dict()
     for share in SHARES:
         between = copy.deepcopy(old)
@@ -284,10 +285,10 @@ def _near_enough(
             }
         )
         drifts = _drifts(between, rehearsal, bounds)
-        within = zip(drifts, bounds, strict=True)
-        if all(np.isfinite(drift) and drift <= bound.most for drift, bound in within):
+        within = zip(drifts, bounds, start, strict=True)
+        if all(np.isfinite(now) and now <= max(bound.most, at) for now, bound, at in within):
             return between, drifts, share
-    return copy.deepcopy(old), _drifts(old, rehearsal, bounds), 0.0
+    return copy.deepcopy(old), start, 0.0
 
 
 def _drifts(network: Network, rehearsal: Tensor, bounds: list[_Bound]) -> list[float]:

@@ -239,7 +239,7 @@ class Session:
         """
         if not self.counting:
             raise UserError("dead stones are marked when a game of Go is over")
-        chain = self.chain(point)
+        chain = self.chain(point) if 0 <= point < self.game.points else frozenset()
         if not chain:
             raise UserError(f"{self.game.action_name(point)} is empty")
         self.dead = self.dead ^ chain

@@ -106,7 +106,8 @@ class Dialogue(Duel):
     def answer(self, line: str) -> str:
         """Do what the person typed; returns what to show, without a newline at the end."""
         word, *rest = line.strip().lower().split() or [""]
-        word = SHORT.get(word, word)
+        if not rest or self.marking:  # `d 5` is a point
+            word = SHORT.get(word, word)
         if word == "dead":
             return self._dead("".join(rest))
         word += "".join(rest)
@@ -293,7 +294,17 @@ def play(
     name = saved.game if saved else game
     asked = Opponent(opponent, visits, seconds, human, human_prior, rank, level)
     if resume and saved and saved.opponent:
+        if saved.opponent.level and asked != Opponent() and not (asked.name or asked.level):
+            raise UserError(
+                f"{path}: is against --level {saved.opponent.level}, which says how hard as well; "
+                "name RUN or another --level to change who plays"
+            )
         asked = asked.completed(saved.opponent)
+    if asked.level and (learn or symmetries != 1 or score_weight or not reuse):
+        raise UserError(
+            f"--level {asked.level} says who plays and how; leave --learn, --symmetries, "
+            "--score-weight and --no-reuse out"
+        )
     if asked.name is None and asked.level is None:
         asked = replace(asked, name=default_opponent(name, root))
     bot = level_bot(asked.level, name, seed) if asked.level else dialled_bot(

@@ -157,13 +157,16 @@ def adopt_shards(run: Run, ledger: Ledger, step: int, last: int | None = None) -
     """
 
     def is_newer(path: Path, given: dict[str, Any]) -> bool:
-        return int(path.stem) > last if last is not None else bool(given["step"] >= step)
+        if last is None or not path.stem.isdecimal():
+            return bool(given["step"] >= step)
+        return int(path.stem) > last
 
     booked = {row.get("of") for row in read_ledger(ledger.path)}
     shards = positions = 0
     for path in run.shards.glob("*.damaged"):  # set apart, for what it holds, by whoever runs it
         with contextlib.suppress(DamagedFile):  # playing again may do no harm then
-            shards += is_newer(path, {} if last is not None else attributes(path))
+            known = last is not None and path.stem.isdecimal()
+            shards += is_newer(path, {} if known else attributes(path))
     for path in sorted(run.shards.glob("*.h5"), reverse=True):
         try:
             given = attributes(path)

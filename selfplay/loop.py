@@ -17,6 +17,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.jit import kernels_are_cached
 from ghostgo.engine.network import Network, NetworkConfig
+from ghostgo.engine.search_config import SearchConfig
 from ghostgo.selfplay.anchor import HELD_OUT_SHARE, held_out_share, keep_prior, resolved
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import RunConfig, make_config, rule_sets
@@ -36,7 +37,7 @@ def reopen(
     values = read_toml(folder / "config.toml")
     # A run from before there were these goes on without them.
     before = {"selfplay": {"decided_share": 0.0}, "learner": {"score_cdf": 0.0}}
-    values = overlay(before, values)
+    values = without_idle(overlay(before, values))
     config = from_mapping(RunConfig, values, f"{name}/config.toml")
     config.validated()
     for option, asked, has in (
@@ -48,6 +49,20 @@ def reopen(
         if asked is not None and asked != has:
             raise UserError(f"run {name} has {option} {has}, not {asked}; use another --run")
     return run, config
+
+
+def without_idle(values: dict[str, Any]) -> dict[str, Any]:
+    """A run's config without what only a PUCT root has, if its root is another.
+
+    Earlier versions took these keys and passed over them; new runs are refused them.
+    """
+    search, play = dict(values.get("search", {})), dict(values.get("selfplay", {}))
+    if search.get("root", SearchConfig().root) != "puct":
+        play.pop("sampled_moves", None)
+    if search.get("root", SearchConfig().root) != "puct" or not search.get("explore", True):
+        for name in ("dirichlet_total", "dirichlet_weight"):
+            search.pop(name, None)
+    return {**values, "search": search, "selfplay": play}
 
 
 def given_options(

@@ -95,6 +95,8 @@ def test_places_may_be_any(table: GameTable) -> None:
     (whole,) = look(GAME, table, every(table))
     some = every(table)[5::7]
     (part,) = look(GAME, table, some)
+    mine: Any
+    all_of: Any
     for mine, all_of in zip(part, whole, strict=True):
         np.testing.assert_array_equal(mine, all_of[some])
 

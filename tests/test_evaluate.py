@@ -288,7 +288,7 @@ def test_baselines_stand_in_the_table(
         assert 0 < part["top1"] < part["top5"] < 1 and 0 < part["half_width"]["top1"] < 0.2
     shown = capsys.readouterr().out
     assert re.search(r"\n +all .*\n +uniform .*\n +point .*\n +table ", shown)
-    assert "of another held-back split" in shown
+    assert re.search(r"fitted on \d+ games of .*, none of them\n +judged\n", shown)
     assert evaluate(here, "--baselines", str(here / "teacher.sgfs")) == 2
     assert "every game in it is among those judged" in capsys.readouterr().err
 

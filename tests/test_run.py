@@ -72,6 +72,16 @@ def test_a_run_from_before_a_switch_goes_on_without_it(tmp_path: Path) -> None:
     file.write_text("\n".join(older))
     found = reopen(file.parent, None, None, None)[1]
     assert found.selfplay.decided_share == found.learner.score_cdf == 0 < config.learner.score_cdf
+    idle = {
+        "sampled_moves = 0": "sampled_moves = 8",
+        "dirichlet_weight = 0.25": "dirichlet_weight = 0.5",
+    }
+    text = file.read_text()
+    for now, then in idle.items():
+        assert now in text
+        text = text.replace(now, then)
+    file.write_text(text)
+    assert reopen(file.parent, None, None, None)[1] == found, "a Gumbel root passed over them"
 
 
 def test_an_iteration_grows_with_the_board() -> None:

@@ -120,6 +120,7 @@ def test_dead_stones_are_marked_line_by_line() -> None:
     for line in ("C4", "resign", "hint", "winrate", "estimate"):
         assert talk.answer(line).startswith("the game is over; `dead")
     assert talk.answer("dead B2") == "B2 is empty" and talk.session.dead == {20}
+    assert talk.answer("dead pass") == "pass is empty"
     assert talk.answer("done").startswith("Black wins: well played (B+24.5).") and talk.over
     talk.agreed = False
     assert "Taken back" in talk.answer("undo") and not talk.session.dead

@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from ghostgo.data.checkpoints import split_version
 from ghostgo.data.records import GameTable, under_ko_of
 from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.data.run import ROOT, CheckpointInfo, find_checkpoint, load_network
 from ghostgo.data.shards import replace_file
-from ghostgo.data.split import SPLIT, split_by_hash
+from ghostgo.data.split import split_by_hash
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.game import Game
@@ -337,9 +338,7 @@ def _judged_records(
         line.show(f"importing: {games} games, {share:.0%}")
 
     table, _ = load_records(list(records), game.name, progress)
-    # Where no human game was learnt, any split will do; older checkpoints do not tell theirs.
-    split = info.meta.get("split", 1 if info.totals.imitation_flops else SPLIT)
-    table = table.select(split_by_hash(table, held_out, split)[1])
+    table = table.select(split_by_hash(table, held_out, split_version(info))[1])
     table = under_ko_of(table, info.meta.get("rules", {}))
     window = ReplayWindow(game)
     window.add(table)

@@ -37,7 +37,7 @@ def table_lines(found: dict[str, Any]) -> list[str]:
         lines += [text(name, part) for name, part in parts.items()]
         lines += [
             f"{'':>12}  baselines fitted on {fitted['games']:,} games of {fitted['name']}, none of them",
-            f"{'':>12}  judged; figures in the README of the records are of another held-back split",
+            f"{'':>12}  judged",
         ]
     lines += [text(name, part) for name, part in found["by_rank"].items()]
     lines += [text(f"move {name}+", part) for name, part in found["by_move"].items()]
