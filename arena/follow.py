@@ -82,7 +82,11 @@ class Follower:
         """Put a checkpoint into the pool, at each rung of a ladder, if the run will keep it."""
         try:
             info = run.checkpoint(folder)
-            if info is None or (name in self.training and not info.meta.get("milestone", True)):
+            if info is None:
+                return
+            # Of the others the newest alone counts: the one before it is there in case that is damaged.
+            passing = name in self.training or folder != max(run.checkpoint_names())
+            if passing and not info.meta.get("milestone", True):
                 return
             load = cache(load_network)  # a checkpoint's rungs share its weights
             for rung in self._options.ladder or (None,):

@@ -210,6 +210,7 @@ def open_run(run: str, root: Path) -> Run:
 
 def _checkpoints(run: str, root: Path) -> list[CheckpointInfo]:
     found = open_run(run, root).checkpoints()
+    found = [info for info in found if info is found[-1] or info.meta.get("milestone", True)]
     if not found:
         raise UserError(f"run {run!r} has no checkpoint yet: train it a little longer")
     return found

@@ -173,7 +173,8 @@ class Reporting:
             return {}
         seconds = totals.seconds - self._totals.seconds - self._play.get("play/seconds", 0.0)
         losses = self.trainer.losses
-        values = {f"loss/{head}": loss for head, loss in losses.items() if head != "gradient_norm"}
+        heads = {head: loss for head, loss in losses.items() if head != "gradient_norm"}
+        values = {f"loss/{head.replace('_', ' ')}": loss for head, loss in heads.items()}
         values |= {
             "learner/learning rate": float(learner.optimizer.param_groups[0]["lr"]),
             "learner/gradient norm": losses["gradient_norm"],

@@ -39,14 +39,49 @@ def benchmark_module(name: str) -> Any:
     return module
 
 
+ONLY_IN_ALL = {
+    "arena_kill": ["[20]"],
+    "bench": ["[b1c8p]"],
+    "cache": ["without[32]"],
+    "control": ["test_a_permuted_prior"],
+    "failures": ["told[1]"],
+    "feeding": ["without[connect_four]"],
+    "follow": ["test_two_real_trainings"],
+    "arena_tournament": ["test_killed_three_times"],
+    "golden": ["[gomoku9]", "[hex5]"],
+    "gtp": ["referee[capture]"],
+    "human": ["test_an_analysing_client"],
+    "imitate": ["[go4x7]"],
+    "jit": ["same_game[go5]"],
+    "kill": ["test_arena"],
+    "learning": ["lessons[clear_board]", "lessons[end of input]"],
+    "lesson": ["[hex5]"],
+    "openspiel": ["breakthrough(rows", "nine_mens"],
+    "search": ["test_puct_visits_equal_the_naive_twin[go2"],
+    "solved": ["test_a_minute"],
+    "utility": ["[go2"],
+}  # fmt: skip
+"""Parts of test names, by file, that only `make test-all` runs as well: they take long, most of it to
+compile for one more board, and what they are about has a shorter test beside them."""
+
+
+def _only_in_all(item: pytest.Item) -> bool:
+    parts = ONLY_IN_ALL.get(item.path.stem.removeprefix("test_"), ())
+    return any(part in item.name for part in parts)
+
+
 def _begins(item: pytest.Item) -> int:
     name = item.path.stem.removeprefix("test_")
     return LONG_FIRST.index(name) if name in LONG_FIRST else len(LONG_FIRST)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put long files first; skip tests marked `gpu` where torch sees no device."""
     items.sort(key=_begins)
+    for item in items:
+        if _only_in_all(item):
+            item.add_marker(pytest.mark.slow)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

@@ -33,10 +33,10 @@ CONFIGS = {
 VISITS, PLIES, POSITIONS, SEED = 64, 6, 2, 11
 
 
-def trees() -> dict[str, Any]:
-    """Root statistics of every game under every config, with the configs that gave them."""
+def trees(games: tuple[str, ...] = GAMES) -> dict[str, Any]:
+    """Root statistics of the `games` under every config, with the configs that gave them."""
     found: dict[str, Any] = {"configs": {name: asdict(c) for name, c in CONFIGS.items()}}
-    for name in GAMES:
+    for name in games:
         game = get_game(name)
         rng = np.random.default_rng(SEED)
         states = game.new_states(POSITIONS)

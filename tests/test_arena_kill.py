@@ -1,4 +1,4 @@
-"""A tournament under kill -9: twenty times, and the table is that of the same games in one go."""
+"""A tournament under kill -9: again and again, and the table is that of the same games in one go."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from ghostgo.data.run import Run
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
 
-KILLS = 20
 GAME, VISITS, ANCHORS = "tic_tac_toe", 8, ("random", "mcts:20")
 GIVEN: dict[str, Any] = {"visits": VISITS, "anchors": ANCHORS, "workers": 1}
 
@@ -73,7 +72,7 @@ def lines(ledger: Path) -> list[bytes]:
     return [line for line in found.splitlines(keepends=True) if line.endswith(b"\n")]
 
 
-def killed_often(root: Path, ledger: Path) -> list[bytes]:
+def killed_often(root: Path, ledger: Path, kills: int) -> list[bytes]:
     """Start the tournament and kill it, again and again; the ledger's lines in the end."""
     rng, whole = random.Random(4), list[bytes]()
     starter = subprocess.Popen(
@@ -83,7 +82,7 @@ def killed_often(root: Path, ledger: Path) -> list[bytes]:
     )  # fmt: skip
     assert starter.stdin and starter.stdout
     try:
-        for kill in range(KILLS):
+        for kill in range(kills):
             print("start", file=starter.stdin, flush=True)
             pid = told(starter.stdout, "begun")
             deadline = time.monotonic() + 60
@@ -134,11 +133,12 @@ def table(path: Path) -> list[dict[str, str]]:
     return [{name: row[name] for name in row if name != "seconds_per_move"} for row in rows]
 
 
-def test_killed_twenty_times_its_table_is_that_of_the_same_games_in_one_go(root: Path) -> None:
+@pytest.mark.parametrize("kills", [5, 20])
+def test_killed_often_its_table_is_that_of_the_same_games_in_one_go(kills: int, root: Path) -> None:
     given = {"root": root, **GIVEN}
     ledger = root / "arena" / "results.jsonl"
-    whole = killed_often(root, ledger)
-    assert len(whole) >= KILLS * 4 // 5
+    whole = killed_often(root, ledger, kills)
+    assert len(whole) >= kills * 4 // 5
     report = run_arena(**given, games=2 * len(whole) + 20)
     assert lines(ledger)[: len(whole)] == whole
 

@@ -289,7 +289,7 @@ def test_baselines_stand_in_the_table(
     shown = capsys.readouterr().out
     assert re.search(r"\n +all .*\n +uniform .*\n +point .*\n +table ", shown)
     assert re.search(r"fitted on \d+ games of .*, none of them\n +judged\n", shown)
-    assert evaluate(here, "--baselines", str(here / "teacher.sgfs")) == 2
+    assert evaluate(here, "--held-out", "1", "--baselines", str(here / "teacher.sgfs")) == 2
     assert "every game in it is among those judged" in capsys.readouterr().err
 
 

@@ -194,7 +194,7 @@ def test_the_option_reaches_the_search(tmp_path: Path, ghostgo_command: list[str
     [
         (["gtp", "go9", "--symmetries", "9"], "symmetries = 9: go9 has 1 to 8"),
         (["play", "random", "--symmetries", "2"], "random has no network"),
-        (["selfplay", "--game", "go5", "--config", "c.toml"], "leaf_symmetries = 0: go5 has 1 to"),
+        (["selfplay", "--game", "go5", "--config", "c.toml"], "leaf_symmetries = 9: go5 has 1 to"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -202,7 +202,7 @@ def test_what_makes_no_sense_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    Path("c.toml").write_text("[search]\nleaf_symmetries = 0\n")
+    Path("c.toml").write_text("[search]\nleaf_symmetries = 9\n")
     assert cli.run(words) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
 
