@@ -21,7 +21,7 @@ NAMES = [bot.path.name for bot in list_bots()]
 
 
 def test_the_box_has_what_the_readme_names() -> None:
-    assert set(NAMES) >= {"go9", "human9", "connect_four"}
+    assert set(NAMES) >= {"go9", "human9", "go5", "connect_four"}
     assert sum(file.stat().st_size for file in BOTS.rglob("*.*")) < 8e6
 
 
@@ -48,7 +48,8 @@ def test_with_nobody_named_the_box_comes_first(
     said = capsys.readouterr().err
     assert said == "go9 plays (came with ghostgo); --run NAME takes a run of yours\n"
     assert make_bot(None, "connect_four", 8, 1, tmp_path).name == "connect_four"
-    assert make_bot(None, "go5", 8, 1, tmp_path).game is get_game("go5")
+    assert make_bot(None, "go5", 8, 1, tmp_path).name == "go5"
+    assert default_opponent("go7", tmp_path) == "go9", "a network of Go serves every board"
     assert make_bot(None, "go9", 8, 1, untrained_runs).name == "go9"
     assert make_bot(None, "connect_four", 8, 1, untrained_runs).name == "connect_four"
     assert make_bot("fresh", "go9", 8, 1, untrained_runs).name == "fresh@3"
