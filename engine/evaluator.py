@@ -96,11 +96,15 @@ class NetworkEvaluator:
         """With a `rank` (codes of `GameTable.ranks`) the network judges as players of it would.
 
         Raises ValueError if scores are asked for in a game without points, or a rank of a network
-        that is not told ranks.
+        that is not told ranks; UserError if scores are asked of a network that forecasts none.
         """
         game = network.game
         if score and not game.has_score:
             raise ValueError(f"{game.name} has no points to expect")
+        if score and network.score_out is None:
+            raise UserError(
+                f"score_weight: the network {network.config.name} forecasts no score: it must be 0"
+            )
         self.game = game
         self.rank = rank
         self.device, _ = choose_device(device)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
-from ghostgo.engine.games.go import is_go
+from ghostgo.engine.games.go import MAX_SIZE, is_go
 
 PRESETS = ("b2c16", "b2c32", "b3c32", "b4c64", "b6c96", "b10c128")
 WIN, DRAW, LOSS = 0, 1, 2
@@ -30,6 +30,11 @@ COUNTINGS = 3
 AREA = 1
 POOL_EVERY = 2
 """Every second block carries global pooling (KataGo: two or three per net)."""
+LETTERS = {
+    "r": "ranks", "j": "counting", "d": "distribution", "v": "short", "p": "preactivation",
+    "n": "unpooled", "y": "replyless", "s": "scoreless", "o": "ownerless",
+}  # fmt: skip
+"""What each letter behind a network's name stands for in its `NetworkConfig`, in their order."""
 
 
 @dataclass(frozen=True)
@@ -52,30 +57,38 @@ class NetworkConfig:
     """Whether its blocks normalise and rectify before each convolution (see `Block`)."""
     unpooled: bool = False
     """Whether its blocks have no global pooling; the heads keep theirs."""
+    replyless: bool = False
+    """Whether it has no head for the opponent's reply."""
+    scoreless: bool = False
+    """Whether it has no head for the expected margin, where there are points."""
+    ownerless: bool = False
+    """Whether it has no head for who will own each point, where points have owners."""
 
     @classmethod
     def preset(cls, name: str) -> NetworkConfig:
         """The config of a name such as `b4c64`, with letters behind it for what it has besides.
 
         `r` ranks, `j` how points are counted, `d` score distribution, `v` short-horizon value, `p`
-        pre-activation, `n` no pooling in the blocks; in this order. Raises UserError for any other
-        form.
+        pre-activation, `n` no pooling in the blocks, `y` no reply, `s` no score, `o` no ownership; in
+        this order. Raises UserError for any other form.
         """
-        match = re.fullmatch(r"b(\d{1,2})c(\d{1,3})(r?)(j?)(d?)(v?)(p?)(n?)", name)
+        letters = "".join(f"({letter}?)" for letter in LETTERS)
+        match = re.fullmatch(rf"b(\d{{1,2}})c(\d{{1,3}}){letters}", name)
         if not match or not int(match[1]) or int(match[2]) < 8:
             raise UserError(
                 f"network {name!r} is unknown: write bNcM for N blocks of M (8 or more) channels, "
                 f"such as {', '.join(PRESETS)}, and behind it, in this order, r for one that is told ranks, "
                 "j for one that is told area or territory, d for a score distribution, v for a "
-                "short-horizon value, p for pre-activation, n for no pooling in the blocks"
+                "short-horizon value, p for pre-activation, n for no pooling in the blocks, y, s, o for "
+                "no head for the opponent's reply, the score, ownership"
             )
-        return cls(int(match[1]), int(match[2]), *(bool(match[i]) for i in range(3, 9)))
+        has = {key: bool(match[i]) for i, key in enumerate(LETTERS.values(), start=3)}
+        return cls(int(match[1]), int(match[2]), **has)
 
     @property
     def name(self) -> str:
         """The preset name, such as `b4c64`."""
-        letters = "r" * self.ranks + "j" * self.counting + "d" * self.distribution
-        letters += "v" * self.short + "p" * self.preactivation + "n" * self.unpooled
+        letters = "".join(letter for letter, key in LETTERS.items() if getattr(self, key))
         return f"b{self.blocks}c{self.channels}{letters}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,6 +162,7 @@ class Block(nn.Module):
         return self.after(x + self.second(y))
 
 
+MOST_POINTS = MAX_SIZE * MAX_SIZE
 SCORE_ROOM = 20
 """Points of komi beyond the board that the score distribution tells apart."""
 
@@ -175,7 +189,8 @@ def score_deviation(logits: Tensor) -> Tensor:
 class ScoreDistribution(nn.Module):
     """How likely each final margin is, by one function of the position and the margin.
 
-    Its weights do not depend on the board's size (KataGo; Wu 2019, appendix A).
+    Its weights do not depend on the board's size (KataGo; Wu 2019, appendix A). To that comes a
+    constant for each margin, the same on all boards, by which it can start at the marginal.
     """
 
     def __init__(self, inputs: int, width: int) -> None:
@@ -183,6 +198,14 @@ class ScoreDistribution(nn.Module):
         self.position = nn.Linear(inputs, width)
         self.margin = nn.Linear(2, width, bias=False)
         self.out = nn.Linear(width, 1)
+        self.usual = nn.Parameter(torch.zeros(score_bins(MOST_POINTS)))
+        """What is added for each margin, from the lowest that the largest board tells apart."""
+        self.register_load_state_dict_pre_hook(_without_usual)  # type: ignore[no-untyped-call]
+
+    def constants(self, points: int) -> Tensor:
+        """The part (`score_bins`,) of `usual` that a board of so many points has margins for."""
+        beyond = MOST_POINTS - points
+        return self.usual[beyond : len(self.usual) - beyond]
 
     def forward(self, hidden: Tensor, points: int) -> Tensor:
         """(B, inputs) to (B, `score_bins`) logits on a board of so many points."""
@@ -191,8 +214,13 @@ class ScoreDistribution(nn.Module):
         # The margin in units of the board's side, and whether it is odd: komi forbids every other.
         said = torch.stack([margins / points**0.5, margins % 2], dim=1)
         both = F.relu(self.position(hidden)[:, None, :] + self.margin(said.to(hidden.dtype))[None])
-        logits: Tensor = self.out(both)[:, :, 0]
+        logits: Tensor = self.out(both)[:, :, 0] + self.constants(points)
         return logits
+
+
+def _without_usual(module: nn.Module, weights: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Weights stored before the constants were there have learnt none: they are 0."""
+    weights.setdefault(f"{prefix}usual", torch.zeros(score_bins(MOST_POINTS)))
 
 
 def misfit(one: Game, other: Game) -> str:
@@ -208,7 +236,10 @@ def misfit(one: Game, other: Game) -> str:
 
 class Network(nn.Module):
     """Policy, opponent's reply, value as win/draw/loss, and score and ownership where a game has
-    them. Every head starts at zero: a uniform policy, an undecided value."""
+    them; `NetworkConfig` switches all but the first policy and the value.
+
+    Every head starts at zero: a uniform policy, an undecided value.
+    """
 
     def __init__(self, game: Game, config: NetworkConfig) -> None:
         super().__init__()
@@ -234,16 +265,19 @@ class Network(nn.Module):
         """Behind the last block, where the blocks leave their sum as it is."""
         self.policy_conv = conv_bn(c, h, 1)
         self.policy_pool = nn.Linear(3 * h, h)
+        self.policies = 1 if config.replyless else 2
         if game.policy_head == "flat":
-            self.policy_out: nn.Module = nn.Linear(h * game.points, 2 * game.actions)
+            self.policy_out: nn.Module = nn.Linear(h * game.points, self.policies * game.actions)
         else:
-            self.policy_out = nn.Conv2d(h, 2, 1)
-        self.pass_out = nn.Linear(3 * h, 2) if game.policy_head == "points_and_pass" else None
+            self.policy_out = nn.Conv2d(h, self.policies, 1)
+        has_pass = game.policy_head == "points_and_pass"
+        self.pass_out = nn.Linear(3 * h, self.policies) if has_pass else None
         self.value_conv = conv_bn(c, h, 1)
         self.value_hidden = nn.Linear(3 * h, c)
         self.value_out = nn.Linear(c, 3)
-        self.score_out = nn.Linear(c, 1) if game.has_score else None
-        self.ownership_out = nn.Conv2d(h, 1, 1) if game.has_ownership else None
+        self.score_out = nn.Linear(c, 1) if game.has_score and not config.scoreless else None
+        owns = game.has_ownership and not config.ownerless
+        self.ownership_out = nn.Conv2d(h, 1, 1) if owns else None
         has_distribution = config.distribution and game.has_score
         self.distribution_out = ScoreDistribution(c, h) if has_distribution else None
         self.short_out = nn.Linear(c, 1) if config.short else None
@@ -311,12 +345,12 @@ class Network(nn.Module):
         return x if self.norm is None else F.relu(self.norm(x))
 
     def policy_heads(self, x: Tensor) -> Tensor:
-        """Trunk output to (B, 2, A) logits: own move, opponent's reply."""
+        """Trunk output to (B, 2, A) logits: own move, opponent's reply; without it (B, 1, A)."""
         p = F.relu(self.policy_conv(x))
         pooled = pool(p)
         p = F.relu(p + self.policy_pool(pooled)[:, :, None, None])
         if self.game.policy_head == "flat":
-            return self.policy_out(p.flatten(1)).view(len(x), 2, self.game.actions)  # type: ignore[no-any-return]
+            return self.policy_out(p.flatten(1)).view(len(x), -1, self.game.actions)  # type: ignore[no-any-return]
         points = self.policy_out(p).flatten(2)
         if self.pass_out is None:
             return points  # type: ignore[no-any-return]
@@ -340,7 +374,7 @@ class Network(nn.Module):
     def forward(
         self, planes: Tensor, rank: Tensor | None = None, counting: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """All heads for planes (B, C, H, W), each seen from the side to move.
+        """All heads that there are for planes (B, C, H, W), each seen from the side to move.
 
         That is of `rank` (B,) in games of `counting` (B,); without them, see `trunk`.
         `policy`, `reply` (B, A) logits; `value` (B, 3) logits in the order win, draw, loss;
@@ -349,8 +383,8 @@ class Network(nn.Module):
         value of the next moves' searches, in [-1, 1].
         """
         x = self.trunk(planes, rank, counting)
-        policy = self.policy_heads(x)
-        return {"policy": policy[:, 0], "reply": policy[:, 1], **self.value_heads(x)}
+        policies = zip(("policy", "reply"), self.policy_heads(x).unbind(dim=1), strict=False)
+        return {**dict(policies), **self.value_heads(x)}
 
 
 def expected_value(value_logits: Tensor) -> Tensor:

@@ -275,8 +275,8 @@ class SearchBot:
         return said
 
     def ownership(self, states: States) -> NDArray[np.float32] | None:
-        """The network's forecast, without search; None in games where points have no owners."""
-        if not self.game.has_ownership:
+        """The network's forecast, without search; None if it has none."""
+        if self._network.ownership_out is None:
             return None
         logits = self._forecast(states)["ownership"][0]
         mine: NDArray[np.float32] = (2 * logits.sigmoid() - 1).numpy()
@@ -285,11 +285,11 @@ class SearchBot:
     def margins(self, states: States) -> Margins | None:
         """The network's forecast, without search; exact where the game is over.
 
-        Deviations are those of its score distribution, if it has one. None in games without points.
+        Deviations are those of its score distribution, if it has one. None if it forecasts no score.
         """
         from ghostgo.engine.network import score_deviation
 
-        if not self.game.has_score:
+        if self._network.score_out is None:
             return None
         said = self._forecast(states)
         means = np.where(states["to_play"] == 0, 1, -1) * said["score"].numpy()

@@ -226,8 +226,9 @@ def _bits_a_row(out: dict[str, Tensor], batch: Batch, marginals: Marginals) -> d
     bits: dict[str, Any] = {
         "outcome": _outcome(out, batch, marginals),
         "policy": _policy(out["policy"], torch.from_numpy(batch.policy), marginals.policy),
-        "reply": _policy(out["reply"], torch.from_numpy(batch.reply), marginals.reply),
     }
+    if "reply" in out:
+        bits["reply"] = _policy(out["reply"], torch.from_numpy(batch.reply), marginals.reply)
     if "score" in out:
         bits["score"] = _score(out["score"], batch, marginals)
     if "ownership" in out:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.engine import fused
+from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.network import DRAW, LOSS, WIN, Network, score_bin
 from ghostgo.selfplay.marginal_start import ROWS, start_at_marginals
@@ -114,12 +115,13 @@ def head_losses(out: dict[str, Tensor], batch: Batch, game: Game) -> dict[str, T
     device = out["policy"].device
     policy = torch.from_numpy(batch.policy).to(device)
     weight = torch.from_numpy(batch.policy_weight).to(device)
-    reply = torch.from_numpy(batch.reply).to(device)
     value = torch.from_numpy(batch.value).to(device)
     cross = -(policy * F.log_softmax(out["policy"].float(), dim=1)).sum(dim=1)
     losses = {"policy": (cross * weight).sum() / weight.sum().clamp(min=1e-6)}
-    cross = -(reply * F.log_softmax(out["reply"].float(), dim=1)).sum(dim=1)
-    losses["reply"] = _mean_known(cross, reply.sum(dim=1) > 0)
+    if "reply" in out:
+        reply = torch.from_numpy(batch.reply).to(device)
+        cross = -(reply * F.log_softmax(out["reply"].float(), dim=1)).sum(dim=1)
+        losses["reply"] = _mean_known(cross, reply.sum(dim=1) > 0)
     known = torch.isfinite(value)
     each = F.cross_entropy(out["value"].float(), value_classes(value), reduction="none")
     losses["value"] = _mean_known(each, known)
@@ -346,7 +348,16 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`."""
+        """Go on from `state_dict`. Raises UserError for one of a network with other parameters."""
+        shapes = [
+            [len(group["params"]) for group in each["param_groups"]]
+            for each in (self.optimizer.state_dict(), state["optimizer"])
+        ]
+        if shapes[0] != shapes[1]:
+            raise UserError(
+                f"its training was stopped by an older version, whose {self.network.config.name} had "
+                "other parameters: begin a new run with --from and this one's name"
+            )
         self.optimizer.load_state_dict(state["optimizer"])
         self.network.load_state_dict(state["network"])
         self.steps = int(state["steps"])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ghostgo.data.replay import Batch
-from ghostgo.engine.network import DRAW, LOSS, WIN, Network
+from ghostgo.engine.network import DRAW, LOSS, WIN, Network, score_bin, score_bins
 
 ROWS = 4096
 """Positions whose targets are counted."""
@@ -31,20 +31,22 @@ def start_at_marginals(network: Network, batch: Batch) -> None:
 
     Only biases are set: value log p of win, draw and loss; own move and reply the mean policy, where
     points share one bias the mass on the pass alone; score and short-horizon value their means;
-    ownership one chance for all points. The score distribution has no bias of one margin, and where
-    `batch` knows no target there is no marginal: those heads stay as they are.
+    ownership one chance for all points; score distribution log p of every margin. Where `batch` knows
+    no target there is no marginal, and the head stays as it is.
     """
     weights = [torch.from_numpy(batch.policy_weight), torch.ones(len(batch))]
     targets = [torch.from_numpy(batch.policy), torch.from_numpy(batch.reply)]
     counts = [(each * w[:, None]).sum(dim=0) for each, w in zip(targets, weights, strict=True)]
-    _start_policies(network, counts)
+    _start_policies(network, counts[: network.policies])
     value = torch.from_numpy(batch.value)
     if _untouched(network.value_out) and torch.isfinite(value).any():
         found = torch.full((3,), BEFORE)
         for index, result in ((WIN, 1), (DRAW, 0), (LOSS, -1)):
             found[index] += (value == result).sum()
         network.value_out.bias.copy_((found / found.sum()).log())
-    _start(network.score_out, torch.from_numpy(batch.score) / batch.ownership.shape[1] ** 0.5)
+    score = torch.from_numpy(batch.score)
+    _start(network.score_out, score / batch.ownership.shape[1] ** 0.5)
+    _start_distribution(network, score[torch.isfinite(score)])
     owner = torch.from_numpy(batch.ownership)
     owner = owner[torch.isfinite(owner[:, 0])]
     if len(owner):
@@ -61,6 +63,17 @@ def _start(head: Any, known: Tensor) -> None:
     known = known[torch.isfinite(known)]
     if _untouched(head) and len(known):
         head.bias.fill_(known.mean())
+
+
+def _start_distribution(network: Network, score: Tensor) -> None:
+    """The chance of each margin, of those seen, (N,)."""
+    head, points = network.distribution_out, network.game.points
+    if head is None or not _untouched(head.out) or head.usual.any() or not len(score):
+        return
+    # One observation over all beforehand (Perks 1947): most margins never happen.
+    found = torch.bincount(score_bin(score, points), minlength=score_bins(points)).float()
+    found += 1 / len(found)
+    head.constants(points).copy_((found / found.sum()).log())
 
 
 def _start_policies(network: Network, counts: list[Tensor]) -> None:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import benchmark_module
 
 from ghostgo.engine.games.registry import get_game
 from ghostgo.selfplay.config import make_config
 
-TOOL = Path(__file__).resolve().parents[1] / "benchmarks" / "ablation.py"
-
 
 @pytest.fixture(scope="module")
 def tool() -> Any:
-    spec = importlib.util.spec_from_file_location("ablation", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_module("ablation")
 
 
 def test_variants_differ_in_what_they_name_and_in_nothing_else(tool: Any) -> None:

@@ -1,4 +1,4 @@
-"""Heads that only help to learn: the score distribution and the short-horizon value."""
+"""Heads that a network may have or lack, and those that only help to learn."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from test_replay import random_table
 
 from ghostgo import cli
-from ghostgo.bot import refit
+from ghostgo.bot import SearchBot, refit
 from ghostgo.data.records import GameTable
 from ghostgo.data.replay import ReplayWindow
-from ghostgo.data.run import find_checkpoint, load_network
+from ghostgo.data.run import Run, find_checkpoint, load_network
 from ghostgo.data.short import SHORT_HORIZON, short_values
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import make_evaluator
@@ -125,6 +125,9 @@ def test_the_heads_are_where_they_are_asked_for() -> None:
         "b4c64rdv",
         "b4c64rjdvpn",
         "b2c16n",
+        "b2c16y",
+        "b2c16so",
+        "b4c64rjdvpnyso",
     ],
 )
 def test_names_go_round(name: str) -> None:
@@ -133,7 +136,7 @@ def test_names_go_round(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["b2c16vd", "b2c16pv", "b2c16np", "b2c16x", "b2c16rr", "b2c16jr", "b2c16jj"]
+    "name", ["b2c16vd", "b2c16pv", "b2c16np", "b2c16x", "b2c16rr", "b2c16jr", "b2c16jj", "b2c16os"]
 )
 def test_other_letters_are_refused(name: str) -> None:
     with pytest.raises(UserError, match="j for one that is told area or territory"):
@@ -207,7 +210,9 @@ def test_they_fit_every_board() -> None:
     assert count_flops(small) > count_flops(Network(GAME, NetworkConfig.preset("b1c8")))
 
 
-@pytest.mark.parametrize("name", [pytest.param("b1c8dv", marks=pytest.mark.slow), "b1c8dvp"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("b1c8dv", marks=pytest.mark.slow), "b1c8dvp", "b1c8yso"]
+)
 def test_a_run_with_them_from_end_to_end(name: str, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(
         f'network = "{name}"\nworkers = 1\n[selfplay]\ngames = 8\nvisits = 4\n'
@@ -218,5 +223,79 @@ def test_a_run_with_them_from_end_to_end(name: str, tmp_path: Path) -> None:
     assert cli.run([*arguments, "--games", "60"]) == 0
     network = load_network(find_checkpoint("r", tmp_path).path)
     assert network.config.name == name
-    assert float(network.short_out.weight.detach().abs().sum()) > 0  # type: ignore[union-attr]
+    learnt = network.short_out or network.value_out
+    assert float(learnt.weight.detach().abs().sum()) > 0
     make_evaluator(network, 8).evaluate(8)
+
+
+BARE = "b1c8yso"
+
+
+def test_heads_that_are_left_out_cost_nothing_and_leave_the_others_as_they_were() -> None:
+    made = []
+    for name in ("b1c8", "b1c8so", BARE):
+        torch.manual_seed(1)
+        made.append(Network(GAME, NetworkConfig.preset(name)).eval())
+    whole, unscored, bare = made
+    x = torch.randn(3, GAME.planes, 5, 5)
+    assert set(whole(x)) == {"policy", "reply", "value", "score", "ownership"}
+    assert set(unscored(x)) == {"policy", "reply", "value"}
+    assert set(bare(x)) == {"policy", "value"}
+    kept = whole.state_dict()
+    assert all(torch.equal(value, kept[key]) for key, value in unscored.state_dict().items())
+    assert count_flops(bare) < count_flops(unscored) < count_flops(whole)
+
+
+@pytest.mark.parametrize("game", ["go5", "connect_four"])
+def test_a_policy_without_reply_is_the_same_in_every_backend(game: str) -> None:
+    torch.manual_seed(1)
+    network = Network(get_game(game), NetworkConfig.preset(BARE))
+    with torch.no_grad():
+        for each in network.parameters():
+            each.normal_(std=0.3)
+    found = []
+    for backend in ("fp32", "openvino"):
+        if backend == "openvino":
+            pytest.importorskip("openvino")
+        evaluator = make_evaluator(network, 8, "cpu", backend)
+        bits = np.random.default_rng(1).integers(0, 2, evaluator.planes.shape)
+        evaluator.planes[:] = 0x3F80 * bits  # 1 in bfloat16
+        evaluator.evaluate(8)
+        found.append((evaluator.policy[:8].copy(), evaluator.value[:8].copy()))
+    assert np.ptp(found[0][0]) > 0.1
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.1)
+
+
+def test_scores_of_a_network_without_them_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Run.creating(tmp_path / "bare", "go5", seed=1, config="") as run:
+        run.save_checkpoint(0, Network(GAME, NetworkConfig.preset(BARE)), {"totals": {}})
+    arguments = ["gtp", "--run", "bare", "--root", str(tmp_path), "--score-weight", "0.1"]
+    assert cli.run(arguments) == 2
+    said = capsys.readouterr().err
+    assert "b1c8yso forecasts no score" in said and "Traceback" not in said
+
+
+def test_a_bot_without_these_heads_plays_and_has_no_idea_of_the_score() -> None:
+    bot = SearchBot("bare", Network(GAME, NetworkConfig.preset(BARE)), visits=4, seed=1)
+    states = GAME.new_states(1)
+    assert bot.choose(states) >= 0
+    assert bot.ownership(states) is None and bot.margins(states) is None
+
+
+def test_what_an_older_version_left_is_read_or_refused_in_one_line() -> None:
+    """A score distribution once had no constants: its weights are read, its optimiser is not."""
+    torch.manual_seed(1)
+    network = Network(GAME, NetworkConfig.preset("b1c8d"))
+    learner = Learner(network, LearnerConfig(batch_size=32))
+    state, weights = learner.state_dict(), network.state_dict()
+    del weights["distribution_out.usual"]
+    with torch.no_grad():
+        network.distribution_out.usual.fill_(1.0)  # type: ignore[union-attr]
+    network.load_state_dict(weights)
+    assert not network.distribution_out.usual.any()  # type: ignore[union-attr]
+    state["optimizer"]["param_groups"][1]["params"] = [1]
+    with pytest.raises(UserError, match="b1c8d had other parameters"):
+        learner.load_state_dict(state)
