@@ -56,7 +56,8 @@ def unmasked_norm(norm: Callable[[Tensor], Tensor], x: Tensor, boards: Any) -> T
 
 def whole_norm(norm: Callable[[Tensor], Tensor], x: Tensor, boards: Any) -> Tensor:
     """Right in inference; in training its statistics count the padding."""
-    return norm(x) * boards.mask
+    inside: Tensor = norm(x) * boards.mask
+    return inside
 
 
 def off_board(out: dict[str, Tensor], batch: Any, boards: Any) -> dict[str, Tensor]:
