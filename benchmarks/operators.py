@@ -61,22 +61,22 @@ def pooling(seconds: float) -> None:
     print(f"maximum over the board: amax {1e6 / slow:,.0f} us, max pool {1e6 / fast:,.0f} us")
 
 
-def random_batch(game: Game) -> Batch:
+def random_batch(game: Game, rows: int = BATCH, seed: int = 0) -> Batch:
     """Rows of the right shapes; what they say does not matter here."""
-    rng = np.random.default_rng(0)
-    policy = rng.dirichlet(np.ones(game.actions), BATCH).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    policy = rng.dirichlet(np.ones(game.actions), rows).astype(np.float32)
     return Batch(
-        planes=((rng.random((BATCH, game.points, game.planes)) < 0.3) * 0x3F80).astype(np.uint16),
+        planes=((rng.random((rows, game.points, game.planes)) < 0.3) * 0x3F80).astype(np.uint16),
         policy=policy,
-        policy_weight=np.ones(BATCH, np.float32),
+        policy_weight=np.ones(rows, np.float32),
         reply=policy[::-1].copy(),
-        value=rng.choice([-1.0, 1.0], BATCH).astype(np.float32),
-        score=rng.normal(0, 10, BATCH).astype(np.float32),
-        ownership=rng.random((BATCH, game.points)).round().astype(np.float32),
-        rank=np.zeros(BATCH, np.int64),
-        counting=np.zeros(BATCH, np.int64),
-        short=np.full(BATCH, np.nan, np.float32),
-        origin=np.zeros(BATCH, ORIGIN),
+        value=rng.choice([-1.0, 1.0], rows).astype(np.float32),
+        score=rng.normal(0, 10, rows).astype(np.float32),
+        ownership=rng.random((rows, game.points)).round().astype(np.float32),
+        rank=np.zeros(rows, np.int64),
+        counting=np.zeros(rows, np.int64),
+        short=rng.uniform(-1, 1, rows).astype(np.float32),
+        origin=np.zeros(rows, ORIGIN),
     )
 
 
