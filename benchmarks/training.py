@@ -1,10 +1,10 @@
-"""Steps a second of the learner, by number format, memory layout, compiler and reader thread.
+"""Steps a second of the learner, by number format, memory layout, compiler, convolutions and reader thread.
 
     python benchmarks/training.py [--network b4c32] [--game go9] [--batch 256] [--rounds 5]
                                   [--steps 4] [--threads 1,2] [--device cpu] [--no-compile]
 
 Trains on random games that lie still. Each variant differs from `base` (what runs use without a
-number format chosen: float32, channels-last, eager, batches made ahead) in one thing. All start at
+number format chosen: float32, channels-last, own convolutions, eager, batches made ahead) in one thing. All start at
 the same weights and draw the same batches, so their losses must agree: float32 variants to rounding,
 bfloat16 to its own. They take turns, `--steps` a turn and `--rounds` turns; the table has the median
 turn's rate and its ratio to the base's of the same turn, so that a busy machine slows all alike.
@@ -22,6 +22,7 @@ import torch
 
 from ghostgo.data.records import GameTable
 from ghostgo.data.replay import ReplayWindow
+from ghostgo.engine import convolution
 from ghostgo.engine.games.game import play_one, score_of
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
@@ -30,6 +31,7 @@ from ghostgo.selfplay.feeding import Drawn, Feeder
 from ghostgo.selfplay.learner import Learner, LearnerConfig, can_bfloat16
 
 GAMES = 100
+LEAST_CHANNELS, NEVER = convolution.LEAST_CHANNELS, 1 << 30
 CLOSE, CLOSE_BF16 = 1e-3, 3e-2
 """Relative differences of the first turn's mean loss that rounding may make."""
 
@@ -57,6 +59,10 @@ class Contiguous(Learner):
 
     def _forward(self, network: Network, x: torch.Tensor, *told: Any) -> Any:
         return super()._forward(network, x.contiguous(), *told)
+
+
+class Direct(Learner):
+    """Every convolution by torch, none by `engine/convolution.py`."""
 
 
 def random_games(name: str) -> GameTable:
@@ -99,6 +105,8 @@ class Variant:
     def turn(self, window: ReplayWindow, size: int, steps: int) -> None:
         """Train `steps` steps, as a run does; note rate and mean loss."""
         feeding.AHEAD = self.ahead
+        direct = isinstance(self.learner, Direct)
+        convolution.LEAST_CHANNELS = NEVER if direct else LEAST_CHANNELS
         first, start, losses = self.learner.steps, time.perf_counter(), []
 
         def draw(step: int) -> Drawn:
@@ -121,6 +129,7 @@ def compare(window: ReplayWindow, given: argparse.Namespace, threads: int) -> No
         "base": (Learner, True, False),
         "no reader thread": (Learner, False, False),
         "channels first": (Contiguous, True, False),
+        "torch's convolutions": (Direct, True, False),
     }
     if can_bfloat16(given.device):
         kinds["bfloat16"] = (Learner, True, True)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ghostgo.engine.convolution import Conv3x3
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.go import MAX_SIZE, is_go
@@ -97,10 +98,9 @@ class NetworkConfig:
 
 
 def conv_bn(inputs: int, outputs: int, size: int) -> nn.Sequential:
-    """A convolution without bias and its batch norm; inference folds them into one."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False), nn.BatchNorm2d(outputs)
-    )
+    """A convolution without bias, of size 1 or 3, and its batch norm; inference folds them into one."""
+    conv = Conv3x3(inputs, outputs) if size == 3 else nn.Conv2d(inputs, outputs, size, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
 
 
 def rank_code(name: str) -> int:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 BLACK, WHITE, EMPTY = 1, -1, 0
 Board = tuple[int, ...]
+Nested = list[Any]
+"""Numbers in lists within lists."""
 
 
 class ReferenceGo:
@@ -118,3 +121,23 @@ class ReferenceGo:
 
     def score(self) -> float:
         return sum(self.ownership()) - self.komi
+
+
+def convolution(x: Nested, weight: Nested, rows: int, cols: int) -> Nested:
+    """One board (C, rows, cols) by kernels (O, C, 3, 3) to (O, rows, cols); zeros around the board."""
+    return [
+        [
+            [
+                sum(
+                    plane[r + dr][c + dc] * kernel[1 + dr][1 + dc]
+                    for plane, kernel in zip(x, kernels, strict=True)
+                    for dr in (-1, 0, 1)
+                    for dc in (-1, 0, 1)
+                    if 0 <= r + dr < rows and 0 <= c + dc < cols
+                )
+                for c in range(cols)
+            ]
+            for r in range(rows)
+        ]
+        for kernels in weight
+    ]
