@@ -377,8 +377,8 @@ class Learner:
         used = "muon" if "muon" in state else "adamw"
         if used != self.config.optimizer:
             raise UserError(
-                f'config: learner: optimizer = "{self.config.optimizer}": the run was trained by '
-                f'"{used}" so far: write that again, or begin a new run with --from and this one\'s name'
+                f'config: learner: optimizer = "{self.config.optimizer}": the run was trained by "{used}" '
+                f'so far: write "{used}", or begin a new run with --from and this one\'s name'
             )
         shapes = [
             [len(group["params"]) for group in each["param_groups"]]

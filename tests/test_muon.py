@@ -133,7 +133,7 @@ def test_the_state_of_the_other_optimiser_is_refused() -> None:
     states = {name: learner_by(name).state_dict() for name in ("adamw", "muon")}
     assert states["adamw"].keys() == {"optimizer", "steps", "bfloat16", "device", "network"}
     for mine, theirs in (("adamw", "muon"), ("muon", "adamw")):
-        wanted = f'optimizer = "{mine}": the run was trained by "{theirs}" so far: write that again'
+        wanted = f'optimizer = "{mine}": the run was trained by "{theirs}" so far: write "{theirs}"'
         with pytest.raises(UserError, match=wanted) as raised:
             learner_by(mine).load_state_dict(states[theirs])
         assert "\n" not in str(raised.value)
