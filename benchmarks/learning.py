@@ -1,7 +1,7 @@
 """What settings of the learner are worth, on data that lies still.
 
     python benchmarks/learning.py runs/NAME --samples 300000 \
-        --try learning_rate=0.002 --try learning_rate=0.008 --try net=b4c48,batch_size=128
+        --try learning_rate=0.002 --try learning_rate=0.008 --try net=b4c48,batch_size=128 --try optimizer=muon,muon_rate=0.004
     python benchmarks/learning.py runs/warm/records/train.h5 --held-out runs/warm/records/held_out.h5
 
 Each try trains a fresh network on the shards of a run, the newest tenth of them held out (or on one

@@ -73,10 +73,14 @@ def _slower(batch: Batch, run: Run, learner: Learner) -> str:
     """What to do where every target is sound, so that the weights have run away."""
     files = _some(_files(batch))
     config = learner.config
+    rates = {"learning_rate": config.learning_rate}
+    if config.optimizer == "muon":
+        rates = {"muon_rate": config.muon_rate, **rates}
+    named = ", ".join(f"{name} = {rate:g}" for name, rate in rates.items())
     kept = [info.step for info in run.checkpoints([])]
     return (
         f"no target of the batch (of {files}) is at fault, so the weights are running away: lower "
-        f"learning_rate = {config.learning_rate:g}, or a head's weight that is set high, under "
+        f"{named}, or a head's weight that is set high, under "
         f"[learner] in {run.folder / 'config.toml'}, and the run goes on without --config from "
         f"checkpoint {kept[-1]}; if it stops here again, start another one by --from "
         f"{run.name}@STEP (kept: {', '.join(map(str, kept[-NAMED:]))})"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ghostgo.data.replay import Batch, ReplayWindow
@@ -19,6 +19,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.network import DRAW, LOSS, WIN, Network, score_bin
 from ghostgo.selfplay.marginal_start import ROWS, start_at_marginals
+from ghostgo.selfplay.muon import Muon, hidden_matrices
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,18 @@ class LearnerConfig:
     """Positions in one step."""
     learning_rate: float = 8e-3
     """Peak rate of AdamW. High, as the averaged weights take out its noise."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """What trains the hidden convolutions and linear layers; AdamW trains all the rest in any case.
+    muon: steps with equal singular values (`muon.py`; Jordan 2024)."""
+    muon_rate: float = 4e-3
+    """With `muon`: peak root mean square of what a step adds to a hidden weight, in place of
+    `learning_rate` there."""
+    muon_momentum: float = 0.95
+    """With `muon`: decay a step of the gradients' moving average (Jordan 2024: 0.95)."""
     warmup_steps: int = 100
     """Steps over which the rate rises linearly from zero."""
     weight_decay: float = 1e-4
-    """Decoupled decay of convolution and linear weights (not of biases and norms)."""
+    """Decoupled decay of convolution and linear weights (not of biases and norms), times their rate."""
     average: float = 0.998
     """Decay a step of the weights' moving average, which plays and is saved; 0: no average."""
     gradient_clip: float = 5.0
@@ -79,9 +88,9 @@ def can_bfloat16(device: str) -> bool:
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def _groups(network: Network, decay: float) -> list[dict[str, Any]]:
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]
+def _groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:
+    matrices = [p for p in parameters if p.ndim > 1]
+    vectors = [p for p in parameters if p.ndim <= 1]
     return [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
@@ -173,9 +182,15 @@ class Learner:
         self.device = device
         self.config = config
         self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        hidden = {"adamw": [], "muon": hidden_matrices(network)}[config.optimizer]
+        others = [p for p in network.parameters() if all(p is not each for each in hidden)]
         self.optimizer = torch.optim.AdamW(
-            _groups(network, config.weight_decay), lr=config.learning_rate, fused=True
+            _groups(others, config.weight_decay), lr=config.learning_rate, fused=True
         )
+        self.muon: Muon | None = None
+        """What trains the hidden matrices in place of `optimizer`, if so configured."""
+        if hidden:
+            self.muon = Muon(hidden, config.muon_rate, config.muon_momentum, config.weight_decay)
         self.steps = 0
         self.bfloat16 = can_bfloat16(device)
         """Whether operators that can compute in bfloat16; weights and losses are float32 always."""
@@ -295,25 +310,34 @@ class Learner:
         The batch is of `game`, another board that the weights fit, if it is not the network's own.
         Raises NotANumber before the weights are touched if the loss or gradient is not finite.
         """
-        config = self.config
-        warm = min(1.0, (self.steps + 1) / max(1, config.warmup_steps))
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * warm * rate
+        self._set_rates(rate)
         self.weights["prior"] = hold
         losses = self._gradients(batch, game or self.network.game)
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
         if not (torch.isfinite(losses["total"]) and torch.isfinite(norm)):
             bad = [head for head, loss in losses.items() if not torch.isfinite(loss)]
             heads = [head for head in bad if head != "total"]
             fault = f"loss of {', '.join(heads)}" if heads else "gradient"
             raise NotANumber(f"step {self.steps}: the {fault} is not a number")
         self.optimizer.step()
+        if self.muon is not None:
+            if self.device == "cpu":  # as in `_backward`; more threads would add in another order
+                torch.set_num_threads(1)
+            self.muon.step()
         self.steps += 1
         self._follow()
         return {
             **{head: float(loss) for head, loss in losses.items()},
             "gradient_norm": float(norm),
         }
+
+    def _set_rates(self, rate: float) -> None:
+        """Each optimiser's own peak, times the warm-up and `rate`."""
+        config = self.config
+        warm = min(1.0, (self.steps + 1) / max(1, config.warmup_steps))
+        for made, peak in ((self.optimizer, config.learning_rate), (self.muon, config.muon_rate)):
+            for group in made.param_groups if made else ():
+                group["lr"] = peak * warm * rate
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -338,9 +362,10 @@ class Learner:
         return {name: value.float().cpu() for name, value in out.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Optimiser, counters, number format, and the weights in training (the average is saved apart)."""
+        """Optimisers, counters, number format, and the weights in training (the average is saved apart)."""
         return {
             "optimizer": self.optimizer.state_dict(),
+            **({"muon": self.muon.state_dict()} if self.muon else {}),
             "steps": self.steps,
             "bfloat16": self.bfloat16,
             "device": torch.device(self.device).type,
@@ -348,7 +373,13 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`. Raises UserError for one of a network with other parameters."""
+        """Go on from `state_dict`. Raises UserError for one of another optimiser or other parameters."""
+        used = "muon" if "muon" in state else "adamw"
+        if used != self.config.optimizer:
+            raise UserError(
+                f'config: learner: optimizer = "{self.config.optimizer}": the run was trained by "{used}" '
+                f'so far: write "{used}", or begin a new run with --from and this one\'s name'
+            )
         shapes = [
             [len(group["params"]) for group in each["param_groups"]]
             for each in (self.optimizer.state_dict(), state["optimizer"])
@@ -359,6 +390,8 @@ class Learner:
                 "other parameters: begin a new run with --from and this one's name"
             )
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.muon is not None:
+            self.muon.load_state_dict(state["muon"])
         self.network.load_state_dict(state["network"])
         self.steps = int(state["steps"])
         # Older states do not say; and the run may have moved to another machine.

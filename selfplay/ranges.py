@@ -90,6 +90,8 @@ RANGES: dict[str, Any] = {
     "learner": {
         "batch_size": Range(2),
         "learning_rate": POSITIVE,
+        "muon_rate": POSITIVE,
+        "muon_momentum": Range(0, 1, open_high=True),
         "warmup_steps": ANY,
         "weight_decay": ANY,
         "average": Range(0, 1, open_high=True),  # by 1 the weights that play would never move

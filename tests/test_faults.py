@@ -16,6 +16,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.faults import faulty_rows, trained
 from ghostgo.selfplay.feeding import Drawn
+from ghostgo.selfplay.learner import Learner, LearnerConfig
 
 
 def selfplay(tmp_path: Path, games: int, *options: str) -> int:
@@ -89,6 +90,16 @@ def test_weights_that_run_away_are_told_from_targets(
     stored = Path(asked[1])
     stored.write_text(re.sub(r"value_weight = \S+", "value_weight = 1.0", stored.read_text()))
     assert selfplay(tmp_path, 60) == 0
+
+
+def test_every_rate_is_named_where_the_weights_run_away(tmp_path: Path) -> None:
+    run = trainer(tmp_path, "r")
+    run.iterate(Stop())
+    config = LearnerConfig(value_weight=1e30, optimizer="muon")
+    learner = Learner(run.learner.network, config)
+    batch = run.window.rows_batch(np.arange(20))
+    with pytest.raises(UserError, match="lower muon_rate = 0.004, learning_rate = 0.008, or"):
+        trained(learner, Drawn(batch, run.game), run.run)
 
 
 def test_rows_at_fault_are_those_with_no_finite_policy(tmp_path: Path) -> None:

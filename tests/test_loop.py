@@ -39,6 +39,7 @@ samples_per_position = 2.0
 root = "{root}"
 [learner]
 batch_size = 16
+optimizer = "{optimizer}"
 """
 
 
@@ -46,9 +47,11 @@ def quiet() -> LiveLine:
     return LiveLine(io.StringIO())
 
 
-def small_config(tmp_path: Path, workers: int = 1, root: str = "gumbel") -> Path:
+def small_config(
+    tmp_path: Path, workers: int = 1, root: str = "gumbel", optimizer: str = "adamw"
+) -> Path:
     path = tmp_path / "small.toml"
-    path.write_text(SMALL.format(workers=workers, root=root))
+    path.write_text(SMALL.format(workers=workers, root=root, optimizer=optimizer))
     return path
 
 
@@ -66,15 +69,20 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
     return load_network(run.latest().path).state_dict()
 
 
-@pytest.mark.parametrize("game", ["tic_tac_toe", "go5"])
-def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, game: str) -> None:
-    whole = trainer(tmp_path, "whole", game)
+@pytest.mark.parametrize(
+    ("game", "optimizer"), [("tic_tac_toe", "adamw"), ("go5", "adamw"), ("tic_tac_toe", "muon")]
+)
+def test_resumed_equals_uninterrupted_bit_for_bit(
+    tmp_path: Path, game: str, optimizer: str
+) -> None:
+    whole = trainer(tmp_path, "whole", game, optimizer=optimizer)
     for _ in range(5):
         whole.iterate(Stop())
-    parts = trainer(tmp_path, "parts", game)
+    parts = trainer(tmp_path, "parts", game, optimizer=optimizer)
     for i in range(5):
         if i in (2, 3):
             parts = trainer(tmp_path, "parts", game)
+            assert parts.learner.config.optimizer == optimizer
         parts.iterate(Stop())
     assert whole.ledger.totals.games == parts.ledger.totals.games > 0
     for run in (whole, parts):
@@ -347,7 +355,7 @@ def test_slices_step_as_plain_adamw_on_their_mean_gradient(tmp_path: Path) -> No
     learner = Learner(copy.deepcopy(run.learner.network), config, threads=2)
     assert len(learner.copies) == 2
     twin = copy.deepcopy(learner.network)
-    groups = _groups(twin, config.weight_decay)
+    groups = _groups(list(twin.parameters()), config.weight_decay)
     plain = torch.optim.AdamW(groups, lr=config.learning_rate, fused=False, foreach=False)
     real = [torch.ones_like(each, dtype=torch.bool) for each in twin.parameters()]
     for step in range(3):
