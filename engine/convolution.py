@@ -1,7 +1,7 @@
 """The 3x3 convolution of training on a CPU in float32, by `winograd`; all others are torch's.
 
 Twice as fast there from 64 channels on as oneDNN, which torch calls and which has no minimal filters
-for float32: docs/decisions/0009-winograd-in-training.md.
+for float32: docs/decisions/0009-minimal-filters.md.
 """
 
 from __future__ import annotations
@@ -93,11 +93,16 @@ class _Convolution(torch.autograd.Function):
         return (None if of_x is None else of_x.view(b, h, w, c).permute(0, 3, 1, 2)), weight
 
 
+def fits(rows: int, cols: int) -> bool:
+    """Whether tiles cover a board of this size without much waste."""
+    # Of the direct sum's 3x3 products a point, those beyond the edge are not made.
+    direct = (3 * rows - 2) * (3 * cols - 2)
+    return tiles(rows, cols) * PRODUCTS <= MOST_WASTE * direct
+
+
 def is_served(x: Tensor, weight: Tensor) -> bool:
     """Whether `Conv3x3` computes this by `winograd`: in training, on a CPU, in float32, compiled."""
     rows, cols = x.shape[2:]
-    # Of the direct sum's 3x3 products a point, those beyond the edge are not made.
-    direct = (3 * rows - 2) * (3 * cols - 2)
     return (
         torch.is_grad_enabled()
         and weight.requires_grad
@@ -107,7 +112,7 @@ def is_served(x: Tensor, weight: Tensor) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not INTERPRETED
-        and tiles(rows, cols) * PRODUCTS <= MOST_WASTE * direct
+        and fits(int(rows), int(cols))
     )
 
 

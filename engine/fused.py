@@ -1,12 +1,15 @@
-"""CPU inference in bfloat16: batch norms folded, activations and skips fused into convolutions.
+"""CPU inference: batch norms folded, activations and skips fused into convolutions.
+
+In bfloat16 where the processor has it, else in float32, where the 3x3 convolutions are minimal filters
+(`ghostgo.engine.minimal`) on boards that these pay on.
 
 With pre-activation a ReLU stands between the norm before a block and the convolution, and the skip
 needs what was before both: that norm can be folded into nothing. It stays in float32, between
 activations in bfloat16; such a block reads and writes its input once more than another.
 
-The fused path calls oneDNN's convolution operators, which torch keeps for its own compiler. They
+All other convolutions are oneDNN's operators, which torch keeps for its own compiler. They
 are private, so `available` tries them once on small tensors against the public operators, and
-whoever asks falls back to eager bfloat16 where the trial fails.
+whoever asks falls back to eager operators where the trial fails.
 """
 
 from __future__ import annotations
@@ -18,8 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ghostgo.engine import minimal
+from ghostgo.engine.convolution import INTERPRETED, TILES_AT_ONCE
+from ghostgo.engine.minimal import MinimalConv, Rooms, is_minimal
 from ghostgo.engine.network import Block, Network, pool
 from ghostgo.engine.quantise import folded
+from ghostgo.engine.winograd import tiles
 
 _POINTWISE: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 _POINTWISE_IN_PLACE: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise_", None)
@@ -82,9 +89,9 @@ class FusedNorm:
 class FusedNetwork:
     """The network's policy, value and, if asked for, score on a CPU, from (B, C, H, W) planes.
 
-    B is at most `batch`. Planes are channels-last, of type `dtype`; float32 is for tests of what is
-    fused, on processors without bfloat16 too. Built from a snapshot: later changes of the network do
-    not show. A network's calls share memory, so it belongs to one thread.
+    B is at most `batch`. Planes are channels-last. Built from a snapshot: later changes of the network
+    do not show. A network's calls share memory, so it belongs to one thread. In float32 a batch is
+    computed some boards at a time, from the first layer to the last, so that they stay in cache.
     """
 
     def __init__(
@@ -92,14 +99,20 @@ class FusedNetwork:
         network: Network,
         batch: int,
         score: bool = False,
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype | None = None,
     ) -> None:
+        """`dtype` is bfloat16 or float32; None: as `number_format`."""
         game, c = network.game, network.config.channels
-        self.game, self.dtype = game, dtype
+        self.game, self.dtype = game, dtype or number_format()
+        self.rooms: Rooms | None = None
+        if self.dtype == torch.float32:
+            batch = min(batch, max(1, TILES_AT_ONCE // tiles(game.rows, game.cols)))
+            self.rooms = Rooms(batch, game.rows, game.cols, c, game.planes)
+        self.rows = batch
         self.shape = (batch, c, game.rows, game.cols)
-        self.room = torch.empty(self.shape, dtype=dtype, memory_format=torch.channels_last)
+        self.room = torch.empty(self.shape, dtype=self.dtype, memory_format=torch.channels_last)
         planes = (batch, game.planes, game.rows, game.cols)
-        self.stem = FusedConv(folded(network.stem), network.norm is None, planes, dtype)
+        self.stem = self._conv(network.stem, network.norm is None, planes)
         self.blocks = [self._block(block) for block in network.blocks]  # type: ignore[arg-type]
         self.norm = self._norm(network.norm)
         self.policy_conv = self._conv(network.policy_conv)
@@ -113,14 +126,24 @@ class FusedNetwork:
         out = network.policy_out
         a = game.actions
         if isinstance(out, nn.Linear):
-            self.policy_weight = out.weight.detach()[:a].to(dtype)
-            self.policy_bias = out.bias.detach()[:a].to(dtype)
+            self.policy_weight = out.weight.detach()[:a].to(self.dtype)
+            self.policy_bias = out.bias.detach()[:a].to(self.dtype)
         else:
-            self.policy_weight = out.weight.detach()[:1, :, 0, 0].to(dtype)  # type: ignore[operator]
-            self.policy_bias = out.bias.detach()[:1].to(dtype)  # type: ignore[operator]
+            self.policy_weight = out.weight.detach()[:1, :, 0, 0].to(self.dtype)  # type: ignore[operator]
+            self.policy_bias = out.bias.detach()[:1].to(self.dtype)  # type: ignore[operator]
 
-    def _conv(self, pair: nn.Module, relu: bool = True) -> FusedConv:
-        return FusedConv(folded(pair), relu, self.shape, self.dtype)
+    def _conv(
+        self,
+        pair: nn.Module,
+        relu: bool = True,
+        shape: tuple[int, int, int, int] | None = None,
+    ) -> FusedConv | MinimalConv:
+        """By default it is not the first; `shape` is that of the first's input."""
+        conv, (rows, cols) = folded(pair), self.shape[2:]
+        if self.rooms is not None and is_minimal(conv, rows, cols):
+            out = self.rooms.inner if shape is None else self.rooms.trunk
+            return MinimalConv(conv, relu, rows, cols, self.rooms, out)
+        return FusedConv(conv, relu, shape or self.shape, self.dtype)
 
     def _linear(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
         return layer.weight.detach().to(self.dtype), layer.bias.detach().to(self.dtype)
@@ -130,7 +153,12 @@ class FusedNetwork:
 
     def _block(
         self, block: Block
-    ) -> tuple[FusedNorm | None, FusedConv, FusedConv, tuple[Tensor, Tensor] | None]:
+    ) -> tuple[
+        FusedNorm | None,
+        FusedConv | MinimalConv,
+        FusedConv | MinimalConv,
+        tuple[Tensor, Tensor] | None,
+    ]:
         return (
             self._norm(block.norm),
             self._conv(block.first),
@@ -140,22 +168,33 @@ class FusedNetwork:
 
     def __call__(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Policy logits (B, A), value logits (B, 3) and scores (B,) in points, float32."""
+        parts = [self._part(part.to(self.dtype)) for part in torch.split(planes, self.rows)]
+        if len(parts) == 1:
+            return parts[0]
+        policy, value, score = zip(*parts, strict=True)
+        return torch.cat(policy), torch.cat(value), None if score[0] is None else torch.cat(score)
+
+    def _part(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The same for as many boards as there is memory for."""
         x = self.stem(planes)
         for norm, first, second, pooled in self.blocks:
             y = first(x if norm is None else norm(x))
             if pooled is not None:
-                y = y + F.linear(pool(y), *pooled)[:, :, None, None]
+                y += F.linear(self._pool(y), *pooled)[:, :, None, None]
             x = second.add(y, x)
         x = x if self.norm is None else self.norm(x)
-        hidden = F.relu(F.linear(pool(self.value_conv(x)), *self.value_hidden))
+        hidden = F.relu(F.linear(self._pool(self.value_conv(x)), *self.value_hidden))
         value, score = F.linear(hidden, *self.value_out).float(), None
         if self.score_out is not None:
             score = F.linear(hidden, *self.score_out)[:, 0].float() * self.game.points**0.5
         return self._policy(x).float(), value, score
 
+    def _pool(self, x: Tensor) -> Tensor:
+        return minimal.pool(x) if self.dtype == torch.float32 and not INTERPRETED else pool(x)
+
     def _policy(self, x: Tensor) -> Tensor:
         p = self.policy_conv(x)
-        pooled = pool(p)
+        pooled = self._pool(p)
         p = F.relu(p + F.linear(pooled, *self.policy_pool)[:, :, None, None])
         if self.game.policy_head == "flat":
             return F.linear(p.flatten(1), self.policy_weight, self.policy_bias)
@@ -165,6 +204,11 @@ class FusedNetwork:
             return points
         weight, bias = self.pass_out
         return torch.cat([points, F.linear(pooled, weight[:1], bias[:1])], dim=1)
+
+
+def number_format() -> torch.dtype:
+    """What the fused path computes in here: bfloat16 if the processor has it, else float32."""
+    return torch.bfloat16 if has_bfloat16() else torch.float32
 
 
 def has_bfloat16() -> bool:
@@ -178,18 +222,17 @@ def available() -> tuple[bool, str]:
     """Whether the fused operators exist here and compute what the public ones do, and why."""
     if _POINTWISE is None:
         return False, "this torch has no fused oneDNN convolution"
-    if not has_bfloat16():
-        return False, "this processor has no bfloat16 support in oneDNN"
+    dtype = number_format()
     generator = torch.Generator().manual_seed(1)
     conv = nn.Conv2d(16, 16, 3, padding=1)
     with torch.no_grad():
         conv.weight.copy_(torch.randn(conv.weight.shape, generator=generator) * 0.1)
-    x = torch.randn(4, 16, 5, 5, generator=generator).to(torch.bfloat16)
+    x = torch.randn(4, 16, 5, 5, generator=generator).to(dtype)
     x = x.contiguous(memory_format=torch.channels_last)
     try:
         with torch.no_grad():
-            fused = FusedConv(conv, True, (4, 16, 5, 5))
-            plain = FusedConv(conv, False, (4, 16, 5, 5))
+            fused = FusedConv(conv, True, (4, 16, 5, 5), dtype)
+            plain = FusedConv(conv, False, (4, 16, 5, 5), dtype)
             want = conv(x.float())
             errors = [
                 (fused(x).float() - F.relu(want)).abs().max(),
@@ -203,4 +246,6 @@ def available() -> tuple[bool, str]:
         return False, f"fused oneDNN convolution fails: {str(error).splitlines()[0]}"
     if max(float(e) for e in errors) > 0.1:
         return False, "fused oneDNN convolution disagrees with the public operator"
-    return True, "fused bfloat16 convolutions by oneDNN"
+    if dtype == torch.bfloat16:
+        return True, "fused bfloat16 convolutions by oneDNN"
+    return True, "fused float32 convolutions; this processor has no bfloat16 support in oneDNN"

@@ -184,6 +184,55 @@ def gather(m: Floats, boards: Floats, rows: int, cols: int) -> None:
 
 
 @kernel
+def gather_onto(
+    m: Floats, bias: Floats, boards: Floats, rows: int, cols: int, onto: bool, least: np.float32
+) -> None:
+    """Write A' m A + bias into `boards`, or if `onto` add it there; below `least` it becomes that.
+
+    `bias` (cols * C,) is the channels' bias at each point of a row.
+    """
+    c = m.shape[2]
+    down, across, n = -(-rows // 3), -(-cols // 3), cols * c
+    z = np.empty((5, 3 * across * c), np.float32)
+    for b in range(len(boards)):
+        x = boards[b]
+        if not onto:
+            x[:] = 0
+        for i in range(down):
+            for k in range(5):
+                zk, p = z[k], 5 * k
+                for j in range(across):
+                    t, s = (b * down + i) * across + j, 3 * j * c
+                    m0, m1, m2, m3, m4 = m[p, t], m[p + 1, t], m[p + 2, t], m[p + 3, t], m[p + 4, t]
+                    e = zk[s : s + c]
+                    for u in range(c):
+                        e[u] = m0[u] + m1[u] + m2[u] + m3[u]
+                    e = zk[s + c : s + 2 * c]
+                    for u in range(c):
+                        e[u] = m1[u] - m2[u] + _2 * m3[u]
+                    e = zk[s + 2 * c : s + 3 * c]
+                    for u in range(c):
+                        e[u] = m1[u] + m2[u] + _4 * m3[u] + m4[u]
+            r = 3 * i * n
+            z0, z1, z2, z3, z4 = z[0, :n], z[1, :n], z[2, :n], z[3, :n], z[4, :n]
+            # Written so that what is not a number stays so.
+            y = x[r : r + n]
+            for u in range(n):
+                w = y[u] + bias[u] + (z0[u] + z1[u] + z2[u] + z3[u])
+                y[u] = max(w, least)
+            if 3 * i + 1 < rows:
+                y = x[r + n : r + 2 * n]
+                for u in range(n):
+                    w = y[u] + bias[u] + (z1[u] - z2[u] + _2 * z3[u])
+                    y[u] = max(w, least)
+            if 3 * i + 2 < rows:
+                y = x[r + 2 * n : r + 3 * n]
+                for u in range(n):
+                    w = y[u] + bias[u] + (z1[u] + z2[u] + _4 * z3[u] + z4[u])
+                    y[u] = max(w, least)
+
+
+@kernel
 def gather_back(boards: Floats, m: Floats, rows: int, cols: int) -> None:
     """Write into `m` the gradient of `gather`'s inputs, by that of its results, `boards`."""
     c = m.shape[2]

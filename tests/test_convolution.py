@@ -1,4 +1,4 @@
-"""The convolution of training against the sum that defines it, and where it is used."""
+"""The convolutions of training and inference against the sum that defines them, and where they are used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from torch.nn import functional as F
 from ghostgo.engine import convolution
 from ghostgo.engine.convolution import Conv3x3, is_served
 from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.minimal import MinimalConv, Rooms, pool
 from ghostgo.engine.network import Network, NetworkConfig
+from ghostgo.engine.network import pool as pool_by_torch
 
 winograd: Callable[[Tensor, Tensor], Tensor] = convolution._Convolution.apply
 
@@ -141,3 +143,27 @@ def test_weights_are_those_of_torchs() -> None:
     theirs = torch.nn.Conv2d(4, 8, 3, padding=1, bias=False)
     assert list(mine.state_dict()) == ["weight"]
     assert torch.equal(mine.weight, theirs.weight)
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(9, 9), (4, 5), (1, 2)])
+@pytest.mark.parametrize("relu", [True, False])
+def test_inference_adds_bias_skip_and_relu(rows: int, cols: int, relu: bool) -> None:
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+    out = torch.full((5, rows * cols * 4), float("nan"))
+    made = MinimalConv(conv, relu, rows, cols, Rooms(5, rows, cols, 4, 3), out)
+    x = drawn(3, 3, rows, cols).contiguous(memory_format=torch.channels_last)
+    skip = drawn(3, 4, rows, cols, seed=1).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        true = conv(x).double(), (conv(x) + skip).double()
+        for mine, wanted in zip((made(x), made.add(x, skip)), true, strict=True):
+            assert close(mine, F.relu(wanted) if relu else wanted)
+    assert close(skip, F.relu(true[1]) if relu else true[1]), "in place of the skip"
+    x[1, 0, 0, 0] = float("nan")
+    with torch.no_grad():
+        assert made(x).isnan().flatten(1).any(dim=1).tolist() == [False, True, False]
+
+
+def test_inference_pools_as_training_does() -> None:
+    x = drawn(3, 5, 6, 7).contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(pool(x), pool_by_torch(x))

@@ -102,16 +102,23 @@ def test_backends_agree_with_float32(name: str, preset: str) -> None:
 
 
 @pytest.mark.skipif(fused._POINTWISE is None, reason="this torch has no fused convolution")
-@pytest.mark.parametrize("name", ["go5", "go7x5", "connect_four"])
-@pytest.mark.parametrize("preset", TRUNKS)
-def test_what_is_fused_is_exact(name: str, preset: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "preset", "rows"),
+    [
+        *((name, preset, 8) for name in ("go5", "go7x5", "connect_four") for preset in TRUNKS),
+        # Minimal filters, and more boards than are computed at a time.
+        *(("go9", preset, 40) for preset in ("b2c32", "b2c32p")),
+        ("connect_four", "b2c32", 8),
+    ],
+)
+def test_what_is_fused_is_exact(name: str, preset: str, rows: int) -> None:
     """In float32, where only what is folded and fused wrongly could make a difference."""
     network = lively(name, preset)
     game = network.game
-    x = floats(name, random_bits(name, 8)).contiguous(memory_format=torch.channels_last)
+    x = floats(name, random_bits(name, rows)).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         wanted = network(x)
-        made = fused.FusedNetwork(network, 16, game.has_score, torch.float32)
+        made = fused.FusedNetwork(network, rows + 8, game.has_score, torch.float32)
         policy, value, score = made(x)
         torch.testing.assert_close(policy, wanted["policy"], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(value, wanted["value"], rtol=1e-4, atol=1e-4)
@@ -281,7 +288,18 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_torch_without_onednn_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "_POINTWISE", None)
     monkeypatch.setattr(fused, "has_bfloat16", lambda: False)
     fused.available.cache_clear()
     assert choose_backend("cpu")[0] == "fp32"
+    fused.available.cache_clear()
+
+
+@pytest.mark.skipif(fused._POINTWISE is None, reason="this torch has no fused convolution")
+def test_a_processor_without_bfloat16_fuses_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "has_bfloat16", lambda: False)
+    fused.available.cache_clear()
+    backend, why = choose_backend("cpu")
+    assert backend == "fused" and "float32" in why
+    assert fused.FusedNetwork(lively("go5"), 8).dtype == torch.float32
     fused.available.cache_clear()
