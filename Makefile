@@ -42,7 +42,7 @@ test-all: $(STAMP)
 	$(PARALLEL)
 
 KERNEL_TESTS := $(addprefix tests/test_,games.py games_oracle.py go.py properties.py exact_values.py search.py \
-  rollout.py replay.py solved.py coords.py jit.py orientation.py utility.py)
+  rollout.py replay.py solved.py coords.py jit.py orientation.py utility.py convolution.py)
 
 bounds: $(STAMP)
 	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -q -m "not slow" $(KERNEL_TESTS)

@@ -4,7 +4,8 @@
                                   [--steps 4] [--threads 1,2] [--device cpu] [--no-compile]
 
 Trains on random games that lie still. Each variant differs from `base` (what runs use without a
-number format chosen: float32, channels-last, own convolutions, eager, batches made ahead) in one thing. All start at
+number format chosen: float32, channels-last, own convolutions, eager, batches made ahead) in one thing,
+but that the last ones have torch's convolutions all together: theirs is the rate to compare with. All start at
 the same weights and draw the same batches, so their losses must agree: float32 variants to rounding,
 bfloat16 to its own. They take turns, `--steps` a turn and `--rounds` turns; the table has the median
 turn's rate and its ratio to the base's of the same turn, so that a busy machine slows all alike.
@@ -61,10 +62,6 @@ class Contiguous(Learner):
         return super()._forward(network, x.contiguous(), *told)
 
 
-class Direct(Learner):
-    """Every convolution by torch, none by `engine/convolution.py`."""
-
-
 def random_games(name: str) -> GameTable:
     """Games of random legal moves, each move the target of its position."""
     game, rng = get_game(name), np.random.default_rng(0)
@@ -96,8 +93,10 @@ def random_games(name: str) -> GameTable:
 class Variant:
     """A learner, and how it gets its batches."""
 
-    def __init__(self, kind: type[Learner], ahead: bool, bf16: bool, *given: Any) -> None:
-        self.learner, self.ahead = kind(*given), ahead
+    def __init__(
+        self, kind: type[Learner], ahead: bool, bf16: bool, own: bool, *given: Any
+    ) -> None:
+        self.learner, self.ahead, self.own = kind(*given), ahead, own
         self.learner.bfloat16 = bf16
         self.rates: list[float] = []
         self.loss = 0.0
@@ -105,8 +104,7 @@ class Variant:
     def turn(self, window: ReplayWindow, size: int, steps: int) -> None:
         """Train `steps` steps, as a run does; note rate and mean loss."""
         feeding.AHEAD = self.ahead
-        direct = isinstance(self.learner, Direct)
-        convolution.LEAST_CHANNELS = NEVER if direct else LEAST_CHANNELS
+        convolution.LEAST_CHANNELS = LEAST_CHANNELS if self.own else NEVER
         first, start, losses = self.learner.steps, time.perf_counter(), []
 
         def draw(step: int) -> Drawn:
@@ -125,19 +123,19 @@ def compare(window: ReplayWindow, given: argparse.Namespace, threads: int) -> No
     torch.manual_seed(0)
     network = Network(window.game, NetworkConfig.preset(given.network))
     config = LearnerConfig(batch_size=given.batch)
-    kinds: dict[str, tuple[type[Learner], bool, bool]] = {
-        "base": (Learner, True, False),
-        "no reader thread": (Learner, False, False),
-        "channels first": (Contiguous, True, False),
-        "torch's convolutions": (Direct, True, False),
+    kinds: dict[str, tuple[type[Learner], bool, bool, bool]] = {
+        "base": (Learner, True, False, True),
+        "no reader thread": (Learner, False, False, True),
+        "torch's convolutions": (Learner, True, False, False),
+        "channels first": (Contiguous, True, False, False),
     }
     if can_bfloat16(given.device):
-        kinds["bfloat16"] = (Learner, True, True)
+        kinds["bfloat16"] = (Learner, True, True, False)
     if given.compile:
-        kinds["compiled"] = (Compiled, True, False)
+        kinds["compiled"] = (Compiled, True, False, False)
     made = {
-        name: Variant(kind, ahead, bf16, copy.deepcopy(network), config, given.device, threads)
-        for name, (kind, ahead, bf16) in kinds.items()
+        name: Variant(*kind, copy.deepcopy(network), config, given.device, threads)
+        for name, kind in kinds.items()
     }
     for name, variant in made.items():
         start = time.perf_counter()

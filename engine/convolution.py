@@ -1,4 +1,4 @@
-"""The 3x3 convolution of training on a CPU in float32, by `winograd`; all others are torch's.
+"""The 3x3 convolution of training on a CPU in float32, by `winograd`; `minimal` has that of inference.
 
 Twice as fast there from 64 channels on as oneDNN, which torch calls and which has no minimal filters
 for float32: docs/decisions/0009-minimal-filters.md.
@@ -13,6 +13,7 @@ import numba
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ghostgo.engine.winograd import PRODUCTS, G, gather, gather_back, spread, spread_back, tiles
 
@@ -72,6 +73,7 @@ class _Convolution(torch.autograd.Function):
         return out.view(b, h, w, o).permute(0, 3, 1, 2)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor]:
         x, kernel = ctx.saved_tensors
         b, c, h, w = x.shape
@@ -104,13 +106,13 @@ def is_served(x: Tensor, weight: Tensor) -> bool:
     """Whether `Conv3x3` computes this by `winograd`: in training, on a CPU, in float32, compiled."""
     rows, cols = x.shape[2:]
     return (
-        torch.is_grad_enabled()
+        not torch.compiler.is_compiling()
+        and torch.is_grad_enabled()
         and weight.requires_grad
         and min(weight.shape[:2]) >= LEAST_CHANNELS
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
         and not INTERPRETED
         and fits(int(rows), int(cols))
     )
@@ -124,6 +126,6 @@ class Conv3x3(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) to (B, O, H, W)."""
-        if is_served(input, self.weight):
+        if self.bias is None and is_served(input, self.weight):
             return _Convolution.apply(input, self.weight)  # type: ignore[no-any-return, no-untyped-call]
         return super().forward(input)

@@ -280,7 +280,8 @@ def bench(game: str | None, net: str, visits: int, seconds: float, json_file: Pa
         click.echo(f"{name:44} {shown:>14}")
     click.echo(
         "uncached_vs_raw is self-play's share of raw inference; selfplay_vs_raw counts what the cache "
-        "answered as work too, and may exceed 1"
+        "answered as work too, and may exceed 1; fraction_of_peak counts the FLOPs of direct sums, of which "
+        "float32's minimal filters make a third (docs/decisions/0009), and may exceed 1, too"
     )
     click.echo(f"recommended, and what runs use by default: {backend}; {how}")
     click.echo("for one run, measured on its own games: ghostgo bench --run NAME")

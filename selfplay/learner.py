@@ -94,6 +94,17 @@ def _groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]
     return [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
+def _load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Go on from `state`, but with the decay and momentum that are configured now."""
+    configured: list[dict[str, Any]] = [
+        {name: group[name] for name in ("weight_decay", "momentum") if name in group}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    for group, ours in zip(optimizer.param_groups, configured, strict=True):
+        group.update(ours)
+
+
 def planes_tensor(planes: np.ndarray[Any, Any], game: Game, device: str = "cpu") -> Tensor:
     """bfloat16 bits (B, P, C) as a float32 tensor (B, C, H, W), channels-last."""
     bits = torch.from_numpy(planes.view(np.int16)).view(torch.bfloat16)
@@ -310,6 +321,8 @@ class Learner:
         The batch is of `game`, another board that the weights fit, if it is not the network's own.
         Raises NotANumber before the weights are touched if the loss or gradient is not finite.
         """
+        if self.device == "cpu":  # for all that is summed here: more threads add in another order
+            torch.set_num_threads(1)
         self._set_rates(rate)
         self.weights["prior"] = hold
         losses = self._gradients(batch, game or self.network.game)
@@ -321,8 +334,6 @@ class Learner:
             raise NotANumber(f"step {self.steps}: the {fault} is not a number")
         self.optimizer.step()
         if self.muon is not None:
-            if self.device == "cpu":  # as in `_backward`; more threads would add in another order
-                torch.set_num_threads(1)
             self.muon.step()
         self.steps += 1
         self._follow()
@@ -389,9 +400,9 @@ class Learner:
                 f"its training was stopped by an older version, whose {self.network.config.name} had "
                 "other parameters: begin a new run with --from and this one's name"
             )
-        self.optimizer.load_state_dict(state["optimizer"])
+        _load(self.optimizer, state["optimizer"])
         if self.muon is not None:
-            self.muon.load_state_dict(state["muon"])
+            _load(self.muon, state["muon"])
         self.network.load_state_dict(state["network"])
         self.steps = int(state["steps"])
         # Older states do not say; and the run may have moved to another machine.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def close(mine: Tensor, true: Tensor) -> bool:
     return bool((mine.double() - true).abs().max() < 1e-5 * true.abs().max())
 
 
-@pytest.mark.parametrize(("rows", "cols"), [(9, 9), (4, 5), (1, 2), (6, 3)])
+@pytest.mark.parametrize(("rows", "cols"), [(9, 9), (4, 5), (5, 4), (1, 2), (6, 3)])
 def test_it_is_the_sum_over_neighbours(rows: int, cols: int) -> None:
     x, weight = drawn(2, 3, rows, cols), drawn(4, 3, 3, 3, seed=1)
     out = winograd(x, weight)
@@ -58,7 +59,7 @@ def test_it_is_the_sum_over_neighbours(rows: int, cols: int) -> None:
         assert close(made, torch.tensor(true, dtype=torch.float64))
 
 
-@pytest.mark.parametrize(("rows", "cols"), [(9, 9), (4, 5), (7, 3)])
+@pytest.mark.parametrize(("rows", "cols"), [(9, 9), (4, 5), (5, 4), (8, 7), (7, 3)])
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_gradients_are_the_sums(rows: int, cols: int, layout: torch.memory_format) -> None:
     x, weight, given = drawn(5, 3, rows, cols), drawn(4, 3, 3, 3, seed=1), drawn(5, 4, rows, cols)
@@ -80,9 +81,17 @@ def test_threads_have_scratch_of_their_own() -> None:
         for i in range(12)
     ]
     alone = [gradients(winograd, *each) for each in inputs]
+    barrier = Barrier(4)
+
+    def computed(each: tuple[Tensor, Tensor, Tensor]) -> tuple[int, list[Tensor]]:
+        barrier.wait(60)  # so that each thread has one of every four
+        found = gradients(winograd, *each)
+        return convolution._scratch.take("inputs", 1).data_ptr(), found
+
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda each: gradients(winograd, *each), inputs))
-    for one, other in zip(alone, together, strict=True):
+        together = list(pool.map(computed, inputs))
+    assert len({address for address, _ in together}) == 4
+    for one, (_, other) in zip(alone, together, strict=True):
         assert all(map(torch.equal, one, other))
 
 
@@ -145,7 +154,21 @@ def test_weights_are_those_of_torchs() -> None:
     assert torch.equal(mine.weight, theirs.weight)
 
 
-@pytest.mark.parametrize(("rows", "cols"), [(9, 9), (4, 5), (1, 2)])
+@pytest.mark.skipif(INTERPRETED, reason="plain Python leaves convolutions to torch")
+def test_a_bias_is_not_lost_and_gradients_lie_as_weights_do() -> None:
+    conv = Conv3x3(32, 32).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = drawn(2, 32, 9, 9)
+    assert is_served(x, conv.weight)
+    conv(x).sum().backward()
+    assert conv.weight.grad is not None
+    assert conv.weight.grad.stride() == conv.weight.stride()
+    with torch.no_grad():
+        without = conv(x)
+        conv.bias = torch.nn.Parameter(torch.arange(32.0))
+    torch.testing.assert_close(conv(x), without + conv.bias[:, None, None])
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(9, 9), (4, 5), (5, 4), (1, 2)])
 @pytest.mark.parametrize("relu", [True, False])
 def test_inference_adds_bias_skip_and_relu(rows: int, cols: int, relu: bool) -> None:
     torch.manual_seed(0)

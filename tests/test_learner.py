@@ -49,6 +49,22 @@ def test_without_an_average_the_weights_themselves_play() -> None:
     assert learner.average is learner.network
 
 
+def test_what_is_configured_counts_where_a_run_goes_on() -> None:
+    def learner(**given: float) -> Learner:
+        config = LearnerConfig(batch_size=16, optimizer="muon", **given)  # type: ignore[arg-type]
+        return Learner(Network(GAME, NetworkConfig(1, 8)), config)
+
+    stopped = learner()
+    stopped.step(blank_batch(GAME, 16))
+    edited = learner(weight_decay=0.5, muon_momentum=0.5)
+    edited.load_state_dict(stopped.state_dict())
+    assert edited.muon is not None
+    assert [group["weight_decay"] for group in edited.optimizer.param_groups] == [0.5, 0]
+    (group,) = edited.muon.param_groups
+    assert (group["weight_decay"], group["momentum"]) == (0.5, 0.5)
+    assert edited.muon.state_dict()["state"], "its momentum is kept"
+
+
 def test_the_format_is_measured_where_there_is_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = Learner(Network(GAME, NetworkConfig(1, 8)), LearnerConfig(batch_size=16))
     monkeypatch.setattr(fused, "has_bfloat16", lambda: False)

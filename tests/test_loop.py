@@ -27,7 +27,7 @@ from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.selfplay.trainer import Trainer
 
 SMALL = """
-network = "b1c8"
+network = "{network}"
 workers = {workers}
 [selfplay]
 games = 8
@@ -48,10 +48,15 @@ def quiet() -> LiveLine:
 
 
 def small_config(
-    tmp_path: Path, workers: int = 1, root: str = "gumbel", optimizer: str = "adamw"
+    tmp_path: Path,
+    workers: int = 1,
+    root: str = "gumbel",
+    optimizer: str = "adamw",
+    network: str = "b1c8",
 ) -> Path:
     path = tmp_path / "small.toml"
-    path.write_text(SMALL.format(workers=workers, root=root, optimizer=optimizer))
+    given = {"workers": workers, "root": root, "optimizer": optimizer, "network": network}
+    path.write_text(SMALL.format(**given))
     return path
 
 
@@ -70,15 +75,20 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("game", "optimizer"), [("tic_tac_toe", "adamw"), ("go5", "adamw"), ("tic_tac_toe", "muon")]
+    ("game", "optimizer", "network"),
+    [
+        ("tic_tac_toe", "adamw", "b1c8"),
+        ("go5", "adamw", "b1c8"),
+        ("tic_tac_toe", "muon", "b1c32"),  # with our own convolutions, too
+    ],
 )
 def test_resumed_equals_uninterrupted_bit_for_bit(
-    tmp_path: Path, game: str, optimizer: str
+    tmp_path: Path, game: str, optimizer: str, network: str
 ) -> None:
-    whole = trainer(tmp_path, "whole", game, optimizer=optimizer)
+    whole = trainer(tmp_path, "whole", game, optimizer=optimizer, network=network)
     for _ in range(5):
         whole.iterate(Stop())
-    parts = trainer(tmp_path, "parts", game, optimizer=optimizer)
+    parts = trainer(tmp_path, "parts", game, optimizer=optimizer, network=network)
     for i in range(5):
         if i in (2, 3):
             parts = trainer(tmp_path, "parts", game)
