@@ -21,8 +21,8 @@ TILES_AT_ONCE = 288
 """Tiles of one round, 32 boards of 9x9: more leave the cache, fewer cost calls."""
 LEAST_CHANNELS = 32
 """With fewer channels the products are too few for what is spent around them."""
-MOST_WASTE = 0.55
-"""Products of the tiles, as a share of the direct sum's, beyond which a board is not worth cutting."""
+MOST_PRODUCTS = 0.55
+"""Share of the direct sum's products beyond which a board is not worth cutting."""
 INTERPRETED = bool(numba.config.__dict__["DISABLE_JIT"])
 """Whether kernels run as plain Python, which is far slower than torch."""
 KERNEL = torch.from_numpy(np.kron(G, G)).float()
@@ -95,11 +95,10 @@ class _Convolution(torch.autograd.Function):
         return (None if of_x is None else of_x.view(b, h, w, c).permute(0, 3, 1, 2)), weight
 
 
-def fits(rows: int, cols: int) -> bool:
-    """Whether tiles cover a board of this size without much waste."""
+def share_of_products(rows: int, cols: int) -> float:
+    """Products of a board's tiles, as a share of those of the direct sum."""
     # Of the direct sum's 3x3 products a point, those beyond the edge are not made.
-    direct = (3 * rows - 2) * (3 * cols - 2)
-    return tiles(rows, cols) * PRODUCTS <= MOST_WASTE * direct
+    return tiles(rows, cols) * PRODUCTS / ((3 * rows - 2) * (3 * cols - 2))
 
 
 def is_served(x: Tensor, weight: Tensor) -> bool:
@@ -114,7 +113,7 @@ def is_served(x: Tensor, weight: Tensor) -> bool:
         and x.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and not INTERPRETED
-        and fits(int(rows), int(cols))
+        and share_of_products(int(rows), int(cols)) <= MOST_PRODUCTS
     )
 
 

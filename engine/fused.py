@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ghostgo.engine import minimal
-from ghostgo.engine.convolution import INTERPRETED, TILES_AT_ONCE
-from ghostgo.engine.minimal import MinimalConv, Rooms, is_minimal
+from ghostgo.engine.convolution import INTERPRETED
+from ghostgo.engine.minimal import TILES_AT_ONCE, MinimalConv, Rooms, is_minimal
 from ghostgo.engine.network import Block, Network, pool
 from ghostgo.engine.quantise import folded
 from ghostgo.engine.winograd import tiles

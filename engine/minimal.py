@@ -7,10 +7,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ghostgo.engine.convolution import INTERPRETED, KERNEL, LEAST_CHANNELS, fits
+from ghostgo.engine.convolution import (
+    INTERPRETED,
+    KERNEL,
+    LEAST_CHANNELS,
+    MOST_PRODUCTS,
+    share_of_products,
+)
 from ghostgo.engine.jit import kernel
 from ghostgo.engine.winograd import PRODUCTS, gather_onto, spread, tiles
 
+TILES_AT_ONCE = 576
+"""Tiles of one round, 64 boards of 9x9: more leave the cache, fewer cost calls."""
+MANY_CHANNELS, FEW_PRODUCTS = 48, 0.42
+"""With fewer channels the share of the direct sum's products has to be so small."""
 LEAST_PLANES = 12
 """Fewer planes are left to torch: their products are few."""
 NO_LEAST = np.float32(-np.inf)
@@ -32,7 +42,9 @@ def is_minimal(conv: nn.Conv2d, rows: int, cols: int) -> bool:
     """Whether `MinimalConv` is the faster way to compute this on such a board."""
     inputs, outputs = conv.in_channels, conv.out_channels
     wide = inputs >= LEAST_PLANES and outputs >= LEAST_CHANNELS
-    return conv.kernel_size == (3, 3) and wide and fits(rows, cols) and not INTERPRETED
+    most = MOST_PRODUCTS if outputs >= MANY_CHANNELS else FEW_PRODUCTS
+    pays = wide and share_of_products(rows, cols) <= most
+    return conv.kernel_size == (3, 3) and pays and not INTERPRETED
 
 
 class MinimalConv:

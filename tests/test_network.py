@@ -107,8 +107,8 @@ def test_backends_agree_with_float32(name: str, preset: str) -> None:
     [
         *((name, preset, 8) for name in ("go5", "go7x5", "connect_four") for preset in TRUNKS),
         # Minimal filters, and more boards than are computed at a time.
-        *(("go9", preset, 40) for preset in ("b2c32", "b2c32p")),
-        ("connect_four", "b2c32", 8),
+        *(("go9", preset, 72) for preset in ("b2c32", "b2c32p")),
+        ("connect_four", "b1c48", 8),
     ],
 )
 def test_what_is_fused_is_exact(name: str, preset: str, rows: int) -> None:
