@@ -15,7 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ghostgo.engine.winograd import PRODUCTS, G, gather, gather_back, spread, spread_back, tiles
+from ghostgo.engine.winograd import (
+    ANYTHING,
+    PRODUCTS,
+    G,
+    gather,
+    gather_back,
+    spread,
+    spread_back,
+    tiles,
+)
 
 TILES_AT_ONCE = 288
 """Tiles of one round, 32 boards of 9x9: more leave the cache, fewer cost calls."""
@@ -61,14 +70,14 @@ class _Convolution(torch.autograd.Function):
         o, t = len(weight), tiles(h, w)
         boards, step = _flat(x), max(1, TILES_AT_ONCE // t)
         kernel = (KERNEL @ weight.permute(2, 3, 1, 0).reshape(9, c * o)).view(PRODUCTS, c, o)
-        out = torch.empty(b, h * w * o)
+        out, no_bias = torch.empty(b, h * w * o), np.zeros(w * o, np.float32)
         for first in range(0, b, step):
             part = boards[first : first + step]
             v = _scratch.take("inputs", PRODUCTS, len(part) * t, c)
             m = _scratch.take("outputs", PRODUCTS, len(part) * t, o)
             spread(part, v.numpy(), h, w)
             torch.bmm(v, kernel, out=m)
-            gather(m.numpy(), out[first : first + step].numpy(), h, w)
+            gather(m.numpy(), no_bias, out[first : first + step].numpy(), h, w, False, ANYTHING)
         ctx.save_for_backward(x, kernel)
         return out.view(b, h, w, o).permute(0, 3, 1, 2)
 

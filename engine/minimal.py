@@ -15,7 +15,7 @@ from ghostgo.engine.convolution import (
     share_of_products,
 )
 from ghostgo.engine.jit import kernel
-from ghostgo.engine.winograd import PRODUCTS, gather_onto, spread, tiles
+from ghostgo.engine.winograd import ANYTHING, PRODUCTS, gather, spread, tiles
 
 TILES_AT_ONCE = 576
 """Tiles of one round, 64 boards of 9x9: more leave the cache, fewer cost calls."""
@@ -23,7 +23,6 @@ MANY_CHANNELS, FEW_PRODUCTS = 48, 0.42
 """With fewer channels the share of the direct sum's products has to be so small."""
 LEAST_PLANES = 12
 """Fewer planes are left to torch: their products are few."""
-NO_LEAST = np.float32(-np.inf)
 
 
 class Rooms:
@@ -64,7 +63,7 @@ class MinimalConv:
         self.kernel = (KERNEL @ weight).view(PRODUCTS, self.inputs, self.outputs)
         bias = torch.zeros(self.outputs) if conv.bias is None else conv.bias.detach().float()
         self.bias = bias.repeat(cols).numpy()
-        self.least = np.float32(0) if relu else NO_LEAST
+        self.least = np.float32(0) if relu else ANYTHING
 
     def _run(self, x: Tensor, out: Tensor, onto: bool) -> Tensor:
         n, t = len(x), len(x) * tiles(self.rows, self.cols)
@@ -73,7 +72,7 @@ class MinimalConv:
         boards = x.permute(0, 2, 3, 1).reshape(n, -1)
         spread(boards.numpy(), v.numpy(), self.rows, self.cols)
         torch.bmm(v, self.kernel, out=m)
-        gather_onto(m.numpy(), self.bias, out.numpy(), self.rows, self.cols, onto, self.least)
+        gather(m.numpy(), self.bias, out.numpy(), self.rows, self.cols, onto, self.least)
         return out.view(n, self.rows, self.cols, self.outputs).permute(0, 3, 1, 2)
 
     def __call__(self, x: Tensor) -> Tensor:

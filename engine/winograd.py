@@ -27,6 +27,8 @@ PRODUCTS = 25
 G = np.array([[3, 0, 0], [-3, -3, -3], [-1, 1, -1], [1, 2, 4], [0, 0, 6]]) / 6.0
 """What a kernel's three weights contribute to each of five products, in one direction. B' and A' are
 written out in `spread` and `gather`."""
+ANYTHING = np.float32(-np.inf)
+"""The `least` of `gather` that leaves results as they are."""
 _2, _3, _4 = np.float32(2), np.float32(3), np.float32(4)
 
 
@@ -146,45 +148,7 @@ def spread_back(v: Floats, boards: Floats, rows: int, cols: int) -> None:
 
 
 @kernel
-def gather(m: Floats, boards: Floats, rows: int, cols: int) -> None:
-    """Write A' m A of each board's tiles into `boards`."""
-    c = m.shape[2]
-    down, across, n = -(-rows // 3), -(-cols // 3), cols * c
-    z = np.empty((5, 3 * across * c), np.float32)  # m A of a row of tiles
-    for b in range(len(boards)):
-        x = boards[b]
-        for i in range(down):
-            for k in range(5):
-                zk, p = z[k], 5 * k
-                for j in range(across):
-                    t, s = (b * down + i) * across + j, 3 * j * c
-                    m0, m1, m2, m3, m4 = m[p, t], m[p + 1, t], m[p + 2, t], m[p + 3, t], m[p + 4, t]
-                    e = zk[s : s + c]
-                    for u in range(c):
-                        e[u] = m0[u] + m1[u] + m2[u] + m3[u]
-                    e = zk[s + c : s + 2 * c]
-                    for u in range(c):
-                        e[u] = m1[u] - m2[u] + _2 * m3[u]
-                    e = zk[s + 2 * c : s + 3 * c]
-                    for u in range(c):
-                        e[u] = m1[u] + m2[u] + _4 * m3[u] + m4[u]
-            r = 3 * i * n
-            z0, z1, z2, z3, z4 = z[0, :n], z[1, :n], z[2, :n], z[3, :n], z[4, :n]
-            y = x[r : r + n]
-            for u in range(n):
-                y[u] = z0[u] + z1[u] + z2[u] + z3[u]
-            if 3 * i + 1 < rows:
-                y = x[r + n : r + 2 * n]
-                for u in range(n):
-                    y[u] = z1[u] - z2[u] + _2 * z3[u]
-            if 3 * i + 2 < rows:
-                y = x[r + 2 * n : r + 3 * n]
-                for u in range(n):
-                    y[u] = z1[u] + z2[u] + _4 * z3[u] + z4[u]
-
-
-@kernel
-def gather_onto(
+def gather(
     m: Floats, bias: Floats, boards: Floats, rows: int, cols: int, onto: bool, least: np.float32
 ) -> None:
     """Write A' m A + bias into `boards`, or if `onto` add it there; below `least` it becomes that.
@@ -193,7 +157,7 @@ def gather_onto(
     """
     c = m.shape[2]
     down, across, n = -(-rows // 3), -(-cols // 3), cols * c
-    z = np.empty((5, 3 * across * c), np.float32)
+    z = np.empty((5, 3 * across * c), np.float32)  # m A of a row of tiles
     for b in range(len(boards)):
         x = boards[b]
         if not onto:
@@ -215,7 +179,7 @@ def gather_onto(
                         e[u] = m1[u] + m2[u] + _4 * m3[u] + m4[u]
             r = 3 * i * n
             z0, z1, z2, z3, z4 = z[0, :n], z[1, :n], z[2, :n], z[3, :n], z[4, :n]
-            # Written so that what is not a number stays so.
+            # `max` with its arguments in this order keeps what is not a number.
             y = x[r : r + n]
             for u in range(n):
                 w = y[u] + bias[u] + (z0[u] + z1[u] + z2[u] + z3[u])
