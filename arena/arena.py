@@ -74,8 +74,7 @@ def run_arena(
     options = PlayerOptions(
         root, as_effort(visits), device, gtp_timeout, tuple(visits_ladder), checkpoints, speeds
     )
-    arms = [[arm] if isinstance(arm, str) else list(arm or ()) for arm in (a, b)]
-    arms = [[run for run in arm if run] for arm in arms]
+    arms = [_runs_of(a), _runs_of(b)]
     runs = list(dict.fromkeys(run for arm in arms for run in arm))
     pool = build_pool(runs, players or {}, game, anchors, options)
     try:
@@ -103,3 +102,8 @@ def run_arena(
             return report()
     finally:
         pool.close()
+
+
+def _runs_of(arm: str | Sequence[str] | None) -> list[str]:
+    """The names of an arm's runs, of which there may be none."""
+    return [run for run in ([arm] if isinstance(arm, str) else arm or ()) if run]

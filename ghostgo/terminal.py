@@ -290,16 +290,10 @@ def play(
     path = newest_unfinished(folder, game) if resume else load
     saved = begun(path, game, komi) if path else None
     warn_of_compiling()
-    search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
     name = saved.game if saved else game
     asked = Opponent(opponent, visits, seconds, human, human_prior, rank, level)
     if resume and saved and saved.opponent:
-        if saved.opponent.level and asked != Opponent() and not (asked.name or asked.level):
-            raise UserError(
-                f"{path}: is against --level {saved.opponent.level}, which says how hard as well; "
-                "name RUN or another --level to change who plays"
-            )
-        asked = asked.completed(saved.opponent)
+        asked = _against_the_same(asked, saved.opponent, path)
     if asked.level and (learn or symmetries != 1 or score_weight or not reuse):
         raise UserError(
             f"--level {asked.level} says who plays and how; leave --learn, --symmetries, "
@@ -307,6 +301,7 @@ def play(
         )
     if asked.name is None and asked.level is None:
         asked = replace(asked, name=default_opponent(name, root))
+    search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
     bot = level_bot(asked.level, name, seed) if asked.level else dialled_bot(
         asked.name, name, asked.visits, seed, root, asked.seconds, search, asked.human or 0.0,
         asked.prior, asked.rank, learn, reuse,
@@ -319,7 +314,22 @@ def play(
     side = {"black": 0, "white": 1, None: (saved.human if saved else None) or 0}[color]
     dialogue = Dialogue(session, bot, side)
     dialogue.opponent = asked
-    keeper = Keeper(dialogue, folder, path if resume else None)
+    _sit_down(dialogue, Keeper(dialogue, folder, path if resume else None), plain)
+
+
+def _against_the_same(asked: Opponent, saved: Opponent, path: Path | None) -> Opponent:
+    """`asked`, and where it says nothing, whom the game in `path` was begun against."""
+    if saved.level and asked != Opponent() and not (asked.name or asked.level):
+        raise UserError(
+            f"{path}: is against --level {saved.level}, which says how hard as well; "
+            "name RUN or another --level to change who plays"
+        )
+    return asked.completed(saved)
+
+
+def _sit_down(dialogue: Dialogue, keeper: Keeper, plain: bool) -> None:
+    """Play on the screen or by lines, keep the game, and let the bot learn from it if it may."""
+    session, bot = dialogue.session, dialogue.bot
     dialogue.keep = keeper.write
     ended, before = True, (list(session.moves), session.resigned)
     try:

@@ -28,9 +28,9 @@ from ghostgo.engine.tree import make_trees
 from ghostgo.selfplay.slots import (
     FULL,
     Pace,
-    Slots,
     begin_game,
     finish_moves,
+    make_slots,
     reset_searches,
     write_unanchored,
 )
@@ -81,15 +81,9 @@ class Actor:
         self.evaluator = evaluator
         self.rules = [{**game.rules, **given} for given in rules]
         self.pace = Pace(
-            visits,
-            cheap_visits,
-            full_share,
-            sampled_moves,
-            opening_plies,
-            *decided,
-            *temperatures,
-            decided_share,
-        )
+            visits, cheap_visits, full_share, sampled_moves, opening_plies,
+            *decided, *temperatures, decided_share,
+        )  # fmt: skip
         self.params = make_params(search, game, visits, cheap_visits, anchor_share, decided[1])
         self.anchor = anchor if anchor_share else None
         self._mask = np.zeros(game.actions, np.uint8)
@@ -97,24 +91,7 @@ class Actor:
         self.trees = make_trees(game, games, visits, len(evaluator.value), sequence)
         self.cache = make_cache(game, search.cache_mb << 20, len(evaluator.value))
         self.shown = make_orientation(game, len(evaluator.value))
-        t, a = game.max_moves, game.actions
-        self.slots = Slots(
-            length=np.zeros(games, np.int32),
-            opening=np.zeros(games, np.int32),
-            rules=np.zeros(games, np.int32),
-            moves=np.zeros((games, t), np.int16),
-            policies=np.zeros((games, t, a), np.float32),
-            values=np.zeros((games, t), np.float32),
-            surprise=np.zeros((games, t), np.float32),
-            full=np.full((games, t), FULL, np.uint8),
-            sure=np.zeros(games, np.int32),
-            unanchored=np.ones(games, np.uint8),
-            finished=np.zeros(games, np.int32),
-            stats=(
-                np.zeros(a, np.int32), np.zeros(a, np.float32), np.zeros(a, np.float32),
-                np.zeros(a, np.float32),
-            ),
-        )  # fmt: skip
+        self.slots = make_slots(game, games)
         self._fresh = game.new_states(len(self.rules))
         for i, given in enumerate(self.rules):
             self._fresh[i] = game.new_states(1, given)[0]

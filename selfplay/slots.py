@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.engine.games.game import legal_mask, play, rollout_action, write_planes
+from ghostgo.engine.games.game import Game, legal_mask, play, rollout_action, write_planes
 from ghostgo.engine.jit import kernel, random_below, random_unit
 from ghostgo.engine.noise import temperature
 from ghostgo.engine.root import read_root, root_value, surprise
@@ -39,6 +39,28 @@ class Slots(NamedTuple):
     stats: tuple[
         NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]
     ]  # four (A,) buffers for a root's statistics
+
+
+def make_slots(game: Game, games: int) -> Slots:
+    """Empty slots for so many games of `game`; none has a position for the anchor yet."""
+    t, a = game.max_moves, game.actions
+    return Slots(
+        length=np.zeros(games, np.int32),
+        opening=np.zeros(games, np.int32),
+        rules=np.zeros(games, np.int32),
+        moves=np.zeros((games, t), np.int16),
+        policies=np.zeros((games, t, a), np.float32),
+        values=np.zeros((games, t), np.float32),
+        surprise=np.zeros((games, t), np.float32),
+        full=np.full((games, t), FULL, np.uint8),
+        sure=np.zeros(games, np.int32),
+        unanchored=np.ones(games, np.uint8),
+        finished=np.zeros(games, np.int32),
+        stats=(
+            np.zeros(a, np.int32), np.zeros(a, np.float32), np.zeros(a, np.float32),
+            np.zeros(a, np.float32),
+        ),
+    )  # fmt: skip
 
 
 class Pace(NamedTuple):

@@ -72,28 +72,11 @@ class Trainer:
         several boards, of those on the run's own."""
         self.bits_a_pflop: dict[str, float] = kept.get("pflop", {})
         """The same for each PFLOP spent on those games, those of other boards and the training after."""
-        damaged: list[UserError] = []
-        found = run.checkpoints(damaged)
-        for fault in damaged:
-            line.say(f"{fault}; left as it is")
-        # What self-play starts from, such as a prior, is kept as well.
-        self.kept = {
-            c.step
-            for c in found
-            if c.meta.get("stage") != "selfplay" or c.meta.get("milestone", c.step != self.step)
-        }
-        self.kept_flops = max([c.totals.flops for c in found if c.step in self.kept], default=0.0)
+        self._find_kept()
         self.owed_samples = 0.0
         self.workers = threads
         self.backend = chosen_backend(info, self.device, training=True).name
-        self.anchor: Anchor | None = None
-        if config.anchor.kind != "init":
-            rules = rule_sets(config.selfplay, self.game)
-            symmetries = config.learner.symmetries
-            self.anchor = Anchor(run, config.anchor, rules, config.seed, symmetries)
-            if config.anchor.kind in ("kl", "fade"):
-                self.learner.hold_to(self.anchor.network)
-            self.prior_flops = count_flops(self.anchor.network)
+        self.anchor = self._make_anchor()
         newer, unlearnt = adopt_shards(run, self.ledger, self.step, info.meta.get("shards"))
         prior = self.anchor.network if self.anchor and config.anchor.kind == "root" else None
         for i, board in enumerate(self.boards):
@@ -107,17 +90,49 @@ class Trainer:
         """Each board's oldest file of games in the window that a resumed run had."""
         self.stored: list[str] = []
         """Names of each board's newest file of games; empty where there were none."""
-        state = load_state(info)
-        if state is not None and info.meta.get("stage") == "selfplay":
-            # Playing on from the checkpoint would repeat the games of newer shards.
-            self._load_state(state, with_games=not newer)
-        else:
-            if info.meta.get("stage") == "selfplay":
-                line.say(f"{info.path}: has no state: optimiser and games in play start anew")
-            choose_format(self.learner, info.meta.get("trained_in"))
+        self._go_on_from(info, with_games=not newer)
         self._owe(unlearnt)
         self._load_shards()
         self.reporting = Reporting(self)
+
+    # -- the start ------------------------------------------------------------------------------
+
+    def _find_kept(self) -> None:
+        """Note which checkpoints stay for good, and say which are damaged."""
+        damaged: list[UserError] = []
+        found = self.run.checkpoints(damaged)
+        for fault in damaged:
+            self.line.say(f"{fault}; left as it is")
+        # What self-play starts from, such as a prior, is kept as well.
+        self.kept = {
+            c.step
+            for c in found
+            if c.meta.get("stage") != "selfplay" or c.meta.get("milestone", c.step != self.step)
+        }
+        self.kept_flops = max([c.totals.flops for c in found if c.step in self.kept], default=0.0)
+
+    def _make_anchor(self) -> Anchor | None:
+        """The prior at work where the run holds on to one, and the learner held to it by `kl`, `fade`."""
+        config = self.config
+        if config.anchor.kind == "init":
+            return None
+        rules = rule_sets(config.selfplay, self.game)
+        anchor = Anchor(self.run, config.anchor, rules, config.seed, config.learner.symmetries)
+        if config.anchor.kind in ("kl", "fade"):
+            self.learner.hold_to(anchor.network)
+        self.prior_flops = count_flops(anchor.network)
+        return anchor
+
+    def _go_on_from(self, info: CheckpointInfo, with_games: bool) -> None:
+        """Take up a checkpoint's state; `with_games` unless newer games are stored than it has seen."""
+        state = load_state(info)
+        if state is not None and info.meta.get("stage") == "selfplay":
+            # Playing on from the checkpoint would repeat the games of newer shards.
+            self._load_state(state, with_games)
+            return
+        if info.meta.get("stage") == "selfplay":
+            self.line.say(f"{info.path}: has no state: optimiser and games in play start anew")
+        choose_format(self.learner, info.meta.get("trained_in"))
 
     @property
     def actors(self) -> list[Actor]:
