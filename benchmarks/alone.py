@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from kept import pair_interval
 
 from ghostgo.arena.match import Match, PairTask
 from ghostgo.arena.openings import Openings, Reference
@@ -104,10 +105,10 @@ def duel(network: Network, visits: int, leaves: int, pairs: int, seed: int) -> N
     while match.in_flight:
         points += [sum(r.points for r in results) / 2 for _, results in match.sweep()]
     match.close()
-    mean, error = np.mean(points), np.std(points, ddof=1) / len(points) ** 0.5
+    low, high = pair_interval(points)
     print(
-        f"{leaves} leaves against 1, {visits} visits: {mean:.1%} of the points in {2 * pairs} "
-        f"games, 95 % interval {mean - 1.96 * error:.1%} to {mean + 1.96 * error:.1%}",
+        f"{leaves} leaves against 1, {visits} visits: {np.mean(points):.1%} of the points in "
+        f"{2 * pairs} games, 95 % interval {low:.1%} to {high:.1%}",
         flush=True,
     )
 

@@ -1,16 +1,17 @@
 """What is left of people's play under each way to hold on to a prior, by FLOPs of self-play.
 
     python benchmarks/anchors.py --prior runs/warm --records all.h5 [--flops 1e13 | --minutes 60]
-        [--arms init,kl,fade,mix,root,scratch] [--config FILE] [--seeds 1] [--jobs 2] [--held-out 0.1]
+        [--arms init,kl,fade,mix,root,scratch] [--config FILE] [--seeds 1] [--jobs 2] [--held-out SHARE]
         [--positions 20000] [--checkpoints 8] [--json FILE] [--out runs-anchors]
 
 Trains a run for every arm and seed from one prior by one config file, each for so many FLOPs of
 self-play (imitation not counted) or minutes of work, with one thread each, as many side by side as
 there are jobs. `scratch` has no prior; its network and that of `root` are of the prior's size. Then
 checkpoints, spread over what they cost, are judged on games that the prior has not seen: those of
-`--records` that a warm start with this `--held-out` keeps back. Beside each stands how much its
-top-1 is above that of `init`, same seed, where a judged checkpoint of it has spent the same to a
-quarter; intervals are of 95 %, clustered by game: they know nothing of how another seed would do.
+`--records` that its own warm start kept back, or with `--held-out` those that a share no larger
+than its own keeps back. Beside each stands how much its top-1 is above that of `init`, same seed,
+where a judged checkpoint of it has spent the same to a quarter; intervals are of 95 %, clustered by
+game: they know nothing of how another seed would do.
 The same command goes on where it was stopped; runs that are finished are left alone.
 """
 
@@ -30,6 +31,7 @@ from ghostgo.data.ledger import Ledger, Totals
 from ghostgo.data.run import CheckpointInfo, Run, find_checkpoint
 from ghostgo.data.shards import replace_file
 from ghostgo.engine.network import NetworkConfig
+from ghostgo.selfplay.anchor import held_out_share
 from ghostgo.selfplay.loop import run_selfplay
 
 BASE, SCRATCH = "init", "scratch"
@@ -110,7 +112,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--config", type=Path)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--held-out", type=float, default=0.1)
+    parser.add_argument("--held-out", type=float)
     parser.add_argument("--positions", type=int, default=20_000)
     parser.add_argument("--checkpoints", type=int, default=8)
     parser.add_argument("--json", type=Path)
@@ -122,6 +124,12 @@ def main(words: list[str] | None = None) -> None:
         parser.error("one of --flops and --minutes says how long each run is")
     given.arms = list(dict.fromkeys([BASE, *given.arms]))
     prior = find_checkpoint(given.prior)
+    unseen = held_out_share(prior)
+    if given.held_out is None and unseen is None:
+        parser.error("--held-out: the prior does not tell which share of records it has not seen")
+    if given.held_out is not None and unseen is not None and given.held_out > unseen:
+        parser.error(f"--held-out {given.held_out:g}: the prior has seen all but {unseen:g}")
+    share = unseen if given.held_out is None else given.held_out
     given.prior = str(prior.path.resolve())  # whatever its run does meanwhile
     given.out.mkdir(exist_ok=True)
     kind = {"game": prior.meta["game"], "network": NetworkConfig(**prior.meta["network"]).name}
@@ -142,7 +150,7 @@ def main(words: list[str] | None = None) -> None:
     held = HeldOutMoves(
         given.records,
         kind["game"],
-        given.held_out,
+        share,
         given.positions,
         given.out / "judged",
         split_version(prior),

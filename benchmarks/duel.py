@@ -9,7 +9,7 @@ ranks plays better when asked as a stronger player, each move drawn as people pl
 and is played twice with colours swapped; where a player is a network, openings that the first such
 judges even are taken, as in the arena. Rules that are not the game's usual ones are given as
 `--rule komi=24.5`, several times. With `--empty` every game starts from the empty board: for
-opponents who play by dice, such as mcts:N. The split of pairs says how much of a middling score is
+opponents who play by dice, such as mcts:N. Pairs that repeat another count once. The split of pairs says how much of a middling score is
 openings that both players win. With `--out FILE` each finished pair is a line there, and the same call
 goes on where it stopped; `--json FILE` keeps the figures.
 """
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from kept import Kept
+from kept import Kept, pair_interval
 
 from ghostgo.arena.effort import parse_effort
 from ghostgo.arena.match import Match, PairTask
@@ -44,7 +44,7 @@ def rule(text: str) -> tuple[str, float | str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Play, and print a's points with a 95 % interval from the spread of pairs."""
+    """Play, and print a's points with a 95 % interval by the spread of pairs."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("a")
     parser.add_argument("b")
@@ -81,19 +81,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             games = [{"moves": each.moves, "points": each.points} for each in results]
             kept.add({"pair": number, "opening": task.opening, "games": games})
     played = [row["games"] for row in kept.rows if row["pair"] < given.pairs]
-    points = [sum(each["points"] for each in games) / 2 for games in played]
     distinct = {tuple(each["moves"]) for games in played for each in games}
+    # Players without dice play an opening as before: that pair has told nothing new.
+    pairs = {tuple(tuple(each["moves"]) for each in games): games for games in played}
+    points = [sum(each["points"] for each in games) / 2 for games in pairs.values()]
     match.close()
     for player in players:
         player.close()
     said = "".join(f", {name} {value}" for name, value in given.rule)
     split = ", ".join(f"{points.count(share)} of {share:g}" for share in sorted(set(points)))
-    mean, error = np.mean(points), np.std(points, ddof=1) / len(points) ** 0.5
-    low, high = max(0, mean - 1.96 * error), min(1, mean + 1.96 * error)
+    mean, (low, high) = float(np.mean(points)), pair_interval(points)
     print(
         f"{given.a} against {given.b}, {game.name}{said}, {effort.words}: {mean:.1%} of the points "
         f"in {2 * given.pairs} games ({len(distinct)} distinct), 95 % interval "
-        f"{low:.1%} to {high:.1%}; pairs by a's share: {split}"
+        f"{low:.1%} to {high:.1%}; distinct pairs by a's share: {split}"
     )
     if given.json:
         found = {"a": given.a, "b": given.b, "points": mean, "low": low, "high": high}

@@ -23,6 +23,7 @@ from typing import Any
 from judging import HeldOutMoves, print_table, shown, shown_above, write_json
 
 from ghostgo import cli
+from ghostgo.data.checkpoints import split_version
 from ghostgo.data.run import CheckpointInfo, Run
 from ghostgo.data.shards import attributes, read_shard
 
@@ -87,8 +88,13 @@ def main(words: list[str] | None = None) -> None:
     given = parser.parse_args(words)
     given.out.mkdir(exist_ok=True)
     made = {name: imitate(name, own, given) for name, own in runs(given).items()}
+    splits = {split_version(run.latest()) for run in made.values()}
+    if len(splits) > 1:
+        raise SystemExit(
+            f"{given.out}: its runs split their records differently; give another --out"
+        )
     held = HeldOutMoves(
-        given.records, given.game, given.held_out, given.positions, given.out / "judged"
+        given.records, given.game, given.held_out, given.positions, given.out / "judged", *splits
     )
     (first, whole), *_ = made.items()
     curve = [point(held, info, None) for info in whole.checkpoints()]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.data.records import under_ko_of
+from ghostgo.data.records import GameTable, under_ko_of
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import CheckpointInfo, load_network
 from ghostgo.data.shards import replace_file
@@ -63,6 +63,15 @@ def side_by_side(
     return found
 
 
+def digest(table: GameTable, rows: NDArray[np.int64]) -> str:
+    """Of all that a table's `rows` are judged by: what networks are shown, and what came of it."""
+    found = hashlib.sha256(rows.tobytes())
+    for field in fields(table):
+        value = getattr(table, field.name)
+        found.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+    return found.hexdigest()[:16]
+
+
 class HeldOutMoves:
     """Moves of the games of records that a warm start holds back, before which networks are judged.
 
@@ -90,8 +99,7 @@ class HeldOutMoves:
         """(n,) the game that each move is of."""
         self._windows: dict[Any, ReplayWindow] = {}
         kept.mkdir(parents=True, exist_ok=True)
-        drawn = self.table.moves.tobytes() + self.table.offsets.tobytes() + self.rows.tobytes()
-        self._kept, self._key = kept, hashlib.sha256(drawn).hexdigest()[:16]
+        self._kept, self._key = kept, digest(self.table, self.rows)
 
     def judge(self, info: CheckpointInfo) -> Judged:
         """What a checkpoint's network says of each move, as `ghostgo warmstart evaluate` asks it."""

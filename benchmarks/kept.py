@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ghostgo.arena.results import LineFile
 
@@ -42,6 +44,21 @@ class Kept:
         self.rows.append(json.loads(json.dumps(row)))
         if self._file:
             self._file.append({"format": FORMAT, "of": self._of, **row})
+
+
+def pair_interval(points: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean of pairs' shares, each 0 to 1: Wilson's, by the pairs' spread.
+
+    It has as many trials as would spread like that, but at least one a pair and at most its two
+    games; so pairs that all agree leave it a width.
+    """
+    n = len(points)
+    if n < 2:
+        return wilson(sum(points), n)
+    share, spread = float(np.mean(points)), float(np.var(points, ddof=1))
+    most = n if share in (0.0, 1.0) else 2 * n
+    trials = min(max(share * (1 - share) * n / spread, n), most) if spread else most
+    return wilson(share * trials, trials)
 
 
 def wilson(points: float, games: float) -> tuple[float, float]:

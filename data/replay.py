@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,11 +168,12 @@ def window_rows(total: int, start: int, growth: float = 0.4, power: float = 0.75
 
 
 def _few_positions(table: GameTable, count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(M,) 1 at `count` positions of each game, drawn among those that are learnt at all."""
     known = np.zeros(table.positions, np.uint8)
-    for g in range(len(table)):
-        first, last = int(table.offsets[g]), int(table.offsets[g + 1])
-        chosen = rng.choice(last - first, size=min(count, last - first), replace=False)
-        known[first + chosen] = 1
+    for first, last in pairwise(table.offsets):
+        learnt = first + np.flatnonzero(table.weights[first:last] > 0)
+        chosen = rng.choice(len(learnt), size=min(count, len(learnt)), replace=False)
+        known[learnt[chosen]] = 1
     return known
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from test_replay import random_table
 from ghostgo import cli
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import find_checkpoint
-from ghostgo.data.shards import attributes, read_shard
+from ghostgo.data.shards import attributes, read_shard, write_shard
 from ghostgo.data.split import game_hashes
 from ghostgo.engine.games.game import play_one
 from ghostgo.engine.games.registry import get_game
@@ -126,8 +128,22 @@ def test_a_runs_games_are_records(here: Path) -> None:
     )
     assert len(train) + len(held_out) == sum(len(table) for table in played)
     assert train.policies is None, "its moves are imitated, not its searches"
+    assert played[0].ownership is not None and train.ownership is None, "people's games tell none"
     assert (train.weights == 0).any(), "random openings are not learnt"
     assert find_checkpoint("elf", here).meta["done"]
+
+
+def test_games_that_teach_nothing_are_too_few(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(here / "animal", tmp_path / "idle")
+    shutil.copy(here / "c.toml", tmp_path)
+    for path in (tmp_path / "idle" / "shards").glob("*.h5"):
+        table = read_shard(path)
+        write_shard(path, replace(table, weights=0 * table.weights), attributes(path))
+    assert warmstart(tmp_path, "elf", records="idle") == 2
+    assert "too few games of go5 in the records" in capsys.readouterr().err
+    assert not (tmp_path / "elf").exists()
 
 
 def test_games_of_some_of_a_runs_steps(here: Path) -> None:

@@ -86,6 +86,19 @@ def test_repeated_games_count_once() -> None:
     assert KEPT.wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-3)
 
 
+def test_pairs_that_agree_leave_the_interval_a_width() -> None:
+    of = KEPT.pair_interval
+    assert of([1.0] * 10) == KEPT.wilson(10, 10)
+    assert of([0.0] * 10) == KEPT.wilson(0, 10)
+    assert of([0.5] * 10) == KEPT.wilson(10, 20), "colours decide: no more than the games say"
+    assert of([]) == (0, 1) and of([1.0]) == KEPT.wilson(1, 1)
+    rng = random.Random(1)
+    many = [rng.choice((0.0, 0.5, 1.0, 1.0)) for _ in range(2000)]
+    mean = sum(many) / 2000
+    error = (sum((x - mean) ** 2 for x in many) / 2000) ** 0.5 / 2000**0.5
+    assert of(many) == pytest.approx((mean - 1.96 * error, mean + 1.96 * error), abs=1e-3)
+
+
 def test_scores_are_compared_as_numbers() -> None:
     assert REFEREED.same_score("B+3.0", 3.0) and REFEREED.same_score("W+2.5", -2.5)
     assert REFEREED.same_score("0", 0.0) and not REFEREED.same_score("B+3", -3.0)

@@ -152,6 +152,17 @@ def test_few_positions_a_game_teach_the_value() -> None:
     assert (np.isfinite(batch.ownership[:, 0]) == taught).all()
 
 
+def test_few_positions_are_of_those_that_are_learnt() -> None:
+    table = random_table("go5", 5)
+    table.weights[::2] = 0
+    table.weights[table.offsets[1] : table.offsets[2]] = 0
+    window = ReplayWindow(get_game("go5"), value_positions=3)
+    window.add(table)
+    games = table.game_of()[table.weights > 0]
+    taught = np.isfinite(window.rows_batch(np.arange(window.rows)).value)
+    assert np.bincount(games, taught, minlength=5).tolist() == [3, 0, 3, 3, 3]
+
+
 def test_window_evicts_the_oldest_and_says_its_size() -> None:
     game = get_game("go5")
     tables = [random_table("go5", 2, seed) for seed in range(4)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sizes import teacher_records
+from test_replay import random_table
 
 from ghostgo.data.ledger import Totals
 from ghostgo.data.run import Run
@@ -100,6 +102,18 @@ def test_every_arm_from_one_prior(
     assert starts["root"]["log_loss"] == starts["scratch"]["log_loss"] != prior["log_loss"]
     assert "above" not in last["init"]
     assert "TFLOP of self-play" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        anchors.main([*words, "--held-out", "0.5"])
+    assert "the prior has seen all but 0.1" in capsys.readouterr().err
+
+
+def test_a_judgement_is_of_all_that_is_shown(tools: Any) -> None:
+    digest, rows = tools("judging").digest, np.arange(9)
+    table = random_table("go5", 3)
+    ranked = replace(table, ranks=table.ranks + 1)
+    other_komi = replace(table, rules_table=({"komi": 3.5},) * len(table.rules_table))
+    found = {digest(each, rows) for each in (table, replace(table), ranked, other_komi)}
+    assert len(found | {digest(table, rows[1:])}) == 4
 
 
 def test_what_is_left_of_a_budget_and_what_compares(tools: Any) -> None:

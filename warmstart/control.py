@@ -129,6 +129,8 @@ def steps_of(path: Path) -> tuple[int, int] | None:
 def games_of_run(folder: Path, game: str, steps: tuple[int, int] | None = None) -> GameTable:
     """All games that the run in `folder` has on disk, as records: moves, results, how counted.
 
+    What records of people do not tell either, such as whose each point was, is left out.
+
     With `steps` (first, last), only those stored by an iteration that began at such a step. The
     random moves at their beginning are not learnt, nor those that were searched cheaply; games on
     other boards (`[selfplay.sizes]`) are left out. Raises UserError if there are none, or the run is
@@ -143,7 +145,7 @@ def games_of_run(folder: Path, game: str, steps: tuple[int, int] | None = None) 
         shards = [path for path in shards if steps[0] <= attributes(path)["step"] <= steps[1]]
         which = f" of steps {steps[0]} to {steps[1]}"
     tables = [
-        replace(table, policies=None, values=None, surprise=None)
+        replace(table, policies=None, values=None, surprise=None, ownership=None)
         for table in map(read_shard, shards)
         if table.game == game
     ]

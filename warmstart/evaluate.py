@@ -372,7 +372,7 @@ def _judged_records(
 def after_the_end(
     judge: Callable[[Batch], dict[str, torch.Tensor]], game: Game, table: GameTable
 ) -> dict[str, dict[str, float]]:
-    """The mean probability `p_pass` of a pass one move after the last, in games without passes.
+    """The mean probability `p_pass` of a pass one move after the last, in games that do not end in one.
 
     `after_last` is of all such `games` (at most `HELD_OUT_ROWS`), `after_counted` of those among them
     whose score is known: the others were resigned, or lost on time, where a pass need not be right.

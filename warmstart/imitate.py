@@ -230,14 +230,15 @@ def _import(
     for text in report.lines():
         line.say(text)
     train, kept_back = split_by_hash(table, given.share)
-    if not len(train) or not len(kept_back):
-        raise UserError(
-            f"too few games of {game} in the records: {len(train)} to learn, "
-            f"{len(kept_back)} to hold out"
-        )
-    to_learn = table.select(train)
+    to_learn, to_judge = table.select(train), table.select(kept_back)
     if given.subset is not None:
         to_learn = take_subset(to_learn, given.subset)
+    # Of a run's games some may have nothing to learn: random openings, cheap searches.
+    if not (to_learn.weights > 0).any() or not (to_judge.weights > 0).any():
+        raise UserError(
+            f"too few games of {game} in the records: {len(to_learn)} to learn, "
+            f"{len(to_judge)} to hold out"
+        )
     if given.permute:
         to_learn = permute_moves(to_learn, config.seed)
     attributes = {
@@ -252,7 +253,7 @@ def _import(
     }
     folder = run.folder / "records"
     folder.mkdir()
-    write_shard(folder / "held_out.h5", table.select(kept_back), attributes)
+    write_shard(folder / "held_out.h5", to_judge, attributes)
     write_shard(folder / "train.h5", to_learn, attributes)
 
 
