@@ -40,11 +40,13 @@ def within_share(
 ) -> NDArray[np.bool_]:
     """(G,) which games to keep so that no known player is in more than `share` of those kept.
 
-    Games are taken in the order of their `hashes` (G,), so in whatever order they stand, while
-    neither player (G, 2) is in too many. That number is lowered until it fits what is kept; a
-    player is always left one game.
+    Games are taken in an order that follows from their `hashes` (G,) alone, so in whatever order
+    they stand, while neither player (G, 2) is in too many. That number is lowered until it fits what
+    is kept; a player is always left one game.
     """
-    order = np.argsort(hashes, kind="stable")
+    # From the last byte on: held-out games and subsets are those whose first bytes are least, and a
+    # player's games must not all be among them.
+    order = np.argsort(hashes.byteswap(), kind="stable")
     pairs = [set(pair) - {0} for pair in players[order].tolist()]
     most = int(share * len(pairs))
     while True:

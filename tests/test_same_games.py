@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from importing import GO9, PASS, distinct_games, import_text, line_of, sgf_of
 from test_records import make_table
@@ -158,6 +159,19 @@ def test_a_players_games_are_capped_in_whatever_order_they_come(tmp_path: Path) 
     for share in (0.0, 1.5):
         with pytest.raises(UserError, match="share of a player"):
             import_records(tmp_path / "0.sgfs", most_of_player=share)
+
+
+def test_capped_games_are_spread_over_both_sides_of_the_split(tmp_path: Path) -> None:
+    names = [("bot", f"p{i}") for i in range(1000)] + [(f"r{i}", f"s{i}") for i in range(1000)]
+    (tmp_path / "a.sgfs").write_bytes(b"\n".join(of_players(*names)))
+    table, _ = import_records(tmp_path / "a.sgfs", most_of_player=0.2)
+    assert table.players is not None and len(table) == 1250
+    train, held = split_by_hash(table, 0.3)
+    assert abs(len(held) - 375) < 5 * math.sqrt(1250 * 0.3 * 0.7)
+    bot = (table.players == player_key("bot")).any(axis=1)
+    first = np.argsort(game_hashes(table))[:300]  # as a subset is taken
+    for side in (train, held, first):
+        assert abs(bot[side].mean() - 0.2) < 5 * math.sqrt(0.2 * 0.8 / len(side))
 
 
 # The report
