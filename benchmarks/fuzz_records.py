@@ -52,7 +52,8 @@ STUMBLES = (
     b"GM[2]", b"FF[9]", b"RU[\xff\xfe]", b"BR[99p]", b"WR[0k]", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\r\n",
     b"AddBlack[aa]", b"addblack[aa]", b"\xf0\x9f\x98\x80", b"C[" + b"x" * 5000 + b"]",
 )  # fmt: skip
-
+HUGE = (*STUMBLES, b";B[];W[]", b";B[aa];W[bb]", b"x")
+"""Repeated thousands of times: a record of very many moves, a very long value or name."""
 
 Bases = dict[str, list[bytes]]
 """SGF texts by the game that they are of."""
@@ -116,7 +117,7 @@ def mutated(bases: Sequence[bytes], rng: np.random.Generator) -> bytes:
         elif kind == 7:
             del text[to:]
         elif rng.random() < 0.02:  # seldom something huge
-            text[at:at] = STUMBLES[rng.integers(len(STUMBLES))] * int(rng.integers(1000, 30_000))
+            text[at:at] = HUGE[rng.integers(len(HUGE))] * int(rng.integers(1000, 30_000))
     return bytes(text)
 
 

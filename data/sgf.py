@@ -33,6 +33,8 @@ _TOKEN = re.compile(
 _Tokens = Iterable[tuple[bytes, bytes, bytes, bytes]]
 _LARGE = 1 << 20
 """From this many bytes on, tokens are made one by one: a list of them takes 100 times as much."""
+_LONG_NAME = 64
+"""Letters of a property's name that count where some are small: short names are remembered by it."""
 
 _WIDE_CHARSETS = {
     name: codec
@@ -130,7 +132,7 @@ def parse_games(content: bytes) -> Iterator[SgfGame]:
             if name:
                 _add(game, name, more)
         else:
-            name = ident if ident.isupper() else _short_name(ident)
+            name = ident if ident.isupper() else _short_name(ident[:_LONG_NAME])
             if not value:
                 name = b""
             elif name == b"B" or name == b"W":

@@ -11,6 +11,9 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 
 MAX_TRAILING_PASSES = 2
+MAX_VALUE = 1000
+"""Bytes or letters of a property's value that are looked at: what they mean is remembered by value, and
+the names of rules are kept with each game."""
 
 NOT_SGF = "not SGF"
 NOT_GO = "not Go"
@@ -65,7 +68,7 @@ def understand(written: sgf.SgfGame, game: Game, min_moves: int, source: str, of
     rows, cols = game.rows, game.cols
     if written.raw(b"GM") not in (b"", b"1"):
         raise Refused(NOT_GO)
-    if sgf.parse_size(written.raw(b"SZ")) != (rows, cols):
+    if sgf.parse_size(_raw(written, b"SZ")) != (rows, cols):
         raise Refused(WRONG_SIZE)
     if not written.points:
         raise Refused(NO_MOVES)
@@ -83,16 +86,25 @@ def understand(written: sgf.SgfGame, game: Game, min_moves: int, source: str, of
     return Recorded(
         source=source,
         of=of,
-        moves=_trim_passes(moves, game.points),
+        # One move more than there can be makes the replay refuse the record; many records wait for it.
+        moves=_trim_passes(moves, game.points)[: game.max_moves + 1],
         first_to_play=first_to_play,
         setup=setup,
         komi=komi,
-        result=sgf.parse_result(written.raw(b"RE")),
-        ranks=(sgf.parse_rank(written.raw(b"BR")), sgf.parse_rank(written.raw(b"WR"))),
-        players=(player_key(written.text(b"PB")), player_key(written.text(b"PW"))),
-        year=sgf.parse_year(written.text(b"DT")),
-        rules=written.text(b"RU"),
+        result=sgf.parse_result(_raw(written, b"RE")),
+        ranks=(sgf.parse_rank(_raw(written, b"BR")), sgf.parse_rank(_raw(written, b"WR"))),
+        players=(player_key(_text(written, b"PB")), player_key(_text(written, b"PW"))),
+        year=sgf.parse_year(_text(written, b"DT")),
+        rules=_text(written, b"RU"),
     )
+
+
+def _raw(written: sgf.SgfGame, name: bytes) -> bytes:
+    return written.raw(name)[:MAX_VALUE]
+
+
+def _text(written: sgf.SgfGame, name: bytes) -> str:
+    return written.text(name)[:MAX_VALUE]
 
 
 def _actions(written: sgf.SgfGame, rows: int, cols: int) -> list[int]:
@@ -111,7 +123,7 @@ def _actions(written: sgf.SgfGame, rows: int, cols: int) -> list[int]:
 
 def _komi(written: sgf.SgfGame, points: int) -> float:
     """Komi in points, nan if unknown."""
-    komi = sgf.parse_komi(written.raw(b"KM"))
+    komi = sgf.parse_komi(_raw(written, b"KM"))
     if komi is None or abs(komi) > points:
         raise Refused(BAD_KOMI)
     # The Fox server writes KM[0] in even games for "not recorded": Black wins 51% of them.
