@@ -201,8 +201,20 @@ def _read_tar(stream: IO[bytes], depth: int) -> Iterator[_Piece]:
                     for content, fault, _ in _read_member(member, info.name, info.size, depth):
                         yield content, fault, done
                 archive.members.clear()  # type: ignore[attr-defined]  # or it grows without end
+            if not _ends_well(archive):
+                yield b"", DAMAGED, done
     except _DAMAGE:
         yield b"", DAMAGED, done
+
+
+def _ends_well(archive: tarfile.TarFile) -> bool:
+    """Whether what a tar was read up to is its end: nothing, or a block of zeros.
+
+    The tar module takes a damaged header for the end, unless it is the first one.
+    """
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    return not archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0")
 
 
 def _read_member(member: IO[bytes], name: str, size: int, depth: int) -> Iterator[_Piece]:

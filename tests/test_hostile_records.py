@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import tracemalloc
 from pathlib import Path
 
 import pytest
 from importing import GO9, PASS, distinct_games, sgf_of
+from test_select import tar_of
 
 from ghostgo.data import sgf
 from ghostgo.data.players import player_key
@@ -70,3 +72,19 @@ def test_long_values_are_not_remembered(tmp_path: Path) -> None:
     assert table.players is not None
     assert len(set(table.players[1:, 0].tolist())) == 30, "the names differ where they begin"
     assert table.players[1, 0] == player_key("0" + "x" * 999)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_with_a_damaged_header_is_counted(mode: str, tmp_path: Path) -> None:
+    members = {f"{i}.sgf": sgf_of(moves) for i, moves in enumerate(distinct_games(100))}
+    whole = bytearray(tar_of(tmp_path / "a.tar", members, "w").read_bytes())
+    third = whole.index(b"2.sgf\0")
+    for damaged in (whole[:third], whole[: whole.rindex(b"99.sgf") + 512 * 4], whole):
+        # It ends between two members, after all of them, or with zeros.
+        (tmp_path / "a.tar").write_bytes(damaged)
+        assert not import_records(tmp_path / "a.tar")[1].dropped
+    whole[third + 148] ^= 1  # its checksum
+    name = "a.tar" if mode == "w" else "a.tgz"
+    (tmp_path / name).write_bytes(gzip.compress(whole) if mode == "w:gz" else whole)
+    _, report = import_records(tmp_path / name)
+    assert report.files == {name: {"kept": 2, "damaged archive": 1}}
