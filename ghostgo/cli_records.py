@@ -33,6 +33,13 @@ def records() -> None:
     help="No player in more than this share of the games; others of theirs are left out.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Stop at so many games.")
+@click.option(
+    "--min-moves",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Leave out games of fewer moves, passes not counted.",
+)
 def import_(**options: Any) -> None:
     """Read SGF records once into a file that `warmstart --records` takes.
 

@@ -70,6 +70,19 @@ def test_a_file_of_an_older_import_is_shown(source: Path, tmp_path: Path) -> Non
     assert "players" not in told and "at move" not in told
 
 
+def test_short_games_are_left_out(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data.h5"
+    words = ["records", "import", str(source), "--out", str(out), "--game", "go5"]
+    every = import_records(source, "go5")[0]
+    stones = [int((every.moves_of(i) != 25).sum()) for i in range(len(every))]
+    least = sorted(stones)[len(stones) // 2]
+    assert cli.run([*words, "--min-moves", str(least)]) == 0
+    table, report = read_imported(out)
+    assert 0 < len(table) == sum(n >= least for n in stones) < len(stones)
+    assert report.dropped["too few moves"] >= len(stones) - len(table)
+    assert cli.run([*words, "--min-moves", "0"]) == 2
+
+
 def test_records_and_file_give_the_same_games(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "data.h5"
     assert cli.run(["records", "import", str(source), "--out", str(out), "--game", "go5"]) == 0

@@ -29,10 +29,11 @@ def import_to_file(
     limit: int | None = None,
     progress: Callable[[int, float], None] | None = None,
     most_of_player: float = 1.0,
+    min_moves: int = 1,
 ) -> ImportReport:
     """Import the SGF records `paths` into the file `out`, replacing it only once all is read.
 
-    `limit`, `progress` and `most_of_player` are those of `import_records`.
+    `limit`, `progress`, `most_of_player` and `min_moves` are those of `import_records`.
 
     Raises UserError as `import_records` does, and if `out` cannot be written or is not a `.h5`.
     """
@@ -41,8 +42,9 @@ def import_to_file(
     if not out.resolve().parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.resolve().parent}")
     table, report = import_records(
-        list(paths), game, limit=limit, progress=progress, most_of_player=most_of_player
-    )
+        list(paths), game, limit=limit, progress=progress, min_moves=min_moves,
+        most_of_player=most_of_player,
+    )  # fmt: skip
     given = {SOURCES: [path.name for path in paths], REPORT: report.as_dict(), "split": SPLIT}
     write_shard(out, table, given)
     return report
