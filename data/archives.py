@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ghostgo.data import sgf
 from ghostgo.engine.errors import UserError
 
 GAME_SUFFIXES = (".sgf", ".sgfs")
@@ -24,6 +25,7 @@ MAX_RECORD = 64 << 20
 MAX_NESTED = 512 << 20
 """Bytes of an archive inside an archive, which has to be held in memory."""
 
+NOT_SGF = "not SGF"
 TOO_LARGE = "record too large"
 DAMAGED = "damaged archive"
 UNREADABLE = "file cannot be read"
@@ -152,6 +154,8 @@ def _read_lines(stream: IO[bytes]) -> Iterator[_Piece]:
         elif too_long:  # the rest of a line that was too long
             too_long = False
             yield b"", TOO_LARGE, 0.0
+        elif sgf.lost_bracket(line):  # or it goes on with a game that is written on several lines
+            yield b"", NOT_SGF, 0.0
         elif not line.isspace():
             yield line, "", 0.0
     if too_long:

@@ -109,7 +109,7 @@ def parse_games(content: bytes) -> Iterator[SgfGame]:
     """The games of an SGF file in order, one a tree; nothing if the bytes are no SGF."""
     content = _to_utf8(content)
     # A tree that lost its first bracket still counts, at the start of a file.
-    depth = 1 if content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b";") else 0
+    depth = 1 if lost_bracket(content) else 0
     main = depth == 1
     game = SgfGame()
     name = b""
@@ -143,6 +143,11 @@ def parse_games(content: bytes) -> Iterator[SgfGame]:
                 _add(game, name, value)
     if game.properties or game.points:
         yield game
+
+
+def lost_bracket(content: bytes) -> bool:
+    """Whether SGF text begins with a node, not with the bracket that opens a tree."""
+    return content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b";")
 
 
 def _tokens(content: bytes) -> _Tokens:

@@ -88,3 +88,12 @@ def test_a_tar_with_a_damaged_header_is_counted(mode: str, tmp_path: Path) -> No
     (tmp_path / name).write_bytes(gzip.compress(whole) if mode == "w:gz" else whole)
     _, report = import_records(tmp_path / name)
     assert report.files == {name: {"kept": 2, "damaged archive": 1}}
+
+
+def test_games_on_several_lines_make_up_no_others_in_sgfs(tmp_path: Path) -> None:
+    content = b"(;GM[1]SZ[9]\n;SZ[9];B[aa];W[bb]\n ;B[cc])\n" + sgf_of([40, 41]).replace(b"\n", b"")
+    (tmp_path / "a.sgfs").write_bytes(content)
+    assert import_records(tmp_path)[1].files == {"a.sgfs": {"kept": 1, "no moves": 1, "not SGF": 2}}
+    # A whole file that lost its first bracket is a game.
+    (tmp_path / "a.sgf").write_bytes(b"\n;SZ[9];B[aa];W[bb]\n ;B[cc])")
+    assert import_records(tmp_path)[1].files["a.sgf"] == {"kept": 1}

@@ -15,7 +15,6 @@ MAX_VALUE = 1000
 """Bytes or letters of a property's value that are looked at: what they mean is remembered by value, and
 the names of rules are kept with each game."""
 
-NOT_SGF = "not SGF"
 NOT_GO = "not Go"
 WRONG_SIZE = "wrong board size"
 NO_MOVES = "no moves"

@@ -176,7 +176,7 @@ class _Importer:
             if self.full:
                 return
         if not found:
-            self._refuse(record, Refused(reading.NOT_SGF), share)
+            self._refuse(record, Refused(archives.NOT_SGF), share)
 
     def _refuse(self, record: archives.Record, refused: Refused, share: float) -> None:
         self.report.drop(record.source, str(refused), refused.ply, self.of)
