@@ -77,6 +77,18 @@ def records(path: str | os.PathLike[str]) -> Iterator[Record]:
         before += size
 
 
+def name_of(path: str | os.PathLike[str]) -> str:
+    """The name that records are told by: the last part of their path, of `.` the folder's own."""
+    path = Path(path)
+    return path.name if path.name not in ("", "..") else path.resolve().name or str(path)
+
+
+def size_of(path: str | os.PathLike[str]) -> int:
+    """Bytes of a file, or of the games and archives below a folder; 0 if there is neither."""
+    root = Path(path)
+    return sum(map(_size, _files_below(root) if root.is_dir() else [root]))
+
+
 def _files_below(folder: Path) -> list[Path]:
     found = []
     for place, _, names in os.walk(folder):

@@ -20,6 +20,7 @@ from test_replay import random_table
 from ghostgo.data.ledger import Ledger, read_ledger
 from ghostgo.data.replay import Batch, ReplayWindow
 from ghostgo.data.run import Run, load_network
+from ghostgo.data.shards import attributes, read_shard, write_shard
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import legal_mask_of, write_planes_of
 from ghostgo.engine.games.registry import get_game
@@ -211,6 +212,32 @@ def test_bad_records_leave_no_run(records: Path, tmp_path: Path) -> None:
     run_selfplay("plain", game="go5", games=1, **given)
     with pytest.raises(UserError, match="is a self-play run"):
         run_warmstart([records], "plain", **given)
+
+
+def test_other_records_of_the_same_name_are_refused(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = options(tmp_path)
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    moved = Path(shutil.copy(records, folder))
+    monkeypatch.chdir(folder)
+    for name, paths in (("warm", [records]), ("dot", [Path(".")])):
+        run_warmstart(paths, name, game="go5", flops=1.0, **given)
+    given["config_file"] = None
+    for name, path in (("warm", moved), ("dot", Path(".")), ("dot", folder)):
+        assert run_warmstart([path], name, **given).meta["done"], "they may be moved"
+    moved.write_bytes(records.read_bytes() * 2)
+    for name, path in (("warm", moved), ("dot", Path("."))):
+        with pytest.raises(UserError, match=f"{re.escape(str(path))}: has .* run {name} imitates"):
+            run_warmstart([path], name, **given)
+        assert run_warmstart((), name, **given).meta["done"]
+    # An earlier version stored no sizes, and the folder `.` without its name.
+    train = given["root"] / "dot" / "records" / "train.h5"
+    made = attributes(train)
+    assert made.pop("records") == ["moved"] and made.pop("bytes") == [records.stat().st_size]
+    write_shard(train, read_shard(train), {**made, "records": [""]})
+    assert run_warmstart([Path(".")], "dot", **given).meta["done"]
 
 
 @pytest.mark.skipif(not HUMAN.is_dir(), reason="human records are not beside the checkout")

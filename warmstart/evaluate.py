@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from ghostgo.data.archives import name_of
 from ghostgo.data.checkpoints import split_version
 from ghostgo.data.records import GameTable, under_ko_of
 from ghostgo.data.replay import Batch, ReplayWindow
@@ -316,7 +317,7 @@ def run_evaluate(
     with closing(line):
         found = _judged_records(info, records, held_out, positions, baselines, line)
     found |= {"checkpoint": prior, "sha256": info.meta["sha256"]}
-    found |= {"held_out": held_out, "sets": [path.name for path in records]}
+    found |= {"held_out": held_out, "sets": [name_of(path) for path in records]}
     print("\n".join(table_lines(found)))
     if json_file:
         replace_file(json_file, (json.dumps(without_nan(found), indent=1) + "\n").encode())

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ghostgo.data.archives import name_of, size_of
 from ghostgo.data.config import dump_toml, read_toml
 from ghostgo.data.ledger import TRAIN_FORWARDS, Ledger, Timer
 from ghostgo.data.records import under_ko_of, under_kos_of
@@ -242,7 +243,8 @@ def _import(
     if given.permute:
         to_learn = permute_moves(to_learn, config.seed)
     attributes = {
-        "records": [path.name for path in records],
+        "records": [name_of(path) for path in records],
+        "bytes": [size_of(path) for path in records],
         "report": report.as_dict(),
         "held_out": given.share,
         "subset": given.subset,
@@ -255,6 +257,27 @@ def _import(
     folder.mkdir()
     write_shard(folder / "held_out.h5", to_judge, attributes)
     write_shard(folder / "train.h5", to_learn, attributes)
+
+
+def _refuse_other_records(name: str, records: Sequence[Path], made: dict[str, Any]) -> None:
+    """Raise UserError if `records`, where any are given, are not those that run `name` was `made` of.
+
+    They may have been moved, so names and sizes tell.
+    """
+    if not records:
+        return
+    # Earlier versions stored "" for the folder `.`, and no sizes.
+    if made["records"] not in (
+        [name_of(path) for path in records],
+        [path.name for path in records],
+    ):
+        raise UserError(f"run {name} imitates {', '.join(made['records'])}; use another --run")
+    for path, size in zip(records, made.get("bytes", ()), strict=False):
+        if size_of(path) != size:
+            raise UserError(
+                f"{path}: has {size_of(path)} bytes of records, and run {name} imitates {size} by that "
+                "name; use another --run, or no --records to go on with the games it has"
+            )
 
 
 def _refuse_others(name: str, given: Records, made: dict[str, Any], whole: bool) -> None:
@@ -298,10 +321,7 @@ def _open(
         values = read_toml(config_file) if config_file else None
         refuse_other_start(run, config, values, given_options(*options))
         made = attributes(folder / "records" / "train.h5")
-        if records and [path.name for path in records] != made["records"]:
-            raise UserError(
-                f"run {folder.name} imitates {', '.join(made['records'])}; use another --run"
-            )
+        _refuse_other_records(folder.name, records, made)
         _refuse_others(folder.name, given, made, whole=bool(records))
         return run, config
     if not records:

@@ -78,7 +78,7 @@ def import_records(
         importer.read(path, number, len(listed))
     if not importer.kept:
         raise UserError(importer.nothing(listed))
-    return importer.finish([Path(path).name for path in listed], most_of_player)
+    return importer.finish([archives.name_of(path) for path in listed], most_of_player)
 
 
 class _Importer:
@@ -111,7 +111,7 @@ class _Importer:
 
     def read(self, path: str | os.PathLike[str], number: int, of: int) -> None:
         """Read everything in `path`, the `number`-th of `of`."""
-        self.of = Path(path).name or str(path)
+        self.of = archives.name_of(path)
         met, usable, refused = self.met, self.usable, Counter(self.report.dropped)
         for record in archives.records(path):
             self._take_record(record, (number + record.done) / of)

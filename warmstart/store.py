@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ghostgo.data.archives import name_of
 from ghostgo.data.records import GameTable
 from ghostgo.data.sgf import Result
 from ghostgo.data.shards import attributes, read_shard, write_shard
@@ -45,7 +46,9 @@ def import_to_file(
         list(paths), game, limit=limit, progress=progress, min_moves=min_moves,
         most_of_player=most_of_player,
     )  # fmt: skip
-    given = {SOURCES: [path.name for path in paths], REPORT: report.as_dict(), "split": SPLIT}
+    given = {
+        SOURCES: [name_of(path) for path in paths], REPORT: report.as_dict(), "split": SPLIT,
+    }  # fmt: skip
     write_shard(out, table, given)
     return report
 
