@@ -78,6 +78,34 @@ def test_copies_without_the_last_passes_are_one_game_on_one_side(tmp_path: Path)
     assert len(set(game_hashes(joined).tolist())) == 2
 
 
+def test_the_copy_that_tells_more_is_kept_whatever_the_order(tmp_path: Path) -> None:
+    moves = distinct_games(3)[2]
+    bare = b"(;SZ[9]" + sgf_of(moves, result="").partition(b"]KM[5.5]")[2].partition(b"]")[2]
+    told = sgf_of(images(moves)[3], result="W+R", black="a", white="b")
+    names = {"bare": bare, "komi": bare.replace(b"]", b"]KM[5.5]", 1), "told": told}
+    other = line_of(distinct_games(1)[0])
+    for order in (("bare", "komi", "told"), ("told", "komi", "bare"), ("komi", "told", "bare")):
+        paths = [tmp_path / f"{name}.sgfs" for name in order]
+        for name, path in zip(order, paths, strict=True):
+            path.write_bytes(names[name].replace(b"\n", b" ") + b"\n" + other)
+        table, report = import_records(paths)
+        table.validate()
+        assert len(table) == 2 and report.dropped == {"duplicate": 4} and report.read == 6
+        row = table.results.tolist().index(-1)
+        assert table.rules_of(row)["komi"] == 5.5 and table.moves_of(row).tolist() in images(moves)
+        assert table.players is not None and table.players[row].all()
+        assert report.sets["told.sgfs"]["kept"] == 1 + (order[0] == "told")
+    # Of copies that tell as much, the first; and only new games count towards the limit.
+    again = tmp_path / "again.sgfs"
+    again.write_bytes(told.replace(b"\n", b" ").replace(b"PB[a]", b"PB[c]"))
+    for paths in ([tmp_path / "told.sgfs", again], [again, tmp_path / "told.sgfs"]):
+        assert import_records(paths)[1].sets[paths[0].name]["kept"] == 1 + (paths[0] != again)
+    (tmp_path / "new.sgfs").write_bytes(line_of(distinct_games(2)[1]))
+    paths = [tmp_path / f"{name}.sgfs" for name in ("bare", "told", "new")]
+    table, report = import_records(paths, limit=3)
+    assert report.kept == len(table) == 3
+
+
 def test_games_of_passes_alone_are_one_game() -> None:
     table = make_table(1, 9)
     table.first_to_play[:] = 0

@@ -43,7 +43,7 @@ from ghostgo.selfplay.trainer import MILESTONE
 from ghostgo.warmstart.control import permute_moves, steps_of, take_subset
 from ghostgo.warmstart.evaluate import HeldOut, evaluate
 from ghostgo.warmstart.select import split_by_hash
-from ghostgo.warmstart.store import load_records
+from ghostgo.warmstart.store import load_records, refuse_other_records
 from ghostgo.warmstart.table import without_nan
 
 RANK_DROPOUT = 0.2
@@ -259,27 +259,6 @@ def _import(
     write_shard(folder / "train.h5", to_learn, attributes)
 
 
-def _refuse_other_records(name: str, records: Sequence[Path], made: dict[str, Any]) -> None:
-    """Raise UserError if `records`, where any are given, are not those that run `name` was `made` of.
-
-    They may have been moved, so names and sizes tell.
-    """
-    if not records:
-        return
-    # Earlier versions stored "" for the folder `.`, and no sizes.
-    if made["records"] not in (
-        [name_of(path) for path in records],
-        [path.name for path in records],
-    ):
-        raise UserError(f"run {name} imitates {', '.join(made['records'])}; use another --run")
-    for path, size in zip(records, made.get("bytes", ()), strict=False):
-        if size_of(path) != size:
-            raise UserError(
-                f"{path}: has {size_of(path)} bytes of records, and run {name} imitates {size} by that "
-                "name; use another --run, or no --records to go on with the games it has"
-            )
-
-
 def _refuse_others(name: str, given: Records, made: dict[str, Any], whole: bool) -> None:
     """Raise UserError if `given` is not what the records of run `name` were `made` with.
 
@@ -321,7 +300,7 @@ def _open(
         values = read_toml(config_file) if config_file else None
         refuse_other_start(run, config, values, given_options(*options))
         made = attributes(folder / "records" / "train.h5")
-        _refuse_other_records(folder.name, records, made)
+        refuse_other_records(folder.name, records, made)
         _refuse_others(folder.name, given, made, whole=bool(records))
         return run, config
     if not records:

@@ -164,6 +164,20 @@ def _trim_passes(moves: list[int], pass_action: int) -> list[int]:
     return moves[:keep] if keep < len(moves) else moves
 
 
+def told(game: Recorded) -> tuple[int, ...]:
+    """How much a record tells beside its moves, to compare with a copy: the more, the larger.
+
+    A winner counts before a margin, that before komi, these before ranks and the rest.
+    """
+    return (
+        not math.isnan(game.result.winner),
+        not math.isnan(game.result.margin),
+        not math.isnan(game.komi),
+        sum(rank > 0 for rank in game.ranks),
+        sum(player > 0 for player in game.players) + (game.year > 0) + bool(game.rules),
+    )
+
+
 def true_margin(game: Recorded) -> float:
     """Black's margin; nan if it does not fit the komi (a placeholder, or a komi wrongly given)."""
     margin = game.result.margin

@@ -51,7 +51,8 @@ def import_records(
 ) -> tuple[GameTable, ImportReport]:
     """The games of `game` in the files, folders and archives `paths`, and an account of the rest.
 
-    Games equal under a symmetry of the board, but for passes at the end, are kept once. `limit`
+    Games equal under a symmetry of the board, but for passes at the end, are kept once: the first
+    copy of those that tell most (see `reading.told`). `limit`
     stops after so many games; fewer than `min_moves` stones played is a reason to refuse;
     `progress(games_met, share)` is called every 1,000 games, and at the end of a path, with the
     share (0 to 1) of the bytes read. No player whose name is known is in more than the share
@@ -100,8 +101,9 @@ class _Importer:
         self.fresh = game.new_states(2, {"ko": "simple"})
         self.batch: list[Recorded] = []
         self.tables: list[GameTable] = []
-        self.seen: set[int] = set()
         self.kept: list[Recorded] = []
+        self.seen: dict[int, int] = {}  # by a game's hash, its number among these
+        self.worse: list[int] = []  # numbers of those of which a copy tells more
         self.of = ""
         self.met = self.told = self.usable = 0
 
@@ -134,6 +136,9 @@ class _Importer:
     def finish(self, sources: list[str], most_of_player: float) -> tuple[GameTable, ImportReport]:
         """The table of at least one game, and the report."""
         table = concat(self.tables)
+        if self.worse:
+            rest = np.delete(np.arange(len(table)), self.worse)
+            table, self.kept = table.select(rest), [self.kept[i] for i in rest.tolist()]
         table.sources = sources
         table.rules_table, table.rules_index = _rules(np.array([game.komi for game in self.kept]))
         stay = np.ones(len(table), bool)
@@ -214,16 +219,21 @@ class _Importer:
             if fault != _OK:
                 ply = None if fault == _BAD_SETUP else int(plies[i])
                 self.report.drop(game.source, _REPLAY_FAULTS[fault], ply, game.of)
-            elif key in self.seen:
-                self.report.drop(game.source, reading.DUPLICATE, of=game.of)
-                self.usable += 1
+                continue
+            self.usable += 1
+            if key in self.seen:
+                number = self.seen[key]
+                worse = min(game, self.kept[number], key=reading.told)
+                self.report.drop(worse.source, reading.DUPLICATE, of=worse.of)
+                if worse is game:
+                    continue
+                self.worse.append(number)
             else:
-                self.seen.add(key)
                 self.room -= 1
-                self.usable += 1
-                kept.append(i)
-                game.moves.clear()  # they are in the table, and would take ten times as much here
-                self.kept.append(game)
+            self.seen[key] = len(self.kept)
+            kept.append(i)
+            game.moves.clear()  # they are in the table, and would take ten times as much here
+            self.kept.append(game)
         if kept:
             self.tables.append(table.select(kept))
 

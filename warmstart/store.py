@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ghostgo.data.archives import name_of
+from ghostgo.data.archives import name_of, size_of
 from ghostgo.data.records import GameTable
 from ghostgo.data.sgf import Result
 from ghostgo.data.shards import attributes, read_shard, write_shard
@@ -87,6 +87,27 @@ def load_records(
     if table.game != game:
         raise UserError(f"{files[0]}: holds games of {table.game}, not {game}")
     return table, report
+
+
+def refuse_other_records(name: str, records: Sequence[Path], made: dict[str, Any]) -> None:
+    """Raise UserError if `records`, where any are given, are not those that run `name` was `made` of.
+
+    They may have been moved, so names and sizes tell.
+    """
+    if not records:
+        return
+    # Earlier versions stored "" for the folder `.`, and no sizes.
+    if made["records"] not in (
+        [name_of(path) for path in records],
+        [path.name for path in records],
+    ):
+        raise UserError(f"run {name} imitates {', '.join(made['records'])}; use another --run")
+    for path, size in zip(records, made.get("bytes", ()), strict=False):
+        if size_of(path) != size:
+            raise UserError(
+                f"{path}: has {size_of(path)} bytes of records, and run {name} imitates {size} by that "
+                "name; use another --run, or no --records to go on with the games it has"
+            )
 
 
 def read_imported(path: str | os.PathLike[str]) -> tuple[GameTable, ImportReport]:
