@@ -97,3 +97,16 @@ def test_games_on_several_lines_make_up_no_others_in_sgfs(tmp_path: Path) -> Non
     # A whole file that lost its first bracket is a game.
     (tmp_path / "a.sgf").write_bytes(b"\n;SZ[9];B[aa];W[bb]\n ;B[cc])")
     assert import_records(tmp_path)[1].files["a.sgf"] == {"kept": 1}
+
+
+def test_stones_set_up_again_and_again_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    points = sgf._point_list
+
+    def counted(value: bytes, rows: int, cols: int) -> list[int]:
+        read.append(value)
+        return points(value, rows, cols)
+
+    monkeypatch.setattr(sgf, "_point_list", counted)
+    (game,) = sgf.parse_games(b"(;SZ[9]AB" + b"[aa:ii]" * 10_000 + b"[bb]AE[aa];W[bb])")
+    assert len(game.stones(9, 9)) == 80 and len(read) == 3
