@@ -44,7 +44,8 @@ from ghostgo.selfplay.reporting import Reporting
 from ghostgo.selfplay.throughput import RAW_SECONDS, RAW_SHARE, Throughput
 
 MILESTONE = 1.6
-"""Checkpoints are kept for good when the run's FLOPs have grown by this factor since the last."""
+"""Checkpoints are kept for good when what the run has spent, what it started from not counted, has
+grown by this factor since the last."""
 
 
 class Trainer:
@@ -109,7 +110,12 @@ class Trainer:
             for c in found
             if c.meta.get("stage") != "selfplay" or c.meta.get("milestone", c.step != self.step)
         }
-        self.kept_flops = max([c.totals.flops for c in found if c.step in self.kept], default=0.0)
+        began = [c.totals.flops for c in found if c.meta.get("stage") != "selfplay"]
+        self.flops_before = max(began, default=0.0)
+        """What had been spent before self-play began, as on a prior."""
+        kept = [c.totals.flops for c in found if c.step in self.kept]
+        self.kept_flops = max(kept, default=self.flops_before) - self.flops_before
+        """What self-play and its training had cost at the last milestone."""
 
     def _make_anchor(self) -> Anchor | None:
         """The prior at work where the run holds on to one, and the learner held to it by `kl`, `fade`."""
@@ -182,7 +188,8 @@ class Trainer:
     def save(self, stage: str = "selfplay") -> CheckpointInfo:
         """Write a checkpoint of the present and drop those that no milestone keeps."""
         totals = self.ledger.totals
-        milestone = totals.flops >= MILESTONE * self.kept_flops
+        spent = totals.flops - self.flops_before
+        milestone = spent >= MILESTONE * self.kept_flops
         meta = {
             "stage": stage,
             "milestone": milestone,
@@ -197,7 +204,7 @@ class Trainer:
         info = self.run.save_checkpoint(self.step, self.learner.average, meta, self.state_dict())
         if milestone:
             self.kept.add(self.step)
-            self.kept_flops = totals.flops
+            self.kept_flops = spent
         self.run.prune(self.kept)
         return info
 

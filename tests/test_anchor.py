@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,19 @@ def test_every_kind_trains_from_one_command_and_goes_on(kind: str, here: Path) -
     same = all(torch.equal(mine[name], theirs[name]) for name in theirs)
     assert same == (kind != "root"), "only for the root's anchor do random weights start the run"
     assert start.totals.imitation_flops == prior.totals.imitation_flops > 0
+
+
+def test_milestones_of_a_warm_run_are_of_what_follows_the_prior(here: Path) -> None:
+    given = [("r", "--from", "warm", "--config", str(here / "c.toml")), ("warm",)]
+    for run, *options in given:
+        before = find_checkpoint(run if run == "warm" else "warm", here).totals.flops
+        for games in ("20", "45", "60"):  # resumed, too
+            assert selfplay(here, run, *options, "--games", games) == 0
+        found = [i for i in Run.open(here / run).checkpoints() if i.meta["stage"] == "selfplay"]
+        spent = [info.totals.flops - before for info in found if info.meta["milestone"]]
+        assert found[0].meta["milestone"] and len(spent) > 1
+        assert spent[0] < 0.6 * before, "of all that was spent it would be none"
+        assert all(late >= 1.6 * soon for soon, late in pairwise(spent))
 
 
 def opened(folder: Path, run: str, text: str, **options: Any) -> RunConfig:
