@@ -369,6 +369,8 @@ class Engine:
         size = sgf.parse_size(record.raw(b"SZ")) if record else None
         if record is None or size is None or size[0] != size[1]:
             raise GtpError("no game of Go on a square board")
+        if record.late_setup:
+            raise GtpError("stones are set up in the middle of the game")
         komi = sgf.parse_komi(record.raw(b"KM"))
         self._boardsize([str(size[0])])
         if komi is not None and not math.isnan(komi):

@@ -222,7 +222,15 @@ def test_loadsgf_takes_set_up_stones_komi_and_a_move_number(engine: Engine, tmp_
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hello", b"(;SZ[5];B[aa];W[aa])", b"(;SZ[5];B[zz])", b"(;SZ[30];B[aa])"]
+    "content",
+    [
+        b"",
+        b"hello",
+        b"(;SZ[5];B[aa];W[aa])",
+        b"(;SZ[5];B[zz])",
+        b"(;SZ[30];B[aa])",
+        b"(;SZ[5];B[aa];AW[bb];W[cc])",
+    ],
 )
 def test_loadsgf_of_a_bad_file_changes_nothing(
     engine: Engine, tmp_path: Path, content: bytes
