@@ -57,7 +57,11 @@ class Clock:
         self.left, self.to_make = left, min(to_make, self.moves) if self.moves else to_make
 
     def spend(self, seconds: float) -> bool:
-        """Book a move that took so long; False if the clock ran out over it."""
+        """Book a move that took so long; False if the clock ran out over it.
+
+        Where there is overtime a new period has then begun: a controller that asks for more moves
+        has not ended the game, as with byo-yomi of several periods.
+        """
         if self.unlimited:
             return True
         self.left -= seconds
@@ -66,6 +70,8 @@ class Clock:
             self._begin_period()
             self.left -= late
         if self.left < 0:
+            if self.period > 0:
+                self._begin_period()
             return False
         if self.to_make:
             self.to_make -= 1

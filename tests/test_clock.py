@@ -39,6 +39,16 @@ def test_without_main_time_the_first_period_has_begun() -> None:
     assert clock.spend(9) and clock.left == 10
 
 
+def test_a_period_overrun_is_one_move_late_and_no_more() -> None:
+    clock = Clock(0, 5, 1)
+    assert not clock.spend(6) and clock.budget(30) == pytest.approx(4.5)
+    assert clock.spend(4) and clock.left == 5
+    canadian = Clock(1, 5, 2)
+    assert not canadian.spend(7) and (canadian.left, canadian.to_make) == (5, 2)
+    sudden = Clock(5)
+    assert not sudden.spend(6) and sudden.budget(30) == 0
+
+
 def test_the_controllers_word_counts() -> None:
     clock = Clock(100, 30, 5)
     clock.told(12, 4)
