@@ -106,6 +106,19 @@ class SgfGame:
                     stones[action] = stone
         return {action: stone for action, stone in stones.items() if stone}
 
+    def first_to_play(self, stones: Mapping[int, int]) -> int:
+        """Whose turn it is behind the set-up `stones` (see `stones`): 0 Black's, 1 White's.
+
+        PL and the first move say so. Without either a handicap, or black stones alone, leave the
+        move to White, as they do in GTP.
+        """
+        told = self.raw(b"PL").upper()
+        if told.startswith(b"W") or self.colours[:1] == [b"W"]:
+            return 1
+        if told or self.colours or not stones:
+            return 0
+        return int(parse_handicap(self.raw(b"HA")) >= 2 or -1 not in stones.values())
+
 
 def parse_games(content: bytes) -> Iterator[SgfGame]:
     """The games of an SGF file in order, one a tree; nothing if the bytes are no SGF."""
@@ -245,6 +258,11 @@ def parse_komi(raw: bytes) -> float | None:
     return komi if (2 * komi).is_integer() and abs(komi) <= MAX_KOMI else None
 
 
+def parse_handicap(raw: bytes) -> int:
+    """Handicap stones of an HA value; 0 if it is none or makes no sense."""
+    return int(raw) if raw.isdigit() and len(raw) < 3 else 0
+
+
 _RANK = re.compile(r"(p?)(\d{1,2})\s*(k|d|p|段|级|級)[a-z]*\s*[?*]?", re.IGNORECASE)
 
 
@@ -381,8 +399,8 @@ def write_game(
         points = [a for a, s in sorted((setup or {}).items()) if s == stone]
         if points:
             root.append(name + "".join(f"[{_point(game, a, game.points)}]" for a in points))
-    if first_to_play:
-        root.append("PL[W]")
+    if setup or first_to_play:  # black stones alone would leave the move to White
+        root.append(f"PL[{'BW'[first_to_play]}]")
     nodes = ["".join(root) + _comment(remarks.get(0, ""))]
     for i, action in enumerate(moves):
         colour = "BW"[(i + first_to_play) % 2]

@@ -376,9 +376,9 @@ class Engine:
         if komi is not None and not math.isnan(komi):
             self._komi([str(komi)])
         stones = record.stones(*size)
-        white_first = record.raw(b"PL").upper().startswith(b"W") or record.colours[:1] == [b"W"]
-        if stones or white_first:
-            self.session.set_up(stones, int(white_first))
+        first = record.first_to_play(stones)
+        if stones or first:
+            self.session.set_up(stones, first)
         moves = zip(record.colours, record.actions(*size), strict=True)
         for colour, action in list(moves)[:stop]:
             self.session.play(action, 0 if colour == b"B" else 1)

@@ -202,7 +202,8 @@ def _read_sgf(content: bytes) -> SavedGame:
         raise UserError("holds no game of Go that can be read")
     if game.late_setup:
         raise UserError("stones are set up in the middle of the game")
-    first = int(game.raw(b"PL").upper().startswith(b"W") or game.colours[:1] == [b"W"])
+    stones = game.stones(*size)
+    first = game.first_to_play(stones)
     for number, colour in enumerate(game.colours):
         if colour != (b"B", b"W")[(number + first) % 2]:
             raise UserError(f"move {number + 1}: the same player has moved twice")
@@ -214,7 +215,7 @@ def _read_sgf(content: bytes) -> SavedGame:
         result=game.text(b"RE"),
         human=_human([game.text(b"PB"), game.text(b"PW")]),
         rules={} if komi is None or math.isnan(komi) else {"komi": komi},
-        setup=game.stones(*size),
+        setup=stones,
         first_to_play=first,
         dead=game.text(DEAD.encode()).split(),
         opponent=_opponent(game.text(BOT.encode())),

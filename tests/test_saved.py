@@ -16,6 +16,8 @@ import pytest
 from ghostgo import cli, saved, terminal
 from ghostgo.duel import Duel, Opponent
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.games.registry import get_game
+from ghostgo.gtp import Engine
 from ghostgo.opponents import make_bot
 from ghostgo.saved import Keeper, newest_unfinished, read_saved, record
 from ghostgo.session import Session
@@ -72,6 +74,37 @@ def test_handicap_and_komi_are_kept(tmp_path: Path) -> None:
     found = read_saved(on_disk(tmp_path, duel))
     assert (found.setup, found.first_to_play, found.rules) == ({16: 1, 32: 1}, 1, {"komi": -3.5})
     assert (found.session(duel.session.game).states == duel.session.states).all()
+
+
+@pytest.mark.parametrize(
+    ("root", "first"),
+    [
+        ("HA[2]AB[gc][cg]", 1),
+        ("AB[gc]", 1),
+        ("HA[2]AB[gc][cg]AW[aa]", 1),
+        ("AB[gc]AW[aa]", 0),
+        ("HA[2]AB[gc][cg]PL[B]", 0),
+        ("HA[2]AB[gc][cg];B[aa]", 0),
+        ("HA[2]", 0),
+    ],
+)
+def test_a_handicap_leaves_the_move_to_white_as_in_gtp(
+    root: str, first: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.sgf"
+    path.write_text(f"(;SZ[9]{root})")
+    found = read_saved(path)
+    assert found.first_to_play == first
+    session = found.session(get_game("go9"))
+    engine = Engine(make_bot("random", "go9", None, 1, tmp_path))
+    assert engine.answer(f"loadsgf {path}") == "=\n\n"
+    assert engine.session.to_play == session.to_play == (first + len(found.moves)) % 2
+
+
+def test_stones_set_up_for_black_to_play_are_kept(tmp_path: Path) -> None:
+    duel = game_of("go9", "")
+    duel.session.set_up({16: 1, 32: 1}, 0)
+    assert read_saved(on_disk(tmp_path, duel)).first_to_play == 0
 
 
 def test_marks_of_dead_stones_are_kept(tmp_path: Path) -> None:

@@ -127,19 +127,14 @@ def _komi(written: sgf.SgfGame, points: int) -> float:
         raise Refused(BAD_KOMI)
     # The Fox server writes KM[0] in even games for "not recorded": Black wins 51% of them.
     fox = b"TC" in written.properties and b"TT" in written.properties
-    return math.nan if fox and komi == 0 and _handicap(written) < 2 else komi
-
-
-def _handicap(written: sgf.SgfGame) -> int:
-    raw = written.raw(b"HA")
-    return int(raw) if raw.isdigit() and len(raw) < 3 else 0
+    return math.nan if fox and komi == 0 and sgf.parse_handicap(written.raw(b"HA")) < 2 else komi
 
 
 def _first_to_play(written: sgf.SgfGame, setup: dict[int, int]) -> int:
     """0 if Black moves first, 1 if White; Refused if stones or colours do not add up."""
     if -1 in setup.values():
         raise Refused(WHITE_SETUP)
-    if _handicap(written) >= 2 and not setup:
+    if sgf.parse_handicap(written.raw(b"HA")) >= 2 and not setup:
         raise Refused(MISSING_HANDICAP)
     colours = b"".join(written.colours)
     white = colours.startswith(b"W")
