@@ -7,6 +7,7 @@ connects it to a way to read and a way to write; `play` is the verb.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -334,6 +335,8 @@ def _sit_down(dialogue: Dialogue, keeper: Keeper, plain: bool) -> None:
     ended, before = True, (list(session.moves), session.resigned)
     try:
         if plain or not has_screen():
+            if isinstance(sys.stdin, io.TextIOWrapper):  # what is no text is no move, and no fault
+                sys.stdin.reconfigure(errors="backslashreplace")
             converse(dialogue, _read, print)
         else:
             from ghostgo.screen import show

@@ -322,3 +322,17 @@ def test_the_process_plays_saves_at_end_of_input_and_resumes_nothing(
     assert f"saved: {Path('games') / path.name}" in done.stdout
     game = sgf.Sgf_game.from_bytes(path.read_bytes())
     assert len(game.get_main_sequence()) == 2
+
+
+def test_bytes_that_are_no_text_are_no_move_and_end_nothing(
+    tmp_path: Path, ghostgo_command: list[str], clean_environment: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [*ghostgo_command, "play", "random", "--game", "go5", "--seed", "1", "--plain"],
+        input=b"D5\n\xe9\nquit\n", check=False, capture_output=True, timeout=60, cwd=tmp_path,
+        env=clean_environment | {"PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
+    assert b"'\\\\xe9' is not a point of this board" in done.stdout
+    (path,) = (tmp_path / "games").iterdir()
+    assert b";B[da]" in path.read_bytes()
