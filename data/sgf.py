@@ -34,7 +34,7 @@ _Tokens = Iterable[tuple[bytes, bytes, bytes, bytes]]
 _LARGE = 1 << 20
 """From this many bytes on, tokens are made one by one: a list of them takes 100 times as much."""
 _LONG_NAME = 64
-"""Letters of a property's name that count where some are small: short names are remembered by it."""
+"""Letters that count of a property's name where some are small, and of a komi: both are remembered."""
 
 _WIDE_CHARSETS = {
     name: codec
@@ -50,6 +50,8 @@ _CHARSET = re.compile(rb"CA\s*\[\s*([A-Za-z0-9_\-]+)\s*\]")
 _ESCAPED = re.compile(r"\\(\r\n|\n\r|.)", re.DOTALL)
 
 SETUP = (b"AB", b"AW", b"AE")
+OURS = b"ghostgo"
+"""What AP says in the games that `write_game` writes, whose komi may be as large as our rules know."""
 
 
 @dataclass(slots=True)
@@ -105,6 +107,13 @@ class SgfGame:
                 for action in _point_list(value, rows, cols):
                     stones[action] = stone
         return {action: stone for action, stone in stones.items() if stone}
+
+    def komi(self) -> float | None:
+        """Komi in points: as `parse_komi` reads it, but literally in a file that we wrote."""
+        raw = self.raw(b"KM")[:_LONG_NAME]
+        if raw and self.raw(b"AP") == OURS:
+            return _number(raw)
+        return parse_komi(raw)
 
     def first_to_play(self, stones: Mapping[int, int]) -> int:
         """Whose turn it is behind the set-up `stones` (see `stones`): 0 Black's, 1 White's.
@@ -384,7 +393,7 @@ def write_game(
         raise ValueError(f"result {result!r} is not B+3.5, W+R, B+T, 0, Void or ?")
     rows, cols, remarks = game.rows, game.cols, comments or {}
     size = str(rows) if rows == cols else f"{cols}:{rows}"
-    root = ["GM[1]FF[4]CA[UTF-8]AP[ghostgo]", f"SZ[{size}]", f"KM[{komi:g}]"]
+    root = [f"GM[1]FF[4]CA[UTF-8]AP[{OURS.decode()}]", f"SZ[{size}]", f"KM[{komi:g}]"]
     for name, value in (
         ("RU", rules),
         ("PB", black),

@@ -371,7 +371,7 @@ class Engine:
             raise GtpError("no game of Go on a square board")
         if record.late_setup:
             raise GtpError("stones are set up in the middle of the game")
-        komi = sgf.parse_komi(record.raw(b"KM"))
+        komi = record.komi()
         self._boardsize([str(size[0])])
         if komi is not None and not math.isnan(komi):
             self._komi([str(komi)])

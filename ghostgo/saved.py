@@ -207,7 +207,7 @@ def _read_sgf(content: bytes) -> SavedGame:
     for number, colour in enumerate(game.colours):
         if colour != (b"B", b"W")[(number + first) % 2]:
             raise UserError(f"move {number + 1}: the same player has moved twice")
-    komi = sgf.parse_komi(game.raw(b"KM"))
+    komi = game.komi()
     rows, cols = size
     return SavedGame(
         game=f"go{rows}" if rows == cols else f"go{rows}x{cols}",

@@ -101,6 +101,18 @@ def test_a_handicap_leaves_the_move_to_white_as_in_gtp(
     assert engine.session.to_play == session.to_play == (first + len(found.moves)) % 2
 
 
+@pytest.mark.parametrize("komi", [-100.0, 3.5, 70.0, 100.0, 361.0])
+def test_any_komi_of_a_game_of_ours_is_kept(komi: float, tmp_path: Path) -> None:
+    duel = game_of("go9", "")
+    duel.session.set_komi(komi)
+    path = on_disk(tmp_path, duel)
+    assert read_saved(path).rules == {"komi": komi}
+    engine = Engine(make_bot("random", "go9", None, 1, tmp_path))
+    assert engine.answer(f"loadsgf {path}") == "=\n\n" and engine.komi == komi
+    path.write_text("(;SZ[9]KM[650])")
+    assert read_saved(path).rules == {"komi": 6.5}
+
+
 def test_stones_set_up_for_black_to_play_are_kept(tmp_path: Path) -> None:
     duel = game_of("go9", "")
     duel.session.set_up({16: 1, 32: 1}, 0)

@@ -122,7 +122,7 @@ def _actions(written: sgf.SgfGame, rows: int, cols: int) -> list[int]:
 
 def _komi(written: sgf.SgfGame, points: int) -> float:
     """Komi in points, nan if unknown."""
-    komi = sgf.parse_komi(_raw(written, b"KM"))
+    komi = written.komi()
     if komi is None or abs(komi) > points:
         raise Refused(BAD_KOMI)
     # The Fox server writes KM[0] in even games for "not recorded": Black wins 51% of them.
