@@ -34,11 +34,11 @@ def warn_of_compiling() -> None:
         print("compiling kernels (once, about a minute) ...", file=sys.stderr, flush=True)
 
 
-def default_opponent(game: str | None, root: Path) -> str:
+def default_opponent(game: str | None, root: Path, visits: int | None = None) -> str:
     """Who plays `game` (None: DEFAULT_GAME) if nobody is named; said on standard error.
 
     That is the bot that came with the program, else the run below `root` with the newest checkpoint
-    for the game, else plain search.
+    for the game, else plain search with `visits` rollouts (None: as UNTRAINED has it).
     """
     from ghostgo.data.run import list_bots
 
@@ -50,7 +50,8 @@ def default_opponent(game: str | None, root: Path) -> str:
     if name is None:
         name, why = _newest_run(wanted, root), f"your newest run for {wanted.name}"
     if name is None:
-        name, why = UNTRAINED, f"plain search: nothing here is trained for {wanted.name}"
+        name = f"mcts:{visits}" if visits else UNTRAINED
+        why = f"plain search: nothing here is trained for {wanted.name}"
     print(f"{name} plays ({why}); --run NAME takes a run of yours", file=sys.stderr, flush=True)
     return name
 
@@ -89,12 +90,11 @@ def make_bot(
 
     Without `game`: the one it was trained on, or 9x9 Go. A network searches `visits` or `seconds` a
     move, whichever is first; without either, DEFAULT_VISITS; and chooses by `search`. With `reuse` its
-    search goes on from the one before. Plain search
-    makes its rollouts, or as many as `seconds` allow. With `learn`
-    it begins with what it has learnt from its games before, and can learn more. Raises UserError for
+    search goes on from the one before. Plain search makes its rollouts, or as many as `seconds`
+    allow; `visits` that say another number are refused. With `learn` it begins with what it has learnt from its games before, and can learn more. Raises UserError for
     an unknown name, a game that it cannot play or a `search` that does not fit.
     """
-    name = name or default_opponent(game, root)
+    name = name or default_opponent(game, root, visits)
     plain = name in ("random", "capture") or name.startswith("mcts:")
     if plain and search != PLAY:
         raise UserError(f"{name} has no network: it takes no --score-weight and no --symmetries")
@@ -110,6 +110,11 @@ def make_bot(
                 f"{name[:80]!r} is no opponent: mcts:N takes a number from 1, such as mcts:1000"
             )
         rollouts = whole_number(count, MOST_NODES, "rollouts a move")
+        if visits not in (None, rollouts):
+            raise UserError(
+                f"{name} makes {rollouts} rollouts a move: leave --visits {visits} out, or name "
+                f"mcts:{visits}"
+            )
         return RolloutBot(get_game(game or DEFAULT_GAME), rollouts, seed, seconds)
     from ghostgo.data.choice import chosen_backend
     from ghostgo.data.run import find_checkpoint, load_network

@@ -164,7 +164,7 @@ config_option = click.option(
 visits_option = click.option(
     "--visits",
     type=click.IntRange(1, 1 << 22),
-    help="Search visits a move.  [default: 400, with --seconds up to 16,384]",
+    help="Search visits a move.  [default: 400, with --seconds up to 16,384]  mcts:N has its own.",
 )
 seconds_option = click.option(
     "--seconds",

@@ -301,7 +301,7 @@ def play(
             "--score-weight and --no-reuse out"
         )
     if asked.name is None and asked.level is None:
-        asked = replace(asked, name=default_opponent(name, root))
+        asked = replace(asked, name=default_opponent(name, root, asked.visits))
     search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
     bot = level_bot(asked.level, name, seed) if asked.level else dialled_bot(
         asked.name, name, asked.visits, seed, root, asked.seconds, search, asked.human or 0.0,

@@ -61,6 +61,8 @@ def test_without_one_in_the_box_the_newest_run_plays_and_else_plain_search(
     for name in ("othello", "hex9", "gomoku9", "tic_tac_toe"):
         assert make_bot(None, name, None, 1, tmp_path).name == "mcts:2000"
         assert f"plain search: nothing here is trained for {name}" in capsys.readouterr().err
+    assert make_bot(None, "tic_tac_toe", 30, 1, tmp_path).name == "mcts:30"
+    assert "mcts:30 plays (plain search" in capsys.readouterr().err
     game = get_game("tic_tac_toe")
     for name in ("older", "newer"):
         with Run.creating(tmp_path / name, game.name, 1, "") as run:
@@ -69,6 +71,12 @@ def test_without_one_in_the_box_the_newest_run_plays_and_else_plain_search(
     os.utime(find_checkpoint("older", tmp_path).path, (1, 1))
     assert default_opponent("tic_tac_toe", tmp_path) == "newer"
     assert "your newest run for tic_tac_toe" in capsys.readouterr().err
+
+
+def test_visits_that_plain_search_would_not_make_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="makes 20 rollouts a move: leave --visits 30 out"):
+        make_bot("mcts:20", "tic_tac_toe", 30, 1, tmp_path)
+    assert make_bot("mcts:20", "tic_tac_toe", 20, 1, tmp_path).name == "mcts:20"
 
 
 @pytest.mark.parametrize("verb", ["play", "gtp"])

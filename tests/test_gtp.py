@@ -331,8 +331,9 @@ needs_gnugo = pytest.mark.skipif(
 def test_games_against_gnugo_under_a_referee(
     opponent: str, ghostgo_command: list[str], untrained_runs: Path
 ) -> None:
-    arguments = ["gtp", opponent, "--seed", "1", "--visits", "8", "--root", str(untrained_runs)]
-    ours = GtpProcess([*ghostgo_command, *arguments])
+    arguments = ["gtp", opponent, "--seed", "1", "--root", str(untrained_runs)]
+    visits = ["--visits", "8"] if opponent == "fresh" else []
+    ours = GtpProcess([*ghostgo_command, *arguments, *visits])
     theirs = GtpProcess([str(GNUGO_PATH), *GNUGO.format(level=1, seed=1).split()])
     try:
         for black, white in ((ours, theirs), (theirs, ours)):

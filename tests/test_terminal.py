@@ -288,7 +288,7 @@ def test_rollout_bot_finds_the_winning_move_and_says_so() -> None:
         session.play(int(column) - 1)
     assert session.over and session.winner() == 0
     session.undo()
-    bot = make_bot("mcts:200", "connect_four", 1, 1, Path("runs"))
+    bot = make_bot("mcts:200", "connect_four", None, 1, Path("runs"))
     opinion = bot.analyse(session.states)
     assert opinion and opinion.action == 3 == opinion.candidates[0].action
     assert opinion.candidates[0].win_rate == 1.0
