@@ -73,6 +73,20 @@ class Duel:
         """Whether the game goes on and it is the bot's turn."""
         return not self.session.over and self.session.to_play != self.human
 
+    @property
+    def can_pass(self) -> bool:
+        """Whether the game knows passes, if only as a last resort."""
+        return self.name(self.session.game.actions - 1) == "pass"
+
+    @property
+    def must_pass(self) -> bool:
+        """Whether the person is to move and can but pass."""
+        session = self.session
+        if session.over or session.to_play != self.human:
+            return False
+        legal = session.game.legal_actions(session.state)
+        return len(legal) == 1 and self.name(int(legal[0])) == "pass"
+
     def side(self, player: int) -> str:
         """A player's name in this game, such as Black."""
         return self.session.game.player_names[player]

@@ -293,15 +293,10 @@ class PlayApp(App[None]):
         player = session.to_play
         session.play(action)
         said = self.duel.said(player, action)
-        if not session.over and self._must_pass():
+        if self.duel.must_pass:
             said += " You have no other move than to pass: p."
         self._say(said)
         self._go_on()
-
-    def _must_pass(self) -> bool:
-        session = self.duel.session
-        legal = session.game.legal_actions(session.state)
-        return len(legal) == 1 and point_of(session, int(legal[0])) is None
 
     # ---- the person
 

@@ -101,7 +101,8 @@ class Dialogue(Duel):
             action = self.bot.choose(session.states)
             session.play(action)
             said = self.said(player, action)
-        parts = [render(session), said, self._ending() if session.over else ""]
+        must = "You have no other move than to pass: `pass`." if self.must_pass else ""
+        parts = [render(session), said, must, self._ending() if session.over else ""]
         return "\n".join(part for part in parts if part)
 
     def answer(self, line: str) -> str:
@@ -138,7 +139,8 @@ class Dialogue(Duel):
     def _help(self) -> str:
         game = self.session.game
         middle = game.points // 2 if game.actions >= game.points else game.actions // 2
-        pass_ = "; pass  when there is nothing left to gain" if is_go(game) else ""
+        when = "there is nothing left to gain" if is_go(game) else "you have no other move"
+        pass_ = f"; pass  when {when}" if self.can_pass else ""
         return HELP.format(move=self.name(middle).ljust(7), pass_=pass_)
 
     def _undo(self) -> str:

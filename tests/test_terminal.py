@@ -242,6 +242,25 @@ def test_othello_is_counted_by_discs_and_nothing_is_said_of_go() -> None:
     assert session.result() in shown and "Tromp" not in shown and "komi" not in shown
 
 
+def test_a_forced_pass_is_announced_line_by_line() -> None:
+    talk, rng = dialogue("", "othello"), np.random.default_rng(0)
+    session = talk.session
+    while not talk.must_pass:  # the first player has nothing but a pass
+        if session.over:
+            talk = dialogue("", "othello")
+            session = talk.session
+        session.play(int(rng.choice(session.game.legal_actions(session.state))))
+    last = session.moves[-1][1]
+    session.undo()
+    assert not talk.must_pass, "it is the bot's turn"
+    talk.bot.moves = [last]
+    said = talk.greeting().splitlines()
+    assert said[-1] == "You have no other move than to pass: `pass`."
+    assert said[-2] == f"White plays {session.game.action_name(last)}."
+    assert "pass  when you have no other move" in talk.answer("help")
+    assert "pass" not in dialogue("", "connect_four").answer("help")
+
+
 @pytest.mark.parametrize("size", [5, 7, 9, 13, 19])
 def test_handicap_points_are_drawn_as_hoshi(size: int) -> None:
     if size >= 7:
