@@ -37,16 +37,19 @@ def warn_of_compiling() -> None:
 def default_opponent(game: str | None, root: Path, visits: int | None = None) -> str:
     """Who plays `game` (None: DEFAULT_GAME) if nobody is named; said on standard error.
 
-    That is the bot that came with the program, else the run below `root` with the newest checkpoint
-    for the game, else plain search with `visits` rollouts (None: as UNTRAINED has it).
+    That is the bot that came with the program (or a run of its name, since names mean runs first),
+    else the run below `root` with the newest checkpoint for the game, else plain search with `visits`
+    rollouts (None: as UNTRAINED has it). Raises UserError if a run of the bot's name has no checkpoint.
     """
-    from ghostgo.data.run import list_bots
+    from ghostgo.data.run import find_checkpoint, list_bots
 
     wanted = get_game(game or DEFAULT_GAME)
     bots = {bot.path.name for bot in list_bots()}
     # A game's own bot has its name; the weights of one for Go serve every board.
     own = [wanted.name, *([DEFAULT_GAME] if is_go(wanted) else [])]
     name, why = next((name for name in own if name in bots), None), "came with ghostgo"
+    if name is not None and not find_checkpoint(name, root).in_the_box:
+        why = "a run of yours, before the bot of that name that came with ghostgo"
     if name is None:
         name, why = _newest_run(wanted, root), f"your newest run for {wanted.name}"
     if name is None:

@@ -79,6 +79,19 @@ def test_visits_that_plain_search_would_not_make_are_refused(tmp_path: Path) -> 
     assert make_bot("mcts:20", "tic_tac_toe", 20, 1, tmp_path).name == "mcts:20"
 
 
+def test_a_run_with_the_name_of_a_bot_in_the_box_is_said_to_play(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    game = get_game("connect_four")
+    with Run.creating(tmp_path / game.name, game.name, 1, "") as run:
+        run.save_checkpoint(1, Network(game, NetworkConfig.preset("b1c8")), {"totals": {}})
+    assert make_bot(None, game.name, 8, 1, tmp_path).name == "connect_four@1"
+    said = capsys.readouterr().err
+    assert said.startswith("connect_four plays (a run of yours, before the bot of that name that ")
+    assert make_bot(None, game.name, 8, 1, tmp_path / "else").name == "connect_four"
+    assert "connect_four plays (came with ghostgo)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", ["play", "gtp"])
 def test_a_run_is_named_by_an_option_as_well(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([verb, "--run", "nobody"]) == 2
