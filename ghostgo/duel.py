@@ -6,7 +6,7 @@ No input and no output: the line-by-line dialogue and the full screen both stand
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,10 @@ class Opponent:
     rank: str | None = None
     level: str | None = None
     """A rank instead of all that (`ghostgo.level`)."""
+    learn: bool | None = None
+    symmetries: int | None = None
+    score_weight: float | None = None
+    reuse: bool | None = None
 
     def completed(self, before: Opponent) -> Opponent:
         """What is not said here as it was `before`; as it is if it names somebody else."""
@@ -43,9 +47,12 @@ class Opponent:
             return self
         budget = self if self.visits or self.seconds else before
         people = self if self.human is not None else before
-        return Opponent(
-            before.name, budget.visits, budget.seconds, people.human,
-            self.prior or people.prior, self.rank or people.rank,
+        given = {key: value for key, value in asdict(self).items() if value is not None}
+        return replace(
+            before, **{
+                "visits": budget.visits, "seconds": budget.seconds,
+                "prior": people.prior, "rank": people.rank, **given,
+            },
         )  # fmt: skip
 
 

@@ -83,13 +83,13 @@ def serve(
     ko: str = "positional",
     seconds: float | None = None,
     root: Path = Path("runs"),
-    score_weight: float = 0.0,
-    symmetries: int = 1,
+    score_weight: float | None = None,
+    symmetries: int | None = None,
     human: float | None = None,
     human_prior: str | None = None,
     rank: str | None = None,
-    learn: bool = False,
-    reuse: bool = True,
+    learn: bool | None = None,
+    reuse: bool | None = None,
     level: str | None = None,
 ) -> None:
     """Serve the bot `opponent`, or that of a `level` (`ghostgo.level`), on the standard streams.
@@ -102,10 +102,10 @@ def serve(
         if level is not None:
             bot = level_bot(level, game, seed)
         else:
-            search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
+            search = replace(PLAY, symmetries=symmetries or 1, score_weight=score_weight or 0.0)
             bot = dialled_bot(
                 opponent, game, visits, seed, root, seconds, search, human or 0.0, human_prior,
-                rank, learn, reuse,
+                rank, bool(learn), reuse is not False,
             )  # fmt: skip
         engine = Engine(bot, resign, ko)
         # Unbuffered: a thread that is killed while it reads must not hold a buffer's lock.

@@ -174,16 +174,14 @@ seconds_option = click.option(
 score_weight_option = click.option(
     "--score-weight",
     type=Number(0, 0.5),
-    default=0.0,
-    show_default=True,
+    show_default="0",
     help="Weight of points beside winning, such as 0.1: a bot that wins or loses anyway plays for "
     "points.",
 )
 symmetries_option = click.option(
     "--symmetries",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
+    show_default="1",
     help="The network's opinion of the position to move in is the mean over so many of its images.",
 )
 run_option = click.option("--run", "named", metavar="RUN", help="Who plays, as RUN does.")
@@ -216,15 +214,14 @@ rank_option = click.option(
 learn_option = click.option(
     "--learn",
     type=click.Choice(["on", "off"]),
-    default="off",
-    show_default=True,
-    callback=lambda context, parameter, value: value == "on",
+    show_default="off",
+    callback=lambda context, parameter, value: None if value is None else value == "on",
     help="Whether the bot takes a lesson from each finished game; `ghostgo learn` lists and undoes.",
 )
 reuse_option = click.option(
     "--reuse/--no-reuse",
-    default=True,
-    show_default=True,
+    default=None,
+    show_default="reuse",
     help="Whether a network's search goes on from what the last one found below the position.",
 )
 level_option = click.option(
@@ -245,7 +242,10 @@ load_option = click.option(
     help="Begin where this game stands: an SGF file, or one that was saved here.",
 )
 resume_option = click.option(
-    "--resume", is_flag=True, help="Go on with your newest unfinished game, of --game if given."
+    "--resume",
+    is_flag=True,
+    help="Go on with your newest unfinished game, of --game if given, against the same bot as far as "
+    "nothing else is said.",
 )
 rules_option = click.option(
     "--rule",

@@ -71,18 +71,26 @@ def _opponent(text: str) -> Opponent | None:
     if not text:
         return None
     kinds = {"name": str, "visits": int, "seconds": float | int, "human": float | int}
-    kinds |= {"prior": str, "rank": str, "level": str}
+    kinds |= {"prior": str, "rank": str, "level": str, "learn": bool, "reuse": bool}
+    kinds |= {"symmetries": int, "score_weight": float | int}
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict) or not all(
-        key in kinds and isinstance(value, kinds[key]) and not isinstance(value, bool)
+        # To Python true is a number.
+        key in kinds
+        and isinstance(value, kinds[key])
+        and isinstance(value, bool) == (kinds[key] is bool)
         for key, value in said.items()
     ):
         raise UserError(f"what it says of the bot cannot be read: {text[:80]!r}")
     budget = [said[key] for key in ("visits", "seconds") if key in said]
-    if not (0 <= said.get("human", 0) <= 1 and all(0 < value < 1e10 for value in budget)):
+    weights = [(said.get("human", 0), 1), (said.get("score_weight", 0), 0.5)]
+    if not (
+        all(0 <= value <= most for value, most in weights)
+        and all(0 < value < 1e10 for value in [*budget, said.get("symmetries", 1)])
+    ):
         raise UserError(f"what it says of the bot is out of range: {text[:80]!r}")
     return Opponent(**said)
 

@@ -270,15 +270,15 @@ def play(
     seconds: float | None = None,
     root: Path = Path("runs"),
     plain: bool = False,
-    score_weight: float = 0.0,
-    symmetries: int = 1,
+    score_weight: float | None = None,
+    symmetries: int | None = None,
     human: float | None = None,
     human_prior: str | None = None,
     rank: str | None = None,
     load: Path | None = None,
     resume: bool = False,
-    learn: bool = False,
-    reuse: bool = True,
+    learn: bool | None = None,
+    reuse: bool | None = None,
     level: str | None = None,
 ) -> None:
     """Play a game on the terminal against `opponent` (see `ghostgo.opponents`); it is saved as it goes.
@@ -294,21 +294,14 @@ def play(
     saved = begun(path, game, komi) if path else None
     warn_of_compiling()
     name = saved.game if saved else game
-    asked = Opponent(opponent, visits, seconds, human, human_prior, rank, level)
+    asked = Opponent(
+        opponent, visits, seconds, human, human_prior, rank, level, learn, symmetries, score_weight, reuse
+    )  # fmt: skip
     if resume and saved and saved.opponent:
         asked = _against_the_same(asked, saved.opponent, path)
-    if asked.level and (learn or symmetries != 1 or score_weight or not reuse):
-        raise UserError(
-            f"--level {asked.level} says who plays and how; leave --learn, --symmetries, "
-            "--score-weight and --no-reuse out"
-        )
     if asked.name is None and asked.level is None:
         asked = replace(asked, name=default_opponent(name, root, asked.visits))
-    search = replace(PLAY, symmetries=symmetries, score_weight=score_weight)
-    bot = level_bot(asked.level, name, seed) if asked.level else dialled_bot(
-        asked.name, name, asked.visits, seed, root, asked.seconds, search, asked.human or 0.0,
-        asked.prior, asked.rank, learn, reuse,
-    )  # fmt: skip
+    bot = _made(asked, name, seed, root)
     if "own_stones" not in bot.game.plane_names:
         raise UserError(f"{bot.game.name} has no board that can be drawn here")
     session = Session(bot.game, {} if komi is None else {"komi": komi})
@@ -318,6 +311,19 @@ def play(
     dialogue = Dialogue(session, bot, side)
     dialogue.opponent = asked
     _sit_down(dialogue, Keeper(dialogue, folder, path if resume else None), plain)
+
+
+def _made(asked: Opponent, game: str | None, seed: int | None, root: Path) -> Bot:
+    """The bot that was asked for."""
+    if asked.level:
+        return level_bot(asked.level, game, seed)
+    search = replace(
+        PLAY, symmetries=asked.symmetries or 1, score_weight=asked.score_weight or 0.0
+    )  # fmt: skip
+    return dialled_bot(
+        asked.name, game, asked.visits, seed, root, asked.seconds, search, asked.human or 0.0,
+        asked.prior, asked.rank, bool(asked.learn), asked.reuse is not False,
+    )  # fmt: skip
 
 
 def _against_the_same(asked: Opponent, saved: Opponent, path: Path | None) -> Opponent:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from ghostgo import cli, saved, terminal
+from ghostgo.bot import PLAY
 from ghostgo.duel import Duel, Opponent
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
@@ -133,7 +135,9 @@ def test_marks_of_dead_stones_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["go5", "tic_tac_toe"])
 def test_whom_one_plays_is_kept(name: str, tmp_path: Path) -> None:
     duel = game_of(name, "A1")
-    duel.opponent = Opponent("a]b", visits=30, human=0.5, rank="5k")
+    duel.opponent = Opponent(
+        "a]b", visits=30, human=0.5, rank="5k", learn=True, symmetries=8, score_weight=0.1, reuse=False
+    )  # fmt: skip
     assert read_saved(on_disk(tmp_path, duel)).opponent == duel.opponent
 
 
@@ -146,6 +150,11 @@ def test_what_is_said_anew_counts() -> None:
     assert Opponent("random").completed(before) == Opponent("random")
     assert Opponent(human=0.0, rank="1d").completed(before) == Opponent(
         "go9", 30, human=0.0, rank="1d"
+    )
+    taught = Opponent("go9", seconds=2.0, learn=True, symmetries=8, score_weight=0.1, reuse=False)
+    assert Opponent("go9").completed(taught) == taught
+    assert Opponent(visits=9, learn=False, reuse=True).completed(taught) == Opponent(
+        "go9", visits=9, learn=False, symmetries=8, score_weight=0.1, reuse=True
     )
     rated = Opponent(level="5k")
     assert Opponent().completed(rated) == rated
@@ -164,6 +173,23 @@ def test_a_game_is_gone_on_with_against_the_same_bot(
     assert "random is White" in said.out and "plays (" not in said.err
     assert cli.run(["play", "capture", "--plain", "--save", str(tmp_path), "--resume"]) == 0
     assert "capture is White" in capsys.readouterr().out
+
+
+def test_how_the_bot_plays_is_kept_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[object, ...]] = []
+
+    def make(*arguments: object) -> object:
+        made.append(arguments[6:])
+        return make_bot("random", "go5", None, 1, tmp_path)
+
+    monkeypatch.setattr(terminal, "dialled_bot", make)
+    options = ["--symmetries", "8", "--score-weight", "0.1", "--no-reuse", "--learn", "on"]
+    assert play(["C3", "quit"], monkeypatch, tmp_path, "--game", "go5", *options) == 0
+    for more in ([], ["--learn", "off", "--symmetries", "2"]):
+        assert play(["quit"], monkeypatch, tmp_path, "--resume", *more) == 0
+    search = replace(PLAY, symmetries=8, score_weight=0.1)
+    assert made[0] == made[1] == (search, 0.0, None, None, True, False)
+    assert made[2] == (replace(search, symmetries=2), 0.0, None, None, False, False)
 
 
 def test_a_resigned_game_is_over_until_it_is_undone(tmp_path: Path) -> None:
@@ -283,6 +309,9 @@ def test_a_full_disk_does_not_end_the_game(
         ("a.sgf", "(;GM[1]SZ[5]GHB[{];B[cc])", [], "says of the bot cannot be read"),
         ("a.sgf", '(;GM[1]SZ[5]GHB[{"visits": "x"}];B[cc])', [], "says of the bot cannot be read"),
         ("a.sgf", '(;GM[1]SZ[5]GHB[{"human": 2}];B[cc])', [], "says of the bot is out of range"),
+        ("a.sgf", '(;GM[1]SZ[5]GHB[{"learn": 1}];B[cc])', [], "says of the bot cannot be read"),
+        ("a.sgf", '(;GM[1]SZ[5]GHB[{"visits": true}];B[cc])', [], "of the bot cannot be read"),
+        ("a.sgf", '(;GM[1]SZ[5]GHB[{"score_weight": 2}];B[cc])', [], "of the bot is out of range"),
         ("b.sgf", None, [], "b.sgf: cannot be read"),
     ],
 )
