@@ -44,7 +44,7 @@ COUNTING = ("", "help", "undo", "score", "board", "done", "quit")
 """What can be typed when dead stones are marked, `dead` apart."""
 SHORT = {"p": "pass", "u": "undo", "h": "hint", "w": "winrate", "s": "score", "b": "board"}
 SHORT |= {"e": "estimate", "d": "dead"}
-SHORT |= {"r": "resign", "q": "quit", "?": "help", "exit": "quit"}
+SHORT |= {"q": "quit", "?": "help", "exit": "quit"}  # to resign asks for the whole word
 
 
 class Dialogue(Duel):

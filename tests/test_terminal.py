@@ -179,6 +179,7 @@ def test_questions_and_mistakes_change_nothing(line: str, reply: str) -> None:
 
 def test_resigning_and_leaving() -> None:
     talk = dialogue("C3")
+    assert talk.answer("r").startswith("'r' is not a point") and not talk.session.over
     assert typed(talk, ["E5", "resign", "D5"])[-1] == "White wins by resignation (W+R)."
     talk = dialogue("C3")
     typed(talk, ["E5", "quit", "D5"])
