@@ -29,9 +29,12 @@ YOU = "you"
 GO, OTHER = ".sgf", ".txt"
 
 
-def record(duel: Duel, when: datetime) -> tuple[str, str]:
-    """(file ending, text) of the game: SGF for Go, a few plain lines for other games."""
-    session, day = duel.session, when.strftime("%Y-%m-%d")
+def record(duel: Duel, when: datetime, date: str = "") -> tuple[str, str]:
+    """(file ending, text) of the game: SGF for Go, a few plain lines for other games.
+
+    Its date is that of `when`, or `date` if it has one already.
+    """
+    session, day = duel.session, date or when.strftime("%Y-%m-%d")
     result = session.result() if session.over else ""
     names = [YOU, YOU]
     names[1 - duel.human] = duel.bot.name
@@ -98,19 +101,22 @@ def _opponent(text: str) -> Opponent | None:
 class Keeper:
     """Keeps the file of a game as the game stands."""
 
-    def __init__(self, duel: Duel, folder: Path, path: Path | None = None) -> None:
-        """The game goes into a new file in `folder`, once it is not as it is now, or into `path`."""
+    def __init__(self, duel: Duel, folder: Path, path: Path | None = None, date: str = "") -> None:
+        """The game goes into a new file in `folder`, once it is not as it is now, or into `path`.
+
+        `date` is the game's as its file has it; empty: today's.
+        """
         self.path = path
         self._duel, self._folder = duel, folder
-        self._when = datetime.now()
-        self._before = record(duel, self._when)
+        self._when, self._date = datetime.now(), date
+        self._before = record(duel, self._when, date)
 
     def write(self) -> Path | None:
         """Write the game as it stands; its file, None if there is nothing new to keep yet.
 
         Raises UserError if that fails, with what was there as it was.
         """
-        ending, text = record(self._duel, self._when)
+        ending, text = record(self._duel, self._when, self._date)
         if self.path is None:
             if (ending, text) == self._before:
                 return None
@@ -162,6 +168,8 @@ class SavedGame:
     """Points of stones that were marked dead at the end."""
     opponent: Opponent | None = None
     """How the bot was asked for."""
+    date: str = ""
+    """As the file has it; empty if it has none."""
 
     def session(self, game: Game) -> Session:
         """The game at its end. Raises UserError for moves that are not legal here."""
@@ -227,6 +235,7 @@ def _read_sgf(content: bytes) -> SavedGame:
         first_to_play=first,
         dead=game.text(DEAD.encode()).split(),
         opponent=_opponent(game.text(BOT.encode())),
+        date=game.text(b"DT"),
     )
 
 
@@ -242,6 +251,7 @@ def _read_lines(content: bytes) -> SavedGame:
         result="" if rows["result"] == "unfinished" else rows["result"],
         human=_human([rows["first"], rows["second"]]),
         opponent=_opponent(rows.get("bot", "")),
+        date=rows.get("date", ""),
     )
 
 

@@ -310,7 +310,8 @@ def play(
     side = {"black": 0, "white": 1, None: (saved.human if saved else None) or 0}[color]
     dialogue = Dialogue(session, bot, side)
     dialogue.opponent = asked
-    _sit_down(dialogue, Keeper(dialogue, folder, path if resume else None), plain)
+    date = saved.date if saved and resume else ""
+    _sit_down(dialogue, Keeper(dialogue, folder, path if resume else None, date), plain)
 
 
 def _made(asked: Opponent, game: str | None, seed: int | None, root: Path) -> Bot:

@@ -133,6 +133,15 @@ def test_marks_of_dead_stones_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["go5", "tic_tac_toe"])
+def test_a_game_that_is_gone_on_with_keeps_its_date(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = on_disk(tmp_path, game_of(name, "A1"))
+    assert play(["quit"], monkeypatch, tmp_path, "--resume") == 0
+    assert read_saved(path).date == "2026-05-04"
+
+
+@pytest.mark.parametrize("name", ["go5", "tic_tac_toe"])
 def test_whom_one_plays_is_kept(name: str, tmp_path: Path) -> None:
     duel = game_of(name, "A1")
     duel.opponent = Opponent(
