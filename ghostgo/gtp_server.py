@@ -1,15 +1,17 @@
 """`ghostgo gtp`: a GTP engine on the standard streams.
 
-Standard output carries responses only: whatever a library prints goes to standard error.
+Standard output carries responses only: whatever a library prints, C code included, goes to standard
+error.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,6 +22,9 @@ from ghostgo.gtp import Engine
 from ghostgo.human import dialled_bot
 from ghostgo.level import level_bot
 from ghostgo.opponents import warn_of_compiling
+
+STDOUT, STDERR = 1, 2
+"""File descriptors, as C code knows them."""
 
 
 def converse(engine: Engine, lines: Iterable[bytes], out: IO[bytes]) -> None:
@@ -74,6 +79,20 @@ def _answer_all(
             write("\n")
 
 
+@contextlib.contextmanager
+def answers_only() -> Iterator[IO[bytes]]:
+    """Standard output as it was, while what anybody else writes there goes to standard error."""
+    sys.stdout.flush()
+    with os.fdopen(os.dup(STDOUT), "wb") as out:
+        with contextlib.suppress(OSError):  # standard error is closed: nowhere to send it
+            os.dup2(STDERR, STDOUT)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                yield out
+        finally:
+            os.dup2(out.fileno(), STDOUT)
+
+
 def serve(
     opponent: str | None = None,
     game: str | None = None,
@@ -96,8 +115,7 @@ def serve(
 
     Raises UserError for an unknown opponent or a game that is not Go.
     """
-    out = sys.stdout.buffer
-    with contextlib.redirect_stdout(sys.stderr):
+    with answers_only() as out:
         warn_of_compiling()
         if level is not None:
             bot = level_bot(level, game, seed)

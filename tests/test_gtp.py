@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -301,6 +302,26 @@ def test_the_process_writes_answers_only(
     assert len(answers) == 5 and answers[-1] == ""
     assert all(answer.startswith("=") for answer in answers[:-1])
     assert "Traceback" not in done.stderr
+
+
+def test_what_c_code_prints_is_no_answer(clean_environment: dict[str, str]) -> None:
+    program = """if True:
+        import os, sys
+        from ghostgo import cli, plain_bots
+
+        def choose(self, states, seconds=None):
+            os.write(1, b"noise\\n")
+            print("more")
+            return 40
+
+        plain_bots.RandomBot.choose = choose
+        sys.exit(cli.run(["gtp", "random"]))"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], input="genmove b\n", check=False, capture_output=True,
+        text=True, timeout=300, env=clean_environment,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout == "= E5\n\n"
+    assert "noise\n" in done.stderr and "more\n" in done.stderr
 
 
 def test_an_untrained_network_plays_on_other_boards_too(untrained_runs: Path) -> None:
