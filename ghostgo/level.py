@@ -7,7 +7,7 @@ import sys
 import click
 
 from ghostgo.arena.effort import split_effort
-from ghostgo.arena.levels import level, read_levels
+from ghostgo.arena.levels import ELO_A_RANK, REFERENCE_RANK, level, read_levels
 from ghostgo.arena.players import RATING
 from ghostgo.bot import Bot, SearchBot, refit
 from ghostgo.data.choice import chosen_backend
@@ -50,7 +50,14 @@ def level_bot(rank: str, game: str | None, seed: int | None) -> Bot:
 def list_levels() -> None:
     """Print the rated players, strongest first, and what plays each level."""
     levels = read_levels()
-    click.echo(f"{levels.game}, {levels.date}, Elo above random; ranks are nominal")
+    anchor = levels.reference
+    off = max(anchor.high - anchor.elo, anchor.elo - anchor.low)
+    click.echo(f"{levels.game}, {levels.date}, Elo above random; ranks are nominal:")
+    click.echo(
+        f"{REFERENCE_RANK} is {anchor.elo:.0f}, the rating of {anchor.spec.removeprefix('gtp:')}, "
+        f"95 % {anchor.low:.0f} to {anchor.high:.0f}, {anchor.games} games; "
+        f"all ranks may be off together by up to {off / ELO_A_RANK:.0f}"
+    )
     for player in reversed(levels.players):
         low, own, high = (levels.rank_of(x) for x in (player.low, player.elo, player.high))
         interval = f"{player.low:.0f} to {player.high:.0f}"

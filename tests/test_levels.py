@@ -150,8 +150,14 @@ def test_what_does_not_go_with_a_level_is_refused_in_one_line(
 def test_they_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["bots", "--levels"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + len(read_levels().players)
-    assert lines[1].startswith("go9:64") and "about 3k, 9k to 5d" in lines[1]
+    levels = read_levels()
+    reference = levels.reference
+    assert len(lines) == 2 + len(levels.players)
+    assert f"8k is {reference.elo:.0f}, the rating of gnugo --level 10" in lines[1]
+    assert f"95 % {reference.low:.0f} to {reference.high:.0f}" in lines[1]
+    off = max(reference.high - reference.elo, reference.elo - reference.low)
+    assert lines[1].endswith(f"all ranks may be off together by up to {off / 100:.0f}")
+    assert lines[2].startswith("go9:64") and "about 3k, 9k to 5d" in lines[2]
     assert rank_code("3k") == 28
 
 
