@@ -209,7 +209,9 @@ human_prior_option = click.option(
     help="The network that imitated people, for --human. Default in Go: human9, in the box.",
 )
 rank_option = click.option(
-    "--rank", help="How strong the people are, 30k to 9d, for --human; its prior must know ranks."
+    "--rank",
+    help="How strong the people are, 30k to 9d, for --human with a --human-prior that is told ranks: "
+    "human9 is not.",
 )
 learn_option = click.option(
     "--learn",
