@@ -33,7 +33,7 @@ class Opponent:
     """Who imitated people, for `human`."""
     rank: str | None = None
     level: str | None = None
-    """A rank instead of all that (`ghostgo.level`)."""
+    """A rank instead of who plays and how (`ghostgo.level`)."""
     learn: bool | None = None
     symmetries: int | None = None
     score_weight: float | None = None

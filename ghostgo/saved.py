@@ -95,6 +95,8 @@ def _opponent(text: str) -> Opponent | None:
         and all(0 < value < 1e10 for value in [*budget, said.get("symmetries", 1)])
     ):
         raise UserError(f"what it says of the bot is out of range: {text[:80]!r}")
+    if said.get("name", "").startswith("mcts:"):
+        said.pop("visits", None)  # its name counts; earlier versions kept others, and ignored them
     return Opponent(**said)
 
 

@@ -318,9 +318,7 @@ def _made(asked: Opponent, game: str | None, seed: int | None, root: Path) -> Bo
     """The bot that was asked for."""
     if asked.level:
         return level_bot(asked.level, game, seed)
-    search = replace(
-        PLAY, symmetries=asked.symmetries or 1, score_weight=asked.score_weight or 0.0
-    )  # fmt: skip
+    search = replace(PLAY, symmetries=asked.symmetries or 1, score_weight=asked.score_weight or 0.0)
     return dialled_bot(
         asked.name, game, asked.visits, seed, root, asked.seconds, search, asked.human or 0.0,
         asked.prior, asked.rank, bool(asked.learn), asked.reuse is not False,

@@ -150,6 +150,12 @@ def test_whom_one_plays_is_kept(name: str, tmp_path: Path) -> None:
     assert read_saved(on_disk(tmp_path, duel)).opponent == duel.opponent
 
 
+def test_visits_that_plain_search_never_made_are_forgotten(tmp_path: Path) -> None:
+    duel = game_of("tic_tac_toe", "A1")
+    duel.opponent = Opponent("mcts:2000", visits=50)
+    assert read_saved(on_disk(tmp_path, duel)).opponent == Opponent("mcts:2000")
+
+
 def test_what_is_said_anew_counts() -> None:
     before = Opponent("go9", visits=30, human=0.5, rank="5k")
     assert Opponent().completed(before) == before
