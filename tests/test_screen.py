@@ -415,7 +415,7 @@ def test_a_fault_of_the_screen_is_no_success(monkeypatch: pytest.MonkeyPatch) ->
     assert found.value.code == 1
 
 
-@pytest.mark.parametrize("name", ["mcts:30", "fresh"])
+@pytest.mark.parametrize("name", ["mcts:32", "fresh"])
 def test_the_same_seed_gives_the_same_game_as_line_by_line(
     name: str, untrained_runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
