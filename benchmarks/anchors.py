@@ -101,6 +101,22 @@ def judge(held: HeldOutMoves, given: argparse.Namespace, seed: int) -> list[dict
     return rows
 
 
+def judged_share(
+    prior: CheckpointInfo, asked: float | None, parser: argparse.ArgumentParser
+) -> float:
+    """The share of the records to judge: what was `asked`, else all that the prior has not seen."""
+    unseen = held_out_share(prior)
+    if asked is None:
+        if unseen is None:
+            parser.error(
+                "--held-out: the prior does not tell which share of records it has not seen"
+            )
+        return unseen
+    if unseen is not None and asked > unseen:
+        parser.error(f"--held-out {asked:g}: the prior has seen all but {unseen:g}")
+    return asked
+
+
 def main(words: list[str] | None = None) -> None:
     """Train, judge, print the table; all of it stays in the folder `--out`."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -124,12 +140,7 @@ def main(words: list[str] | None = None) -> None:
         parser.error("one of --flops and --minutes says how long each run is")
     given.arms = list(dict.fromkeys([BASE, *given.arms]))
     prior = find_checkpoint(given.prior)
-    unseen = held_out_share(prior)
-    if given.held_out is None and unseen is None:
-        parser.error("--held-out: the prior does not tell which share of records it has not seen")
-    if given.held_out is not None and unseen is not None and given.held_out > unseen:
-        parser.error(f"--held-out {given.held_out:g}: the prior has seen all but {unseen:g}")
-    share = unseen if given.held_out is None else given.held_out
+    share = judged_share(prior, given.held_out, parser)
     given.prior = str(prior.path.resolve())  # whatever its run does meanwhile
     given.out.mkdir(exist_ok=True)
     kind = {"game": prior.meta["game"], "network": NetworkConfig(**prior.meta["network"]).name}

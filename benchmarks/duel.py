@@ -9,8 +9,8 @@ ranks plays better when asked as a stronger player, each move drawn as people pl
 and is played twice with colours swapped; where a player is a network, openings that the first such
 judges even are taken, as in the arena. Rules that are not the game's usual ones are given as
 `--rule komi=24.5`, several times. With `--empty` every game starts from the empty board: for
-opponents who play by dice, such as mcts:N. Pairs that repeat another count once. The split of pairs says how much of a middling score is
-openings that both players win. With `--out FILE` each finished pair is a line there, and the same call
+opponents who play by dice, such as mcts:N. Pairs that repeat another count once. The split of pairs
+says how much of a middling score is openings that both players win. With `--out FILE` each finished pair is a line there, and the same call
 goes on where it stopped; `--json FILE` keeps the figures.
 """
 

@@ -101,9 +101,8 @@ class SgfGame:
         """
         stones: dict[int, int] = {}
         for name, stone in zip(SETUP, (1, -1, 0), strict=True):
-            for value in dict.fromkeys(
-                self.properties.get(name, ())
-            ):  # each once: there may be millions
+            # Each once: there may be millions.
+            for value in dict.fromkeys(self.properties.get(name, ())):
                 for action in _point_list(value, rows, cols):
                     stones[action] = stone
         return {action: stone for action, stone in stones.items() if stone}

@@ -94,8 +94,8 @@ def make_bot(
     Without `game`: the one it was trained on, or 9x9 Go. A network searches `visits` or `seconds` a
     move, whichever is first; without either, DEFAULT_VISITS; and chooses by `search`. With `reuse` its
     search goes on from the one before. Plain search makes its rollouts, or as many as `seconds`
-    allow; `visits` that say another number are refused. With `learn` it begins with what it has learnt from its games before, and can learn more. Raises UserError for
-    an unknown name, a game that it cannot play or a `search` that does not fit.
+    allow; `visits` that say another number are refused. With `learn` it begins with what it has
+    learnt from its games before, and can learn more. Raises UserError for an unknown name, a game that it cannot play or a `search` that does not fit.
     """
     name = name or default_opponent(game, root, visits)
     plain = name in ("random", "capture") or name.startswith("mcts:")
