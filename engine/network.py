@@ -250,7 +250,7 @@ class Network(nn.Module):
         self.stem = conv_bn(game.planes, c, 3)
         self.rank = nn.Embedding(RANKS, c) if config.ranks else None
         """By rank of the side to move (codes of `GameTable.ranks`; 0: not told), what is added to
-        each channel behind the stem."""
+        each channel behind the stem. Who judges asks `learnt_rank` first."""
         self.counting = nn.Embedding(COUNTINGS, c, padding_idx=0) if config.counting else None
         """The same by how the points are counted (codes of `GameTable.counting`). Code 0 adds nothing
         for good, so that one which was never learnt is as one that is not told."""
@@ -303,12 +303,24 @@ class Network(nn.Module):
         other.game = game
         return other
 
+    def learnt_rank(self, codes: Tensor) -> Tensor:
+        """(B,) rank codes to the same, 0 for each that was never learnt; of a network told ranks.
+
+        Code 0 learns as any other does, so it has a part of the stem's bias, and all of what the
+        ranks have in common where most or all that was learnt told none, as self-play tells none. A
+        code that was not there has a row of zeros still, exactly: no gradient reached it, and decay
+        leaves zeros alone. Judged by it, a network would lack that part of its bias.
+        """
+        assert self.rank is not None
+        learnt = (self.rank.weight != 0).any(dim=1)
+        return codes * learnt[codes]
+
     def at_rank(self, code: int = 0, counting: int | None = None) -> Network:
         """A network that is told nothing and judges as this one does when told rank `code`; detached.
 
         It judges as if told `counting`, too (None: that of our rules, `own_counting`). What both add
-        is the same on the whole board, so it goes into the stem's bias. Itself if it is told
-        neither. Raises ValueError for a rank, or a counting, of a network that is not told any.
+        is the same on the whole board, so it goes into the stem's bias. A rank never learnt is as one
+        not told (`learnt_rank`). Itself if it is told neither. Raises ValueError for a rank, or a counting, of a network that is not told any.
         """
         if self.rank is None and code:
             raise ValueError("this network is not told ranks")
@@ -319,6 +331,8 @@ class Network(nn.Module):
         other = Network(self.game, replace(self.config, ranks=False, counting=False))
         weights = {k: v.detach().clone() for k, v in self.state_dict().items()}
         own = own_counting(self.game) if counting is None else counting
+        if self.rank is not None:
+            code = int(self.learnt_rank(torch.tensor([code], device=self.rank.weight.device))[0])
         for name, said in (("rank.weight", code), ("counting.weight", own)):
             if name in weights:
                 weights["stem.1.bias"] += weights.pop(name)[said]
@@ -330,9 +344,12 @@ class Network(nn.Module):
     ) -> Tensor:
         """(B, C, H, W) planes to (B, channels, H, W), told ranks and countings, (B,) int64 codes.
 
-        Without ranks none is told, without countings that of our rules (`own_counting`).
+        Without ranks none is told, without countings that of our rules (`own_counting`). A rank that
+        was never learnt is as one not told (`learnt_rank`), but in training, where it is to be learnt.
         """
         x: Tensor = self.stem(planes)
+        if self.rank is not None and rank is not None and not self.training:
+            rank = self.learnt_rank(rank)
         own = own_counting(self.game)
         for embedding, codes, usual in ((self.rank, rank, 0), (self.counting, counting, own)):
             if embedding is not None:

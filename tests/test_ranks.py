@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,56 @@ def test_a_rank_folds_into_the_weights(preset: str, code: int) -> None:
     with torch.no_grad():
         other = network(x, torch.full((len(x),), 39))
     assert not torch.allclose(other["policy"], told["policy"], atol=1e-3)
+
+
+def test_a_rank_that_was_never_learnt_is_as_one_not_told() -> None:
+    network = told_network()
+    assert network.rank is not None
+    with torch.no_grad():
+        network.rank.weight[WEAK] = 0
+    x = planes_tensor(some_planes(), GAME)
+    codes = torch.tensor([WEAK, STRONG, 0, WEAK] * 8)
+    row_of_each = network.rank(codes)[:, :, None, None]
+
+    def judged(of: Network, rank: torch.Tensor | None) -> torch.Tensor:
+        with torch.no_grad():
+            return of.trunk(x, rank)
+
+    weak = codes == WEAK
+    assert torch.equal(judged(network, codes)[weak], judged(network, None)[weak])
+    strong = codes == STRONG
+    assert not torch.allclose(judged(network, codes)[strong], judged(network, None)[strong])
+    assert torch.equal(judged(network.at_rank(WEAK), None), judged(network.at_rank(), None))
+    assert not torch.allclose(
+        judged(network.at_rank(STRONG), None), judged(network.at_rank(), None)
+    )
+    # In training each code adds its own row and learns by it, the zeros too.
+    network.train()
+    behind_stem = []
+    network.blocks[0].register_forward_pre_hook(lambda _, given: behind_stem.append(given[0]))
+    network.trunk(x, codes).square().sum().backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(behind_stem[0], torch.relu(network.stem(x) + row_of_each))
+    assert network.rank.weight.grad is not None and network.rank.weight.grad[WEAK].any()
+
+
+def test_rows_of_ranks_that_were_not_there_stay_zero() -> None:
+    """What `Network.learnt_rank` tells them by: neither decay nor the average moves them."""
+    window = ReplayWindow(GAME)
+    window.add(random_table("go5", 12))
+    config = LearnerConfig(batch_size=64, warmup_steps=5, learning_rate=0.02, average=0.9)
+    for optimizer in ("adamw", "muon"):
+        learner = Learner(
+            Network(GAME, NetworkConfig.preset("b1c16r")), replace(config, optimizer=optimizer)
+        )
+        for step in range(20):
+            learner.step(window.sample(64, np.random.default_rng(step)))
+        rank = learner.average.rank
+        assert rank is not None
+        assert rank.weight[0].any() and not rank.weight[1:].any()
+        batch = window.rows_batch(np.arange(32))
+        untold = learner.judge(batch)["policy"]
+        batch.rank[:] = WEAK
+        assert torch.equal(learner.judge(batch)["policy"], untold)
 
 
 def test_who_is_told_nothing_has_no_rank_to_play_at() -> None:
