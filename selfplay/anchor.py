@@ -52,14 +52,15 @@ class AnchorConfig:
     fade_flops: float = 1e14
     """`fade`, `mix`: FLOPs after imitation over which the weight or share falls to zero, linearly."""
     fade_share: float = 0.0
-    """`fade`, `mix`: `fade_flops` as a share of the budget, the `--flops` with which the run is made;
-    0: as `fade_flops` says."""
+    """`fade`, `mix`: `fade_flops` as a share of the budget, which is what the `--flops` with which the
+    run is made leave beyond the prior's; 0: as `fade_flops` says."""
 
 
-def resolved(config: AnchorConfig, flops: float | None) -> AnchorConfig:
-    """The config with `fade_flops` from `fade_share` of a budget of `flops`, where it fades by that.
+def resolved(config: AnchorConfig, flops: float | None, spent: float = 0.0) -> AnchorConfig:
+    """The config with `fade_flops` from `fade_share` of a budget, where it fades by that.
 
-    Raises UserError if there is no such budget.
+    The budget is `flops` less those `spent` by the prior, from where the fade counts (`Anchor.left`).
+    Raises UserError if there is none.
     """
     if not config.fade_share or config.kind not in ("fade", "mix"):
         return config
@@ -68,7 +69,12 @@ def resolved(config: AnchorConfig, flops: float | None) -> AnchorConfig:
             f"config: anchor: fade_share = {config.fade_share:g} is a share of the run's budget: "
             "give ghostgo selfplay --flops, or fade_flops in its place"
         )
-    return replace(config, fade_flops=config.fade_share * flops)
+    if flops <= spent:
+        raise UserError(
+            f"--flops {flops:g}: --from has spent {spent:g} already, which count; fade_share is a share "
+            "of what is beyond them: give more"
+        )
+    return replace(config, fade_flops=config.fade_share * (flops - spent))
 
 
 def check_anchor(config: AnchorConfig) -> None:

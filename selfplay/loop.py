@@ -148,7 +148,8 @@ def open_run(
     config = make_config(values, **given)
     if source is None and config.anchor.kind != "init":
         raise UserError(f"--anchor {config.anchor.kind} needs a prior: name it with --from")
-    config = replace(config, anchor=resolved(config.anchor, flops))
+    spent = 0.0 if source is None else source.totals.flops
+    config = replace(config, anchor=resolved(config.anchor, flops, spent))
     with Run.creating(folder, config.game, config.seed, dump_toml(config), start) as fresh:
         first_checkpoint(fresh, config, source)
         if source is not None:

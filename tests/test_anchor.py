@@ -156,11 +156,20 @@ def test_the_fade_is_a_share_of_the_budget(here: Path, capsys: pytest.CaptureFix
     assert selfplay(here, "r", *given, "--games", "5") == 2
     assert "fade_share = 0.5 is a share of the run's budget: give" in capsys.readouterr().err
     assert not (here / "r").exists()
-    assert selfplay(here, "r", *given, "--flops", "1000") == 0
-    assert "fade_flops = 500.0" in (here / "r" / "config.toml").read_text()
+    spent = find_checkpoint("warm", here).totals.flops
+    assert spent > 1000
+    assert selfplay(here, "r", *given, "--flops", "1000") == 2
+    assert "--flops 1000: --from has spent" in capsys.readouterr().err
+    assert not (here / "r").exists()
+    fades = pytest.approx(0.5 * 9e8)
+    assert selfplay(here, "r", *given, "--flops", f"{spent + 9e8:.17g}", "--games", "1") == 0
     # Settled when the run was made.
-    for flops in (1000.0, 9000.0, None):
-        assert opened(here, "r", text, anchor="fade", flops=flops).anchor.fade_flops == 500
+    for flops in (1000.0, spent + 9e9, None):
+        assert opened(here, "r", text, anchor="fade", flops=flops).anchor.fade_flops == fades
+    held = make(here, "r", "fade").anchor
+    assert held is not None
+    assert held.left(spent) == 1 and held.left(spent + 2.25e8) == pytest.approx(0.5)
+    assert held.loss_weight(spent + 4.5e8) == pytest.approx(0) != held.loss_weight(spent + 4e8)
     assert opened(here, "free", text, anchor="kl").anchor.fade_flops == 3e8, "it does not fade"
     imitating = ["--root", str(here), "--run", "w", "--records", str(here / "teacher.sgfs")]
     imitating += ["--game", "go5", "--config", str(here / "share.toml"), "--flops", "1e9"]
