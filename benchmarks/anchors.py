@@ -9,9 +9,10 @@ self-play (imitation not counted) or minutes of work, with one thread each, as m
 there are jobs. `scratch` has no prior; its network and that of `root` are of the prior's size. Then
 checkpoints, spread over what they cost, are judged on games that the prior has not seen: those of
 `--records` that its own warm start kept back, or with `--held-out` those that a share no larger
-than its own keeps back. Beside each stands how much its top-1 is above that of `init`, same seed,
-where a judged checkpoint of it has spent the same to a quarter; intervals are of 95 %, clustered by
-game: they know nothing of how another seed would do.
+than its own keeps back. Beside each stands how much its top-1 and log loss are above those of
+`init`, same seed, where a judged checkpoint of it has spent the same to a quarter; intervals are of
+95 %, clustered by game: they know nothing of how another seed would do. Networks that are told
+ranks are judged twice: told the true ones, and untold, as self-play asks and trains them.
 The same command goes on where it was stopped; runs that are finished are left alone.
 """
 
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from judging import HeldOutMoves, print_table, shown, shown_above, side_by_side, write_json
+from judging import HeldOutMoves, print_table, shown, shown_head, side_by_side, write_json
 
 from ghostgo.arena.pool import spread_out
 from ghostgo.data.checkpoints import split_version
@@ -92,12 +93,10 @@ def judge(held: HeldOutMoves, given: argparse.Namespace, seed: int) -> list[dict
         for info in spread_out(run.checkpoints(), given.checkpoints):
             found, flops = held.judge(info), spent_on_play(info)
             row = {"arm": arm, "seed": seed, "step": info.step, "flops": flops}
-            row |= held.figures(found)
             if arm == BASE:
                 base[flops] = found
-            elif (other := comparable(flops, base)) is not None:
-                row |= held.above(found, other)
-            rows.append(row)
+            other = None if arm == BASE else comparable(flops, base)
+            rows.append(row | held.figures(found, other))
     return rows
 
 
@@ -168,12 +167,12 @@ def main(words: list[str] | None = None) -> None:
     )
     found = [row for seed in seeds for row in judge(held, given, seed)]
     print(f"\nheld-out games: {len(held.table)}, moves judged: {len(held.rows)}\n")
-    rows = [
-        [f"{row['arm']}-{row['seed']}", f"{row['flops'] / 1e12:.3g}", *shown(row),
-         shown_above(row if "above" in row else None)]
+    lines = [
+        line
         for row in found
-    ]  # fmt: skip
-    print_table(["run", "TFLOP of self-play", "top-1", "log loss", f"top-1 above {BASE}"], rows)
+        for line in shown(row, [f"{row['arm']}-{row['seed']}", f"{row['flops'] / 1e12:.3g}"])
+    ]
+    print_table(shown_head(["run", "TFLOP of self-play"], BASE), lines)
     kept = {"prior": prior.meta["sha256"], "rows": found}
     write_json(given.json or given.out / "anchors.json", kept)
 

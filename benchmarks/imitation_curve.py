@@ -1,14 +1,16 @@
 """What imitation buys: accuracy on held-out games against FLOPs, and against games of records.
 
     python benchmarks/imitation_curve.py --records all.h5 [--game go9] [--flops 3e13]
-        [--subset 100,1000,10000,all] [--permute] [--elf runs/scratch] [--config FILE] [--seed 1]
-        [--held-out 0.1] [--positions 20000] [--json FILE] [--out runs-imitation]
+        [--subset 100,1000,10000,all] [--permute] [--elf runs/scratch] [--match-elf] [--config FILE]
+        [--seed 1] [--held-out 0.1] [--positions 20000] [--json FILE] [--out runs-imitation]
 
 Each run is one `ghostgo warmstart` of so many FLOPs, whose command is printed: `games-N` learns N
 games, `all` all of them, `permuted` any legal move in place of each one played (`--permute`), `elf`
-the games of a run of self-play (`--elf`). All are judged on the same games, those of `--records` that
-a warm start with this `--held-out` keeps back; intervals are of 95 %, clustered by game. The
-first table is of the kept checkpoints of `all`, or of the largest subset: those before the last were saved in the middle of its
+the games of a run of self-play (`--elf`). With `--match-elf` one more learns so many games of people
+as hold as many positions to learn as those. All are judged on the same games, those of `--records`
+that a warm start with this `--held-out` keeps back; intervals are of 95 %, clustered by game. Beside
+that stands each run's own top-1, on what it held back of what it imitates: of `elf`, games of its
+kind. Networks that are told ranks are judged twice: told the true ones, and untold. The first table is of the kept checkpoints of `all`, or of the largest subset: those before the last were saved in the middle of its
 schedule, where the learning rate had not come down yet, and a run of so few FLOPs does better.
 The same command goes on where it was stopped.
 """
@@ -20,25 +22,34 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from judging import HeldOutMoves, print_table, shown, shown_above, write_json
+import numpy as np
+from judging import HeldOutMoves, print_table, shown, shown_head, write_json
 
 from ghostgo import cli
 from ghostgo.data.checkpoints import split_version
 from ghostgo.data.run import CheckpointInfo, Run
 from ghostgo.data.shards import attributes, read_shard
+from ghostgo.data.split import game_hashes
+from ghostgo.warmstart.evaluate import HeldOut
 
 UNANNEALED = "saved in mid-schedule: its learning rate was not annealed"
+
+
+def of_people(given: argparse.Namespace, games: int | None = None) -> list[str]:
+    """The options by which so many of the games of `--records` are learnt, all for None."""
+    records = [word for path in given.records for word in ("--records", str(path))]
+    return records if games is None else [*records, "--subset", str(games)]
 
 
 def runs(given: argparse.Namespace) -> dict[str, list[str]]:
     """What each run's command has of its own, by name; the curve's run first."""
     found = {}
-    records = [word for path in given.records for word in ("--records", str(path))]
+    records = of_people(given)
     for size in given.subset.split(","):
         if size == "all":
             found["all"] = records
         else:
-            found[f"games-{int(size)}"] = [*records, "--subset", str(int(size))]
+            found[f"games-{int(size)}"] = of_people(given, int(size))
     last = max(found, key=lambda name: int(name[6:]) if name != "all" else 1 << 60)
     found = {last: found.pop(last), **found}
     if given.permute:
@@ -46,6 +57,27 @@ def runs(given: argparse.Namespace) -> dict[str, list[str]]:
     if given.elf:
         found["elf"] = ["--records", str(given.elf)]
     return found
+
+
+def train_file(run: Run) -> Path:
+    """The games that a run of imitation learns."""
+    return run.folder / "records" / "train.h5"
+
+
+def matching(elf: Run, people: Run) -> int:
+    """How many of the games that `people` learns, as `--subset` takes them, hold at least as many
+    positions to learn as all that `elf` learns. Raises SystemExit if all hold fewer."""
+    wanted = int((read_shard(train_file(elf)).weights > 0).sum())
+    table = read_shard(train_file(people))
+    games = table.game_of()[table.weights > 0]
+    order = np.argsort(game_hashes(table), kind="stable")
+    held = np.bincount(games, minlength=len(table))[order].cumsum()
+    if held[-1] < wanted:
+        raise SystemExit(
+            f"--match-elf: {elf.name} learns {wanted:,} positions, and {people.name} only "
+            f"{held[-1]:,}: name a run of fewer games, as --elf RUN@FROM-TO"
+        )
+    return int(np.searchsorted(held, wanted)) + 1
 
 
 def imitate(name: str, own: list[str], given: argparse.Namespace) -> Run:
@@ -65,9 +97,44 @@ def imitate(name: str, own: list[str], given: argparse.Namespace) -> Run:
 
 def point(held: HeldOutMoves, info: CheckpointInfo, base: CheckpointInfo | None) -> dict[str, Any]:
     """A checkpoint's row; `above` is its top-1 over that of `base` on the same moves."""
-    found = held.judge(info)
-    row = {"step": info.step, "flops": info.totals.imitation_flops, **held.figures(found)}
-    return row | (held.above(found, held.judge(base)) if base else {})
+    figures = held.figures(held.judge(info), held.judge(base) if base else None)
+    return {"step": info.step, "flops": info.totals.imitation_flops, **figures}
+
+
+def by_flops(held: HeldOutMoves, run: Run, name: str) -> list[dict[str, Any]]:
+    """A row for each kept checkpoint of a run; they are printed."""
+    curve = [point(held, info, None) for info in run.checkpoints()]
+    print(f"\n{name}: top-1 and log loss on {len(held.table)} held-out games, against FLOPs\n")
+    lines = []
+    for row in curve:
+        row["annealed"] = row is curve[-1]
+        note = "" if row["annealed"] else UNANNEALED if row["flops"] else "untrained"
+        lines += [line[:-2] + [note] for line in shown(row, [f"{row['flops'] / 1e12:.3g}"])]
+    print_table([*shown_head(["TFLOP"], "")[:-2], ""], lines)
+    return curve
+
+
+def by_games(held: HeldOutMoves, made: dict[str, Run], flops: float) -> dict[str, dict[str, Any]]:
+    """A row for each run by name, compared with the first; they are printed."""
+    (first, whole), *_ = made.items()
+    table = {}
+    for name, run in made.items():
+        learnt = read_shard(train_file(run))
+        info = run.latest()
+        table[name] = {
+            "games": len(learnt),
+            "learnt": int((learnt.weights > 0).sum()),
+            "records": attributes(train_file(run))["records"],
+            "own_held_out": info.meta["held_out"],
+            **point(held, info, None if run is whole else whole.latest()),
+        }
+    print(f"\nruns of {flops / 1e12:.3g} TFLOP each, annealed, against games learnt\n")
+    lines = []
+    for name, row in sorted(table.items(), key=lambda item: item[1]["games"]):
+        own = HeldOut.from_dict(row["own_held_out"]).top1
+        lines += shown(row, [name, f"{row['games']:,}", f"{row['learnt']:,}", f"{own:.1%}"])
+    print_table(shown_head(["run", "games", "positions", "its own top-1"], first), lines)
+    return table
 
 
 def main(words: list[str] | None = None) -> None:
@@ -78,7 +145,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--flops", type=float, default=3e13)
     parser.add_argument("--subset", default="100,1000,10000,all")
     parser.add_argument("--permute", action="store_true")
-    parser.add_argument("--elf", type=Path, help="folder of a run of self-play")
+    parser.add_argument("--elf", type=Path, help="folder of a run of self-play, or RUN@FROM-TO")
+    parser.add_argument("--match-elf", action="store_true")
     parser.add_argument("--config", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--held-out", type=float, default=0.1)
@@ -86,8 +154,14 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs-imitation"))
     given = parser.parse_args(words)
+    if given.match_elf and not given.elf:
+        parser.error("--match-elf: has no --elf to match")
     given.out.mkdir(exist_ok=True)
     made = {name: imitate(name, own, given) for name, own in runs(given).items()}
+    if given.match_elf:
+        games = matching(made["elf"], next(iter(made.values())))
+        name = f"games-{games}"
+        made[name] = made.get(name) or imitate(name, of_people(given, games), given)
     splits = {split_version(run.latest()) for run in made.values()}
     if len(splits) > 1:
         raise SystemExit(
@@ -96,27 +170,9 @@ def main(words: list[str] | None = None) -> None:
     held = HeldOutMoves(
         given.records, given.game, given.held_out, given.positions, given.out / "judged", *splits
     )
-    (first, whole), *_ = made.items()
-    curve = [point(held, info, None) for info in whole.checkpoints()]
-    print(f"\n{first}: top-1 and log loss on {len(held.table)} held-out games, against FLOPs\n")
-    rows = []
-    for row in curve:
-        row["annealed"] = row is curve[-1]
-        note = "" if row["annealed"] else UNANNEALED if row["flops"] else "untrained"
-        rows.append([f"{row['flops'] / 1e12:.3g}", *shown(row), note])
-    print_table(["TFLOP", "top-1", "log loss", ""], rows)
-    table: dict[str, Any] = {}
-    for name, run in made.items():
-        records = run.folder / "records" / "train.h5"
-        learnt = len(read_shard(records))
-        table[name] = {"games": learnt, "records": attributes(records)["records"]}
-        table[name] |= point(held, run.latest(), None if run is whole else whole.latest())
-    print(f"\nruns of {given.flops / 1e12:.3g} TFLOP each, annealed, against games learnt\n")
-    rows = [
-        [name, f"{row['games']:,}", *shown(row), shown_above(row if "above" in row else None)]
-        for name, row in sorted(table.items(), key=lambda item: item[1]["games"])
-    ]
-    print_table(["run", "games", "top-1", "log loss", f"top-1 above {first}"], rows)
+    first, whole = next(iter(made.items()))
+    curve = by_flops(held, whole, first)
+    table = by_games(held, made, given.flops)
     found = {"note": UNANNEALED, "by_flops": {first: curve}, "by_games": table}
     write_json(given.json or given.out / "imitation.json", found)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,13 @@ from test_replay import random_table
 from ghostgo.data.ledger import Totals
 from ghostgo.data.run import Run
 from ghostgo.data.shards import read_shard
+from ghostgo.data.split import game_hashes
+from ghostgo.selfplay.loop import run_selfplay
+from ghostgo.selfplay.monitor import LiveLine
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 CONFIG = """
-network = "b1c8"
+network = "b1c8r"
 workers = 1
 [learner]
 batch_size = 32
@@ -46,10 +51,16 @@ def curve(tmp_path_factory: pytest.TempPathFactory, tools: Any) -> Path:
     """A folder with records, a config, and in `curve` what the imitation curve made of them."""
     folder = tmp_path_factory.mktemp("worth")
     (folder / "c.toml").write_text(CONFIG)
-    teacher_records(folder / "teacher.sgfs", games=80, rollouts=10, seed=1)
+    records = folder / "teacher.sgfs"
+    teacher_records(records, games=80, rollouts=10, seed=1)
+    records.write_text(re.sub(r"\(;", "(;BR[15k]WR[1d]", records.read_text()))
+    run_selfplay(
+        "animal", game="go5", games=60, config_file=folder / "c.toml", root=folder,
+        line=LiveLine(io.StringIO()),
+    )  # fmt: skip
     words = ["--records", str(folder / "teacher.sgfs"), "--game", "go5", "--flops", f"{IMITATION}"]
     words += ["--subset", "20,all", "--permute", "--config", str(folder / "c.toml")]
-    words += ["--out", str(folder / "curve")]
+    words += ["--elf", str(folder / "animal"), "--match-elf", "--out", str(folder / "curve")]
     for _ in range(2):  # the second time nothing is left to be done
         tools("imitation_curve").main(words)
     return folder
@@ -58,7 +69,7 @@ def curve(tmp_path_factory: pytest.TempPathFactory, tools: Any) -> Path:
 def test_accuracy_by_flops_and_by_games(curve: Path) -> None:
     found = json.loads((curve / "curve" / "imitation.json").read_text())
     table, (points,) = found["by_games"], found["by_flops"].values()
-    assert list(table) == ["all", "games-20", "permuted"]
+    assert list(table)[:4] == ["all", "games-20", "permuted", "elf"] and len(table) == 5
     whole = Run.open(curve / "curve" / "all")
     assert [row["step"] for row in points] == [info.step for info in whole.checkpoints()]
     assert points[0]["flops"] == 0 and points[-1]["flops"] >= IMITATION
@@ -71,12 +82,35 @@ def test_accuracy_by_flops_and_by_games(curve: Path) -> None:
     for row in table.values():
         assert row["flops"] == table["all"]["flops"], "not at equal FLOPs"
         assert row["top1_half_width"] > 0 and row["log_loss_half_width"] > 0
-    other = table["permuted"]
-    assert other["above"] == pytest.approx(other["top1"] - table["all"]["top1"])
+    whole_row, other = table["all"], table["permuted"]
+    assert other["above"] == pytest.approx(other["top1"] - whole_row["top1"])
+    assert other["log_loss_above"] == pytest.approx(other["log_loss"] - whole_row["log_loss"])
+    assert other["log_loss_above_half_width"] > 0
+    untold = other["untold"]
+    assert untold["above"] == pytest.approx(untold["top1"] - whole_row["untold"]["top1"])
+    assert whole_row["untold"]["log_loss"] != whole_row["log_loss"], "it learnt the ranks"
     held = {table.results.tobytes() for table in (
-        read_shard(curve / "curve" / name / "records" / "held_out.h5") for name in found["by_games"]
+        read_shard(curve / "curve" / name / "records" / "held_out.h5")
+        for name in found["by_games"] if name != "elf"
     )}  # fmt: skip
     assert len(held) == 1, "judged on other games"
+
+
+def test_games_of_a_program_and_as_many_positions_of_people(curve: Path) -> None:
+    table = json.loads((curve / "curve" / "imitation.json").read_text())["by_games"]
+    elf, (matched, people) = table["elf"], list(table.items())[-1]
+    assert elf["records"] == ["animal"]
+    assert elf["untold"]["log_loss"] == elf["log_loss"], "its games teach no rank"
+    own = Run.open(curve / "curve" / "elf").latest().meta["held_out"]
+    assert elf["own_held_out"] == own and own["top1"] != elf["top1"]
+    train = read_shard(curve / "curve" / matched / "records" / "train.h5")
+    assert people["games"] == len(train) == int(matched.removeprefix("games-"))
+    counts = np.bincount(train.game_of()[train.weights > 0])
+    assert people["learnt"] == counts.sum()
+    last = counts[np.argsort(game_hashes(train), kind="stable")[-1]]
+    assert people["learnt"] - last < elf["learnt"] <= people["learnt"], (
+        "one game fewer would not do"
+    )
 
 
 def test_every_arm_from_one_prior(
@@ -98,10 +132,16 @@ def test_every_arm_from_one_prior(
     prior = Run.open(curve / "curve" / "all").latest().meta["held_out"]
     for arm in ("init", "kl", "mix"):
         assert starts[arm]["top1"] == pytest.approx(prior["top1"]), "it does not begin as the prior"
-    assert starts["kl"]["above"] == 0, "one network on the same moves"
+    for start in (starts["kl"], starts["kl"]["untold"]):
+        assert start["above"] == start["log_loss_above"] == 0, "one network on the same moves"
+    assert last["kl"]["untold"]["log_loss_above"] != last["kl"]["log_loss_above"] != 0
+    assert starts["init"]["untold"]["log_loss"] != starts["init"]["log_loss"]
     assert starts["root"]["log_loss"] == starts["scratch"]["log_loss"] != prior["log_loss"]
     assert "above" not in last["init"]
-    assert "TFLOP of self-play" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "TFLOP of self-play" in shown and "log loss above init" in shown
+    lines = [line for line in shown.splitlines() if line.startswith("| scratch-1 |")]
+    assert {line.split(" | ")[2] for line in lines} == {"told", "untold"}
     with pytest.raises(SystemExit):
         anchors.main([*words, "--held-out", "0.5"])
     assert "the prior has seen all but 0.1" in capsys.readouterr().err
@@ -114,6 +154,23 @@ def test_a_judgement_is_of_all_that_is_shown(tools: Any) -> None:
     other_komi = replace(table, rules_table=({"komi": 3.5},) * len(table.rules_table))
     found = {digest(each, rows) for each in (table, replace(table), ranked, other_komi)}
     assert len(found | {digest(table, rows[1:])}) == 4
+
+
+def test_old_judgements_are_not_taken_for_new(
+    curve: Path, tools: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judging, info = tools("judging"), Run.open(curve / "curve" / "all").latest()
+    held = judging.HeldOutMoves([curve / "teacher.sgfs"], "go5", 0.1, 50, tmp_path)
+    found = held.judge(info)
+    assert list(found) == ["told", "untold"] and len(list(tmp_path.iterdir())) == 2
+    learners: list[object] = []
+    made = judging.Learner
+    monkeypatch.setattr(judging, "Learner", lambda *a: learners.append(a) or made(*a))
+    held.judge(info)
+    assert not learners, "kept"
+    monkeypatch.setattr(judging, "WAY", judging.WAY + 1)
+    held.judge(info)
+    assert len(learners) == 2, "each is judged anew"
 
 
 def test_what_is_left_of_a_budget_and_what_compares(tools: Any) -> None:
