@@ -18,10 +18,12 @@ TOP = 20
 def player_key(name: str) -> int:
     """64 bits that stand for a name, however it is spaced and written in capitals; 0 for none.
 
-    BLAKE2b of the NFKC form, so the same in every run and on every machine.
+    BLAKE2b of the NFKC form, so the same in every run and on every machine. A name without a letter
+    or digit, such as `?`, or what is left of one that was read in another encoding, is none: it would
+    make one player of many.
     """
     folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    if folded in ("", "?"):
+    if not any(character.isalnum() for character in folded):
         return 0
     return int.from_bytes(blake2b(folded.encode(), digest_size=8).digest(), "little") or 1
 

@@ -156,6 +156,9 @@ def test_players_and_years(tmp_path: Path) -> None:
     lee, ke = table.players[0].tolist()
     assert table.players.tolist() == [[lee, ke], [lee, 0], [0, lee]] and len({lee, ke, 0}) == 3
     assert lee == player_key("Lee Chang") == 0xA6125AA26627D371, "the same in every run"
+    for nobody in ("", "?", "???", "\ufffd\ufffd \ufffd", "- -"):
+        assert player_key(nobody) == 0, "different people, not one player"
+    assert 0 not in {player_key(name) for name in ("7", "\u674e", "\u30a2", "x\ufffd")}
     assert table.years.tolist() == [2016, 1933, 0]
     report = ImportReport("go9", kept=3)
     report.summarise(table)
