@@ -13,6 +13,7 @@ from sizes import teacher_records
 from test_replay import random_table
 
 from ghostgo import cli
+from ghostgo.data.records import AREA, concat
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import find_checkpoint
 from ghostgo.data.shards import attributes, read_shard, write_shard
@@ -31,7 +32,9 @@ workers = 1
 [selfplay]
 games = 16
 visits = 4
-positions_per_iteration = 300
+cheap_visits = 2
+full_share = 0.5
+positions_per_iteration = 100
 [learner]
 batch_size = 32
 """
@@ -131,6 +134,33 @@ def test_a_runs_games_are_records(here: Path) -> None:
     assert played[0].ownership is not None and train.ownership is None, "people's games tell none"
     assert (train.weights == 0).any(), "random openings are not learnt"
     assert find_checkpoint("elf", here).meta["done"]
+
+
+def test_of_a_runs_games_only_what_was_searched_in_full_is_learnt(
+    here: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(here / "animal", tmp_path / "animal")
+    paths = sorted((tmp_path / "animal" / "shards").glob("*.h5"))
+    first = read_shard(paths[0])
+    rules = tuple({**rules, "komi": 3.5} for rules in first.rules_table)
+    write_shard(paths[0], replace(first, rules_table=rules), attributes(paths[0]))
+    played = concat([read_shard(path) for path in paths])
+    assert played.surprise is not None
+    searched = ~np.isnan(played.surprise)
+    cheap = searched & (played.weights == 0)  # those of decided games are stored in the same way
+    assert cheap.any() and not searched.all()
+    table = load_records([tmp_path / "animal"], "go5")[0]
+    window = ReplayWindow(GAME)
+    window.add(table)
+    batch = window.rows_batch(np.arange(window.rows))
+    learnt = np.zeros(table.positions, bool)
+    learnt[table.offsets[batch.origin["game"]] + batch.origin["ply"]] = True
+    np.testing.assert_array_equal(learnt, searched & ~cheap)
+    np.testing.assert_array_equal(batch.policy.argmax(axis=1), table.moves[learnt])
+    komi = [table.rules_of(g)["komi"] for g in range(len(table))]
+    assert komi == [3.5] * len(first) + [GAME.rules["komi"]] * (len(table) - len(first))
+    assert table.counting is not None and set(table.counting.tolist()) == {AREA}
+    assert not table.ranks.any(), "it plays at no rank"
 
 
 def test_games_that_teach_nothing_are_too_few(

@@ -19,6 +19,7 @@ from ghostgo.data.ledger import Totals
 from ghostgo.data.run import Run
 from ghostgo.data.shards import read_shard
 from ghostgo.data.split import game_hashes
+from ghostgo.selfplay.learner import Learner
 from ghostgo.selfplay.loop import run_selfplay
 from ghostgo.selfplay.monitor import LiveLine
 
@@ -163,9 +164,13 @@ def test_old_judgements_are_not_taken_for_new(
     held = judging.HeldOutMoves([curve / "teacher.sgfs"], "go5", 0.1, 50, tmp_path)
     found = held.judge(info)
     assert list(found) == ["told", "untold"] and len(list(tmp_path.iterdir())) == 2
-    learners: list[object] = []
-    made = judging.Learner
-    monkeypatch.setattr(judging, "Learner", lambda *a: learners.append(a) or made(*a))
+    learners: list[Learner] = []
+
+    def counted(*given: Any) -> Learner:
+        learners.append(Learner(*given))
+        return learners[-1]
+
+    monkeypatch.setattr(judging, "Learner", counted)
     held.judge(info)
     assert not learners, "kept"
     monkeypatch.setattr(judging, "WAY", judging.WAY + 1)
