@@ -219,6 +219,38 @@ def judged(**values: NDArray[Any]) -> Judged:
     return Judged(**{**rest, "game": np.arange(n), **values})
 
 
+def test_the_value_without_the_end_of_resigned_games() -> None:
+    """There the one to move wins: who sees no more than that looks good, and no better before."""
+    table = random_table("go5", 6)
+    assert (table.lengths > 4).all() and (table.results != 0).all()
+    table.scores[:4] = np.nan  # resigned; of the fourth nobody knows who won
+    table.results[3] = np.nan
+    table.weights[::5] = 0
+    rows = np.arange(int((table.weights > 0).sum()) - 2)
+    number, _ = describe_rows(table, rows)
+    places = np.flatnonzero(table.weights > 0)[rows]
+    game = table.game_of()[places]
+    late = (game < 3) & (number + 3 >= table.lengths[game])
+    found = judged(guess=np.where(late, 1.0, 0.5), result=table.results[game], game=game)
+    found.result[late] = 1.0
+    everything = assess(found, table, rows)
+    known = np.isfinite(found.result)
+    error = (found.guess - found.result) ** 2
+    assert everything["value_mse"] == pytest.approx(error[known].mean())
+    wanted = error[known & ~late].mean()
+    assert everything["value_mse_before_resigning"] == pytest.approx(wanted)
+    assert everything["half_width"]["value_mse_before_resigning"] > 0
+    said = {"games": 6, "held_out": 1.0, "sets": ["x.sgf"]}
+    everything["passes"] |= dict.fromkeys(
+        ("after_last", "after_counted"), everything["passes"] | {"games": 0}
+    )
+    line = "value MSE without the last 3 moves of resigned games: "
+    assert f"{line}{wanted:.3f} +-" in "\n".join(table_lines(everything | said))
+    table.scores[:3] = 1.0
+    counted = assess(found, table, rows)
+    assert counted["value_mse_before_resigning"] == counted["value_mse"]
+
+
 def test_intervals_are_clustered_by_game() -> None:
     """Two games that agree in themselves are two observations: s.e. 0.5, not 0.29."""
     top1, games = np.array([True, True, False, False]), np.array([0, 0, 1, 1])

@@ -32,9 +32,9 @@ from ghostgo.selfplay.monitor import LiveLine
 from ghostgo.warmstart.baselines import judge_baselines
 from ghostgo.warmstart.clustered import clustered_error, mean
 from ghostgo.warmstart.control import one_move_on
-from ghostgo.warmstart.report import MOVES
+from ghostgo.warmstart.report import LAST_PLIES, MOVES
 from ghostgo.warmstart.store import load_records
-from ghostgo.warmstart.table import table_lines, without_nan
+from ghostgo.warmstart.table import BEFORE, table_lines, without_nan
 
 HELD_OUT_ROWS = 20_000
 """Most positions that one evaluation looks at (its standard error is then 0.35 %)."""
@@ -264,10 +264,28 @@ def asked_by_true(
     return matrix
 
 
+def before_resigning(
+    found: Judged, table: GameTable, rows: NDArray[np.int64], number: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """(n,) whether a position, at move `number`, is none of the last `LAST_PLIES` of a resigned game.
+
+    That is one with a winner and no score, so also one lost on time. People resign when it is their
+    turn, so the winner made the last move: who moves is nearly a label there.
+    """
+    game = table.game_of()[np.flatnonzero(table.weights > 0)[rows]]
+    resigned = np.isfinite(found.result) & ~np.isfinite(table.scores[game])
+    return ~(resigned & (number >= table.lengths[game] - LAST_PLIES))
+
+
 def assess(found: Judged, table: GameTable, rows: NDArray[np.int64]) -> dict[str, Any]:
     """All of it: the summary, the same `by_rank`, `by_move`, and `calibration`, and of games with
-    passes what becomes of them, `passes`."""
+    passes what becomes of them, `passes`; `value_mse_before_resigning` is where whose move it is does
+    not tell who wins (see `before_resigning`)."""
     number, rank = describe_rows(table, rows)
+    whole = found.summary()
+    before = found.summary(before_resigning(found, table, rows, number))
+    whole[BEFORE] = before["value_mse"]
+    whole["half_width"][BEFORE] = before["half_width"]["value_mse"]
     by_rank = {name: (rank >= low) & (rank <= high) for name, low, high in BANDS}
     ends = [*MOVES[1:], np.iinfo(np.int64).max]
     by_move = {
@@ -275,7 +293,7 @@ def assess(found: Judged, table: GameTable, rows: NDArray[np.int64]) -> dict[str
     }
     passes = {"passes": found.pass_summary()} if np.isfinite(found.passing).any() else {}
     return {
-        **found.summary(),
+        **whole,
         "by_rank": {name: found.summary(at) for name, at in by_rank.items() if at.any()},
         "by_move": {name: found.summary(at) for name, at in by_move.items() if at.any()},
         "calibration": calibration(found),

@@ -23,6 +23,8 @@ MAX_SAVED = 100
 OTHERS = "all others"
 MOVES = (0, 5, 10, 20, 30, 40, 60, 80, 120, 200)
 """Where the bands of move numbers begin; moves are counted from 0."""
+LAST_PLIES = 3
+"""Of a resigned game, in which whose move it is nearly tells who wins."""
 _COUNTING = {UNKNOWN: "unknown", AREA: "area", TERRITORY: "territory"}
 
 

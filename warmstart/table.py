@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ghostgo.warmstart.report import LAST_PLIES
+
+BEFORE = "value_mse_before_resigning"
+
 
 def without_nan(value: Any) -> Any:
     """The same with null for nan, which JSON does not have."""
@@ -41,6 +45,9 @@ def table_lines(found: dict[str, Any]) -> list[str]:
         ]
     lines += [text(name, part) for name, part in found["by_rank"].items()]
     lines += [text(f"move {name}+", part) for name, part in found["by_move"].items()]
+    if abs(found[BEFORE] - found["value_mse"]) > 0:  # else no game was resigned
+        before = cell(found, BEFORE, ".3f").strip()
+        lines.append(f"value MSE without the last {LAST_PLIES} moves of resigned games: {before}")
     lines.append(f"{'value said':>12}  {'positions':>9}  {'came':>6}")
     lines += [
         f"{part['guess']:12.2f}  {part['positions']:9d}  {part['result']:6.2f}"
