@@ -25,7 +25,7 @@ from ghostgo.options import (
     "--records",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="SGF file, folder, .zip or .sgfs, several times if need be, or one imported .h5, or the "
+    help="SGF file, folder, .zip, .tar or .sgfs, several times if need be, or one imported .h5, or the "
     "folder of a run, whose own games are imitated then, RUN@FROM-TO those of some of its steps; not "
     "when resuming.",
 )
@@ -69,6 +69,9 @@ from ghostgo.options import (
 def warmstart(context: click.Context, /, **options: Any) -> None:
     """Imitate game records and start a run from the result.
 
+    The players' ranks are learnt only by a network with r in its name, such as b4c64r, which the
+    config file names (network = "b4c64r").
+
     Or the command below, with options of its own.
     """
     if is_for_another(context):
@@ -85,7 +88,8 @@ def warmstart(context: click.Context, /, **options: Any) -> None:
     type=click.Path(path_type=Path),
     multiple=True,
     required=True,
-    help="SGF file, folder, .zip or .sgfs, several times if need be, or one imported .h5.",
+    help="SGF file, folder, .zip, .tar or .sgfs, several times if need be, or one imported .h5, or the "
+    "folder of a run, whose own games are judged then, RUN@FROM-TO those of some of its steps.",
 )
 @click.option(
     "--held-out",

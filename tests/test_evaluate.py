@@ -340,6 +340,14 @@ def test_bad_input_is_one_line(
     assert message in capsys.readouterr().err
 
 
+def test_help_says_what_is_read_and_what_ranks_need(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["warmstart"], ["warmstart", "evaluate"]):
+        assert cli.run([*words, "--help"]) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert ".zip, .tar or .sgfs" in told and "RUN@FROM-TO" in told
+        assert ("with r in its name" in told) == (words == ["warmstart"])
+
+
 def test_options_of_the_group_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["warmstart", "--run", "x", "evaluate", "warm", "--records", "y"]) == 2
     assert "options of `warmstart evaluate` stand behind it" in capsys.readouterr().err
