@@ -279,6 +279,9 @@ def test_refusals_are_counted_by_the_move_at_fault(tmp_path: Path) -> None:
         b"(;SZ[9];B[cc];W[];B[];W[dd])",
         b"(;SZ[9];W[cc];B[dd])",
         b"(;SZ[19];B[aa])",
+        b"(;B[aa])",
+        b"(;SZ[9:7];B[aa])",
+        b"(;SZ[nine];B[aa])",
         sgf_of([40, 41]),
     ]
     (tmp_path / "a.sgfs").write_bytes(b"\n".join(c.replace(b"\n", b"") for c in contents))
@@ -292,6 +295,12 @@ def test_refusals_are_counted_by_the_move_at_fault(tmp_path: Path) -> None:
     }
     assert report.dropped_at == wanted and report.as_dict()["dropped_at"] == wanted
     assert "at move   illegal move: 0+ 1, 10+ 1" in report.lines()
+    sizes = {"19x19": 2, "9x7": 1, "unreadable": 1}
+    assert report.wrong_sizes == report.as_dict()["wrong_sizes"] == sizes
+    assert "sizes     of the wrong ones: 19x19 2, 9x7 1, unreadable 1" in report.lines()
+    for n in range(200):
+        report.drop("x", "wrong board size", size=f"{n}x1")
+    assert len(report.wrong_sizes) <= 101 and report.wrong_sizes.total() == 204
     assert [move_band(ply) for ply in (0, 4, 5, 199, 200, 721)] == [
         "0",
         "0",

@@ -21,7 +21,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("records") / "teacher.sgfs"
     teacher_records(path, games=40, rollouts=20, seed=2)
     with path.open("a") as file:
-        file.write("(;GM[1]SZ[5];B[aa];W[aa])\n")
+        file.write("(;GM[1]SZ[5];B[aa];W[aa])\n(;GM[1]SZ[13];B[aa])\n")
     return path
 
 
@@ -45,6 +45,7 @@ def test_import_show_and_warm_start(
     told = capsys.readouterr().out
     assert f"{report.kept} games kept of {report.read} read" in told
     assert "at move   illegal move: 0+ 1" in told and "counting  area 40" in told
+    assert "sizes     of the wrong ones: 13x13 1" in told
     assert "illegal move 1" in told and "teacher.sgfs" in told and "bytes a move" in told
     assert cli.run(words) == 0 and Path("data.h5").read_bytes() == first
 
@@ -67,7 +68,7 @@ def test_a_file_of_an_older_import_is_shown(source: Path, tmp_path: Path) -> Non
     write_shard(tmp_path / "old.h5", table, {"records": ["teacher.sgfs"], "report": old})
     told = "\n".join(describe(tmp_path / "old.h5"))
     assert f"{report.kept} games kept" in told and "illegal move 1" in told
-    assert "players" not in told and "at move" not in told
+    assert "players" not in told and "at move" not in told and "sizes" not in told
 
 
 def test_short_games_are_left_out(source: Path, tmp_path: Path) -> None:

@@ -37,10 +37,11 @@ TOO_FREQUENT = "player too frequent"
 class Refused(Exception):
     """A game that cannot be used; the message is the counted reason."""
 
-    def __init__(self, reason: str, ply: int | None = None) -> None:
-        """`ply`: the number of the move at fault, from 0; None if it is no move."""
+    def __init__(self, reason: str, ply: int | None = None, size: str = "") -> None:
+        """`ply`: the number of the move at fault, from 0; None if it is no move. `size`: of the board,
+        such as `19x19` or `9x7` (columns first, as in SGF), where that is the reason."""
         super().__init__(reason)
-        self.ply = ply
+        self.ply, self.size = ply, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ def understand(written: sgf.SgfGame, game: Game, min_moves: int, source: str, of
     rows, cols = game.rows, game.cols
     if written.raw(b"GM") not in (b"", b"1"):
         raise Refused(NOT_GO)
-    if sgf.parse_size(_raw(written, b"SZ")) != (rows, cols):
-        raise Refused(WRONG_SIZE)
+    size = sgf.parse_size(_raw(written, b"SZ"))
+    if size != (rows, cols):
+        raise Refused(WRONG_SIZE, size=f"{size[1]}x{size[0]}" if size else "unreadable")
     if not written.points:
         raise Refused(NO_MOVES)
     if written.late_setup:

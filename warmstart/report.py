@@ -52,6 +52,8 @@ class ImportReport:
     """Games refused, by reason."""
     dropped_at: dict[str, Counter[str]] = field(default_factory=dict)
     """Of those refused for a certain move, by reason: the bands of `MOVES` that it was in."""
+    wrong_sizes: Counter[str] = field(default_factory=Counter)
+    """Games refused for their board's size, by it, such as `19x19`."""
     files: dict[str, Counter[str]] = field(default_factory=dict)
     """For each file on disk: games `kept`, and refused by reason."""
     sets: dict[str, Counter[str]] = field(default_factory=dict)
@@ -85,9 +87,15 @@ class ImportReport:
     seconds: float = 0.0
     """Wall-clock time of the import."""
 
-    def drop(self, source: str, reason: str, ply: int | None = None, of: str = "") -> None:
-        """Count a game of the file `source`, met in the path `of`, as refused for its move `ply`."""
+    def drop(
+        self, source: str, reason: str, ply: int | None = None, of: str = "", size: str = ""
+    ) -> None:
+        """Count a game of the file `source`, met in the path `of`, as refused for its move `ply` or
+        its board's `size`."""
         self.read += 1
+        if size:
+            few = size in self.wrong_sizes or len(self.wrong_sizes) < MAX_SAVED
+            self.wrong_sizes[size if few else OTHERS] += 1
         self.dropped[reason] += 1
         if ply is not None:
             self.dropped_at.setdefault(reason, Counter())[move_band(ply)] += 1
@@ -148,6 +156,7 @@ class ImportReport:
             "kept": self.kept,
             "dropped": dict(self.dropped),
             "dropped_at": {reason: dict(bands) for reason, bands in self.dropped_at.items()},
+            "wrong_sizes": dict(self.wrong_sizes),
             "files": _largest(self.files),
             "sets": _largest(self.sets),
             "useless": dict(list(self.useless.items())[:MAX_SAVED]),
@@ -171,6 +180,8 @@ class ImportReport:
         lines = [f"{self.game}: {self.kept:,} games kept of {self.read:,} read{rate}"]
         if self.dropped:
             lines.append(f"dropped   {_counts(self.dropped)}")
+        if self.wrong_sizes:
+            lines.append(f"sizes     of the wrong ones: {_counts(self.wrong_sizes)}")
         for reason, bands in sorted(self.dropped_at.items()):
             at = ", ".join(f"{band}+ {bands[band]:,}" for band in map(str, MOVES) if bands[band])
             lines.append(f"at move   {reason}: {at}")

@@ -184,7 +184,7 @@ class _Importer:
             self._refuse(record, Refused(archives.NOT_SGF), share)
 
     def _refuse(self, record: archives.Record, refused: Refused, share: float) -> None:
-        self.report.drop(record.source, str(refused), refused.ply, self.of)
+        self.report.drop(record.source, str(refused), refused.ply, self.of, refused.size)
         self._count(share)
 
     def _count(self, share: float) -> None:

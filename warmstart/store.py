@@ -144,6 +144,7 @@ def _report(stored: dict[str, Any]) -> ImportReport:
     for name in ("dropped_at", "files", "sets"):
         found = stored.get(name, {})
         setattr(report, name, {key: Counter(counts) for key, counts in found.items()})
+    report.wrong_sizes = Counter(stored.get("wrong_sizes", {}))
     report.useless = stored.get("useless", {})
     report.years = Counter({int(year): n for year, n in stored.get("years", {}).items()})
     report.counting = Counter(stored.get("counting", {}))
