@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,23 +26,44 @@ from ghostgo.gtp_server import converse
 GAME = get_game("go9")
 SESSIONS = sorted((Path(__file__).parent / "sessions").glob("*.gtp"))
 RECORD = "(;GM[1]SZ[9]KM[6.5];B[ee];W[cc];B[gg];W[gc])"
+POINT = r"(pass|[A-HJ]\d)"
+INFO = rf"info move {POINT} visits \d+ winrate \d[\d.]*( [a-zA-Z]+ -?\d[\d.]*)* pv( {POINT})+"
+PARTS = {
+    "{info}": f"{INFO}( {INFO})*",  # a line of moves as Sabaki reads it, the variation last
+    "{ownership}": r"ownership( -?[01]\.\d+){81}",
+}
 
 
 class Opinionated(FirstLegal):
-    """As `FirstLegal`, with an opinion of either side's positions; takes all points for Black's."""
+    """Plays the moves it is told, None for the first that is legal, and resigns if told to.
 
-    def __init__(self, game: Game) -> None:
+    It has an opinion of either side's positions, and takes all points for Black's.
+    """
+
+    def __init__(self, game: Game, told: list[str | None]) -> None:
         super().__init__(game)
+        self.told = told
         self.expected = np.full(game.points, 0.5, np.float32)
         self.lead = 3.5
 
+    def analyse(self, states: States, seconds: float | None = None) -> Analysis | None:
+        found, name = super().analyse(states), self.told.pop(0)
+        assert found
+        if name == "resign":
+            return replace(found, win_rate=0.0)
+        return found if name is None else replace(found, action=self.game.parse_action(name))
+
     def ponder(self, states: States, endless: bool = False) -> Opinions:
-        found = self.analyse(states)
+        found = super().analyse(states) if endless else self.analyse(states)
         assert found
         yield lambda: found
 
-    def bind(self, game: Game) -> Bot:
-        return Opinionated(game)
+
+def told(commands: list[str], answers: list[str]) -> list[str | None]:
+    """The move in each answer to a command that asks for one; None if any will do."""
+    asked = [answer for line, answer in zip(commands, answers, strict=True) if "genmove" in line]
+    moves = [re.search(rf"(?:= |play )({POINT}|resign)$", answer) for answer in asked]
+    return [move and move[1] for move in moves]
 
 
 @pytest.mark.parametrize("path", SESSIONS, ids=[path.stem for path in SESSIONS])
@@ -51,11 +72,14 @@ def test_a_conversation_as_a_gui_holds_it(path: Path, tmp_path: Path) -> None:
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     lines = [line.replace("{sgf}", str(tmp_path / "game.sgf")) for line in lines]
     commands, answers = lines[::2], [line.removeprefix("~ ") for line in lines[1::2]]
-    engine, out = Engine(Opinionated(GAME)), io.BytesIO()
+    engine = Engine(Opinionated(GAME, told(commands, answers)), resign_below=0.1)
+    out = io.BytesIO()
     converse(engine, io.BytesIO("\n".join([*commands, ""]).encode()), out)
     got = out.getvalue().decode().split("\n\n")[:-1]
     assert len(got) == len(commands) == len(answers)
     for line, answer, wanted in zip(commands, got, answers, strict=True):
+        for name, part in PARTS.items():
+            wanted = wanted.replace(name, part)
         assert re.fullmatch(wanted, answer), f"{line}: {answer!r} is not {wanted!r}"
 
 
