@@ -207,7 +207,8 @@ class Engine:
     @command("boardsize")
     def _boardsize(self, arguments: list[str]) -> str:
         size = parse_number(arguments[0] if arguments else "")
-        if not MIN_SIZE <= size <= MAX_SIZE:
+        # Lizzie names both sides of a board that is no square.
+        if not MIN_SIZE <= size <= MAX_SIZE or arguments[1:] not in ([], arguments[:1]):
             raise GtpError("unacceptable size")
         self.take_lesson()
         if size != self.bot.game.rows:

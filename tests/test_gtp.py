@@ -81,6 +81,8 @@ class Fixed:
         (["boardsize 9"], "="),
         (["boardsize 20"], "? unacceptable size"),
         (["boardsize 1"], "? unacceptable size"),
+        (["boardsize 9 9"], "="),
+        (["boardsize 9 13"], "? unacceptable size"),
         (["boardsize nine"], "? syntax error"),
         (["boardsize"], "? syntax error"),
         (["komi 6.5", "get_komi"], "= 6.5"),

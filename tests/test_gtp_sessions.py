@@ -17,7 +17,7 @@ from test_gtp import Fixed, ask
 
 from ghostgo import bot as bot_module
 from ghostgo import gtp as gtp_module
-from ghostgo.bot import Analysis, Bot, Candidate, Opinions, SearchBot
+from ghostgo.bot import Analysis, Candidate, Opinions, SearchBot
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
 from ghostgo.gtp import Engine
@@ -62,7 +62,7 @@ class Opinionated(FirstLegal):
 def told(commands: list[str], answers: list[str]) -> list[str | None]:
     """The move in each answer to a command that asks for one; None if any will do."""
     asked = [answer for line, answer in zip(commands, answers, strict=True) if "genmove" in line]
-    moves = [re.search(rf"(?:= |play )({POINT}|resign)$", answer) for answer in asked]
+    moves = [re.search(rf"(?:=\d* |play )({POINT}|resign)$", answer) for answer in asked]
     return [move and move[1] for move in moves]
 
 
@@ -84,7 +84,7 @@ def test_a_conversation_as_a_gui_holds_it(path: Path, tmp_path: Path) -> None:
 
 
 def test_there_are_conversations() -> None:
-    assert [path.stem for path in SESSIONS] == ["gogui", "kgs", "lizzie", "sabaki"]
+    assert [path.stem for path in SESSIONS] == ["gogui", "katago", "kgs", "lizzie", "sabaki"]
 
 
 # ---- cleaning up
