@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ghostgo.bot import refit
 from ghostgo.data.run import ROOT, CheckpointInfo, Run, find_checkpoint, load_network
 from ghostgo.engine.errors import UserError
@@ -28,7 +30,7 @@ from ghostgo.session import Session
 
 LEARNT = ".learnt"
 JOURNAL = "journal.jsonl"
-FORMAT = 2
+FORMAT = 3
 TRAIN_FORWARDS = 3
 
 
@@ -55,12 +57,16 @@ class Entry:
     """Of the weights after it."""
     total: float | None = None
     """The drift from the network before all lessons; None in a journal of format 1."""
+    outcome: bool = True
+    """Whether who won, the score and the owners were taught beside the moves, as always before
+    format 3."""
 
     def __str__(self) -> str:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.time))
         total = "" if self.total is None else f" ({self.total:.4f} in all)"
         return (
-            f"lesson {self.number}, {when}: {self.game}, {self.moves} moves, {self.result}; "
+            f"lesson {self.number}, {when}: {self.game}, {self.moves} moves, {self.result}"
+            f"{'' if self.outcome else ' by agreement, not taught'}; "
             f"policy loss on them {self.before:.3f} to {self.after:.3f}, drift {self.drift:.4f} "
             f"nats{total}, {self.share:.0%} taken"
         )
@@ -191,6 +197,7 @@ class Student:
                 flops=spent,
                 sha256=info.meta["sha256"],
                 total=lesson.total,
+                outcome=not bool(np.isnan(table.results[0])),
             )
             _append(self.folder / JOURNAL, asdict(entry))
         self.lessons += 1

@@ -85,9 +85,10 @@ class Lesson:
 def game_table(session: Session, network: Network, config: LessonConfig, seed: int) -> GameTable:
     """The finished game of `session` with what searches by `network` say of its positions.
 
-    It is scored by the rules: stones that a person has marked dead count as alive. Raises UserError if it is unfinished, or has no moves or moves out of turn.
+    A game whose dead stones were marked teaches its moves alone, no result, score or owners: the
+    rules, under which the network searches, count those stones as alive, and the players did not.
+    Raises UserError if it is unfinished, too short, has moves out of turn or went on after its end.
     """
-    session = session.unmarked()
     game, n = session.game, len(session.moves)
     if not session.over or not n:
         raise UserError("only a finished game can be learnt from")
@@ -99,8 +100,10 @@ def game_table(session: Session, network: Network, config: LessonConfig, seed: i
     if states.done.any():
         raise UserError("a game that went on after its end is not learnt from")
     policies, values = search_all(network, states, config.visits, seed)
+    agreed = bool(session.dead)
     winner = session.winner()
-    counted = session.resigned is None
+    result = 0.0 if winner is None else 1.0 - 2.0 * winner
+    counted = session.resigned is None and not agreed
     owners = None
     if counted and game.has_ownership:
         owners = np.zeros((1, game.points), np.int8)
@@ -114,7 +117,7 @@ def game_table(session: Session, network: Network, config: LessonConfig, seed: i
         rules_index=np.zeros(1, np.uint8),
         offsets=np.array([0, n], np.int64),
         moves=np.array([action for _, action in session.moves], np.int16),
-        results=np.array([0.0 if winner is None else 1.0 - 2.0 * winner], np.float32),
+        results=np.array([np.nan if agreed else result], np.float32),
         scores=np.array(
             [session.margin() if counted and session.has_score else np.nan], np.float32
         ),

@@ -23,6 +23,7 @@ from ghostgo.engine.network import Network
 from ghostgo.learning import JOURNAL, Student, log_lines, read_journal, student_of
 from ghostgo.lesson import Lesson, take_lesson
 from ghostgo.opponents import make_bot
+from ghostgo.session import Session
 
 CONFIG = """
 network = "b1c8"
@@ -134,6 +135,24 @@ def test_a_kill_leaves_a_journal_that_goes_on(root: Path) -> None:
     assert len(read_journal(path).entries) == 1
     assert taught.teach(finished(seed=2)).number == 2
     assert [e.number for e in read_journal(path).live] == [1, 2]
+
+
+def test_the_journal_says_that_an_agreed_result_was_not_taught(root: Path) -> None:
+    taught = student(root)
+    session = Session(get_game("go5"))
+    for move in ("C3", "pass", "B2", "pass", "pass"):
+        session.play(session.game.parse_action(move))
+    played = taught.teach(session)
+    assert played.outcome and ", B+" in str(played) and "agreement" not in str(played)
+    session.mark_dead(12)
+    agreed = taught.teach(session)
+    assert not agreed.outcome and f"{session.result()} by agreement, not taught;" in str(agreed)
+    path = taught.folder / JOURNAL
+    assert read_journal(path).live == [played, agreed]
+    row = json.loads(path.read_text().splitlines()[0])
+    del row["outcome"]
+    path.write_text(json.dumps({**row, "format": 2}) + "\n")
+    assert read_journal(path).live == [played], "a journal of format 2"
 
 
 def test_damage_is_named(root: Path) -> None:

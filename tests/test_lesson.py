@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ghostgo.data.replay import ReplayWindow
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import NetworkEvaluator
 from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
@@ -22,7 +23,7 @@ from ghostgo.lesson import (
     search_all,
     take_lesson,
 )
-from ghostgo.selfplay.learner import planes_tensor
+from ghostgo.selfplay.learner import head_losses, planes_tensor
 from ghostgo.session import Session
 
 GAME = get_game("go5")
@@ -89,16 +90,28 @@ def test_a_counted_game_teaches_points_and_owners() -> None:
     assert table.ownership is not None and (table.ownership == 1).all()
 
 
-def test_stones_that_a_person_marks_dead_teach_nothing() -> None:
+def test_a_game_whose_dead_stones_were_marked_teaches_its_moves_alone() -> None:
     session = Session(GAME)
-    for move in ("C3", "pass", "pass"):
+    for move in ("C3", "pass", "B2", "pass", "pass"):
         session.play(GAME.parse_action(move))
+    found = network()
+    alive = game_table(session, found, SMALL, 1)
+    assert alive.results[0] == 1 and alive.scores[0] == 25 - GAME.rules["komi"]
     session.mark_dead(12)
-    assert session.winner() == 1
-    table = game_table(session, network(), SMALL, 1)
-    assert table.results[0] == 1 and table.scores[0] == 25 - GAME.rules["komi"]
-    assert table.ownership is not None and (table.ownership == 1).all()
+    table = game_table(session, found, SMALL, 1)
+    assert np.isnan(table.results[0]) and np.isnan(table.scores[0]) and table.ownership is None
     assert session.dead == {12}, "the marks stay"
+    table.validate()
+    assert table.policies is not None and (table.policies == alive.policies).all()
+    window = ReplayWindow(GAME)
+    window.add(table)
+    losses = head_losses(
+        found(planes_tensor(window.rows_batch(np.arange(5)).planes, GAME)),
+        window.rows_batch(np.arange(5)), GAME,
+    )  # fmt: skip
+    assert losses["policy"] > 0 and losses["reply"] > 0
+    assert losses["value"] == losses["score"] == losses["ownership"] == 0
+    assert take_lesson(found, table, SMALL, 1)[1].share > 0
 
 
 def test_handicap_is_kept() -> None:
