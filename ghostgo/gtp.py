@@ -94,6 +94,7 @@ class Engine:
     def _fresh(self) -> Session:
         """A new game, its clocks set."""
         self._answered = False
+        self._finished: Session | None = None
         self.set_clocks(self._time_given)
         rules = {"komi": playable_komi(self.komi), "ko": self.ko, "suicide": self.suicide}
         return Session(self.bot.game, rules)
@@ -172,12 +173,18 @@ class Engine:
         """Play the bot's move, thought about since `start`, or resign for it; what GTP calls it."""
         if player in self.clocks:
             self.clocks[player].spend(time.monotonic() - start)
-        self._answered = True
+        self._answered, self._finished = True, None  # a game that had ended goes on
         if action is None:
             self.session.resign(player)
-            return "resign"
-        self.session.play(action, player)
-        return self._vertex(action)
+        else:
+            self.session.play(action, player)
+        self._remember()
+        return "resign" if action is None else self._vertex(action)
+
+    def _remember(self) -> None:
+        """Keep a game that the bot has played to its end for its lesson: `undo` may review it next."""
+        if self._answered and self.session.over:
+            self._answered, self._finished = False, self.session.copy()
 
     @command("protocol_version")
     def _protocol_version(self, arguments: list[str]) -> str:
@@ -240,16 +247,22 @@ class Engine:
         return ""
 
     def take_lesson(self) -> None:
-        """Let a bot that learns take its lesson from the game that it has played to the end."""
-        if self._answered and self.session.over and isinstance(self.bot, SearchBot):
-            self._answered = False
-            try:
-                entry = self.bot.learn(self.session)
-            except UserError as error:  # moves out of turn, or another process teaches it
-                print(error, file=sys.stderr, flush=True)
-            else:
-                if entry:
-                    print(entry, file=sys.stderr, flush=True)
+        """Let a bot that learns take its lesson from the game that it has played to the end.
+
+        It raises nothing: without a lesson the reason is on standard error.
+        """
+        finished, self._finished = self._finished, None
+        if finished is None or not isinstance(self.bot, SearchBot):
+            return
+        try:
+            entry = self.bot.learn(finished)
+        except UserError as error:  # moves out of turn, or another process teaches it
+            print(f"no lesson: {error}", file=sys.stderr, flush=True)
+        except Exception:  # noqa: BLE001 - the board must be cleared all the same
+            traceback.print_exc(file=sys.stderr)
+        else:
+            if entry:
+                print(entry, file=sys.stderr, flush=True)
 
     @command("komi")
     def _komi(self, arguments: list[str]) -> str:
@@ -275,12 +288,13 @@ class Engine:
         player = parse_color(arguments[0])
         if arguments[1].lower() == "resign":
             self.session.resign(player)
-            return ""
-        action = self._action(arguments[1])
-        try:
-            self.session.play(action, player)
-        except UserError as error:
-            raise GtpError(f"illegal move: {error}") from error
+        else:
+            action = self._action(arguments[1])
+            try:
+                self.session.play(action, player)
+            except UserError as error:
+                raise GtpError(f"illegal move: {error}") from error
+        self._remember()
         return ""
 
     @command("genmove")
@@ -356,11 +370,13 @@ class Engine:
         if not arguments:
             raise GtpError("syntax error")
         stop = max(parse_number(arguments[1]) - 1, 0) if len(arguments) > 1 else None
-        before = self.bot, self.session, self.komi, self._komi_given, self.clocks
+        before = self.bot, self.session, self.komi, self._komi_given, self.clocks, self._answered
         try:
             self._load(Path(arguments[0]), stop)
         except (OSError, UserError, GtpError) as error:
-            self.bot, self.session, self.komi, self._komi_given, self.clocks = before
+            self.bot, self.session, self.komi, self._komi_given, self.clocks, self._answered = (
+                before
+            )
             raise GtpError(f"cannot load file: {error}") from error
         return ""
 

@@ -244,10 +244,11 @@ class Session:
             raise UserError(f"{self.game.action_name(point)} is empty")
         self.dead = self.dead ^ chain
 
-    def unmarked(self) -> Session:
-        """The same game with no stones marked dead, whatever becomes of the marks."""
+    def copy(self) -> Session:
+        """The same game as it is now, whatever becomes of this one."""
         other = copy.copy(self)
-        other.dead = frozenset()
+        other.moves = list(self.moves)
+        other._states = [states.copy() for states in self._states]
         return other
 
     def _counted(self) -> State:
