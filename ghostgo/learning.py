@@ -10,6 +10,7 @@ and the bot's own weights stay as they are.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import time
@@ -32,6 +33,8 @@ LEARNT = ".learnt"
 JOURNAL = "journal.jsonl"
 FORMAT = 3
 TRAIN_FORWARDS = 3
+SHA_DIGITS = 8
+"""Of the weights' digest, in the name of a folder."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class Student:
     ) -> None:
         self.origin = origin
         self.config = config or LessonConfig()
-        self.folder = root / LEARNT / f"{origin.run}-{origin.meta['sha256'][:8]}"
+        self.folder = root / LEARNT / f"{origin.run}-{origin.meta['sha256'][:SHA_DIGITS]}"
         self.lessons = 0
         """Lessons taken by this object; whoever plays with its network looks whether it rose."""
 
@@ -154,6 +157,21 @@ class Student:
                 f"`ghostgo learn undo {self.origin.run} --to {_before_last(live)}` goes back"
             )
         return load_network(info.path)
+
+    def lost(self) -> str | None:
+        """A line that says so where only other weights of that name have lessons; None elsewhere."""
+        if (self.folder / JOURNAL).exists():
+            return None
+        same_name = glob.escape(self.folder.name[:-SHA_DIGITS]) + "[0-9a-f]" * SHA_DIGITS
+        found = sorted(
+            path.parent.name for path in self.folder.parent.glob(f"{same_name}/{JOURNAL}")
+        )
+        if not found:
+            return None
+        return (
+            f"{self.origin.run} begins without lessons: those in {', '.join(found)} changed other "
+            "weights than it has now"
+        )
 
     def teach(self, session: Session) -> Entry:
         """Take a lesson from a finished game, on any board that the weights fit.
@@ -208,16 +226,19 @@ class Student:
 
         Raises UserError if there is nothing to undo, or `to` is no lesson that counts now.
         """
-        live = self.journal.live
-        if not live:
-            raise UserError(f"{self.origin.run} has learnt nothing that could be undone")
-        wanted = _before_last(live) if to is None else to
-        if wanted not in {0, *(entry.number for entry in live)}:
-            numbers = ", ".join(str(entry.number) for entry in live)
-            raise UserError(
-                f"{self.origin.run} has no lesson {to} that counts; there are {numbers}"
-            )
-        with self._held():
+        nothing = UserError(f"{self.origin.run} has learnt nothing that could be undone")
+        if not (self.folder / JOURNAL).exists():
+            raise nothing
+        with self._held():  # a lesson that ends meanwhile counts
+            live = self.journal.live
+            if not live:
+                raise nothing
+            wanted = _before_last(live) if to is None else to
+            if wanted not in {0, *(entry.number for entry in live)}:
+                numbers = ", ".join(str(entry.number) for entry in live)
+                raise UserError(
+                    f"{self.origin.run} has no lesson {to} that counts; there are {numbers}"
+                )
             _append(self.folder / JOURNAL, {"undone_to": wanted})
         self.lessons += 1
         return wanted
@@ -261,11 +282,11 @@ def student_of(name: str, root: Path = ROOT) -> Student:
 
 def log_lines(name: str | None, root: Path = ROOT) -> list[str]:
     """The journal of `name`, or those of all, as text, undone lessons marked."""
-    found = journals(root)
+    found, lines = journals(root), []
     if name is not None:
         student = student_of(name, root)
         found = {student.folder.name: student.journal}
-    lines = []
+        lines = [line for line in [student.lost()] if line]
     for folder, journal in found.items():
         live = {entry.number for entry in journal.live}
         lines.append(f"{folder}: {len(journal.entries)} lessons, {len(live)} of them count")

@@ -90,8 +90,13 @@ def game_table(session: Session, network: Network, config: LessonConfig, seed: i
     Raises UserError if it is unfinished, too short, has moves out of turn or went on after its end.
     """
     game, n = session.game, len(session.moves)
-    if not session.over or not n:
+    if not session.over:
         raise UserError("only a finished game can be learnt from")
+    if n < min(game.rows, game.cols):
+        raise UserError(
+            f"a game of {n} moves is too short to learn from: it takes {min(game.rows, game.cols)}, "
+            "the board's shorter side"
+        )
     if any(
         player != (session.first_to_play + i) % 2 for i, (player, _) in enumerate(session.moves)
     ):

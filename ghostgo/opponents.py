@@ -130,6 +130,8 @@ def make_bot(
         from ghostgo.learning import Student
 
         student = Student(found, root)
+        if lost := student.lost():
+            print(lost, file=sys.stderr, flush=True)
         network = student.network()
     if game and get_game(game) is not network.game:
         # Backends are chosen, and int8 admitted, on the board that the run is trained on.

@@ -365,8 +365,10 @@ def _learn(bot: SearchBot, session: Session) -> None:
     if bot.student is None:
         return
     print(f"{bot.name} learns from the game ...", flush=True)
-    entry = bot.learn(session)
-    print(entry, flush=True)
+    try:
+        print(bot.learn(session), flush=True)
+    except UserError as error:  # too short, or another process teaches it; the game itself is fine
+        print(f"no lesson: {error}", flush=True)
 
 
 def begun(path: Path, game: str | None, komi: float | None) -> SavedGame:

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from test_lesson import SMALL, finished
 
 from ghostgo import cli, terminal
 from ghostgo.bot import SearchBot
-from ghostgo.data.run import find_checkpoint, load_network
+from ghostgo.data.run import Run, find_checkpoint, load_network
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network
+from ghostgo.gtp import Engine
 from ghostgo.learning import JOURNAL, Student, log_lines, read_journal, student_of
 from ghostgo.lesson import Lesson, take_lesson
 from ghostgo.opponents import make_bot
@@ -195,6 +197,41 @@ def test_two_cannot_teach_at_once(root: Path) -> None:
         other.teach(finished(seed=2))
 
 
+def test_a_lesson_that_ends_while_an_undoing_waits_counts(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = student(root), student(root)
+    one.teach(finished(seed=1))
+    held = other._held
+
+    @contextmanager
+    def later() -> Iterator[Run]:
+        one.teach(finished(seed=2))
+        with held() as run:
+            yield run
+
+    monkeypatch.setattr(other, "_held", later)
+    assert other.undo() == 1, "the second lesson is undone, not both"
+
+
+def test_lessons_of_other_weights_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taught = student(root)
+    for name in ("r-x-12345678", "r-nonsense"):  # of the run r-x, and no journal
+        (taught.folder.parent / name).mkdir(parents=True)
+        (taught.folder.parent / name / JOURNAL).write_text("")
+    make_bot("r", None, 4, 1, root, learn=True)
+    assert not capsys.readouterr().err
+    before = taught.folder.with_name("r-12345678")
+    before.mkdir()
+    (before / JOURNAL).write_text("")
+    line = "r begins without lessons: those in r-12345678 changed other weights than it has now"
+    make_bot("r", None, 4, 1, root, learn=True)
+    assert capsys.readouterr().err == f"{line}\n"
+    assert log_lines("r", root)[0] == line
+    taught.teach(finished(seed=1))
+    assert taught.lost() is None
+
+
 def test_the_bot_plays_with_what_it_has_learnt_on_every_board(root: Path) -> None:
     bot = make_bot("r", None, 8, 1, root, learn=True)
     assert isinstance(bot, SearchBot) and bot.student is not None
@@ -226,6 +263,10 @@ def test_a_game_on_the_terminal_is_a_lesson(
     assert play(["C3", "quit"], root, monkeypatch, "--learn", "on") == 0
     assert "learns" not in capsys.readouterr().out, "the game was not finished"
     assert play(["C3", "resign"], root, monkeypatch, "--learn", "on") == 0
+    assert "no lesson: a game of 2 moves is too short" in capsys.readouterr().out
+    # The bot takes at most every other of these points.
+    whole = ["C3", "B2", "D4", "B4", "D2", "C4", "resign"]
+    assert play(whole, root, monkeypatch, "--learn", "on") == 0
     assert "lesson 1, " in capsys.readouterr().out
     assert play(["C3", "resign"], root, monkeypatch) == 0
     assert "lesson" not in capsys.readouterr().out
@@ -238,13 +279,69 @@ def test_a_game_on_the_terminal_is_a_lesson(
     assert "(undone)" in capsys.readouterr().out
 
 
+PLAYED = ["play b C3", "play w D3", "play b C2", "genmove w"]
+
+
+class Taught:
+    """A GTP engine that would learn, and the games that it would learn from."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.engine = Engine(make_bot("r", None, 4, 1, root, learn=True))
+        self.games: list[Session] = []
+        monkeypatch.setattr(SearchBot, "learn", lambda bot, session: self.games.append(session))
+
+    def ask(self, *lines: str) -> str:
+        """The last line's answer."""
+        return [self.engine.answer(line) or "" for line in lines][-1]
+
+
+def test_a_gtp_game_is_a_lesson_as_it_ended(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taught = Taught(root, monkeypatch)
+    review = ["undo", "undo", "komi 9.5", "play b pass", "play w pass"]
+    taught.ask(*PLAYED, "play b resign", *review, "clear_board", "clear_board")
+    (game,) = taught.games
+    assert game.resigned == 0 and len(game.moves) == 4 and game.rules["komi"] != 9.5
+    taught.ask(*PLAYED, "play b resign", "undo", "genmove w", "clear_board")
+    assert len(taught.games) == 1, "it went on, and was not finished"
+    taught.ask(*PLAYED, "play b resign", "undo", "genmove w", "play b resign", "boardsize 5")
+    assert len(taught.games) == 2 and taught.games[1].moves[:3] == game.moves[:3]
+
+
+def test_a_file_that_cannot_be_loaded_costs_no_lesson(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.sgf"
+    bad.write_text("(;GM[1]SZ[5];B[cc];W[cc])")
+    taught = Taught(root, monkeypatch)
+    taught.ask(*PLAYED)
+    assert taught.ask(f"loadsgf {bad}").startswith("? cannot load file")
+    taught.ask("play b resign")
+    assert taught.ask(f"loadsgf {bad}").startswith("? cannot load file")
+    taught.ask("clear_board")
+    assert [len(game.moves) for game in taught.games] == [4], "once"
+
+
+def test_a_lesson_that_fails_does_not_keep_the_board(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(bot: SearchBot, session: Session) -> None:
+        raise RuntimeError("out of memory")
+
+    taught = Taught(root, monkeypatch)
+    monkeypatch.setattr(SearchBot, "learn", fail)
+    assert taught.ask(*PLAYED, "play b resign", "clear_board") == "=\n\n"
+    assert not taught.engine.session.moves
+    error = capsys.readouterr().err
+    assert "Traceback" in error and "RuntimeError: out of memory" in error
+
+
 @pytest.mark.parametrize(
     "end",
     [["clear_board", "quit"], ["quit"], [], ["kata-analyze 100000"]],
     ids=["clear_board", "quit", "end of input", "end of input while analysing"],
 )
 def test_gtp_games_are_lessons(root: Path, ghostgo_command: list[str], end: list[str]) -> None:
-    commands = ["play b C3", "genmove w", "play b pass", "play w pass", *end]
+    commands = [*PLAYED, "play b pass", "play w pass", *end]
     served = subprocess.run(
         [
             *ghostgo_command, "gtp", "r", "--root", str(root), "--visits", "4", "--learn", "on",

@@ -83,7 +83,7 @@ def test_positions_are_searched_in_chunks_as_alone(monkeypatch: pytest.MonkeyPat
 
 def test_a_counted_game_teaches_points_and_owners() -> None:
     session = Session(GAME)
-    for move in ("C3", "pass", "pass"):
+    for move in ("C3", "pass", "B2", "pass", "pass"):
         session.play(GAME.parse_action(move))
     table = game_table(session, network(), SMALL, 1)
     assert table.scores[0] == session.margin() == 25 - GAME.rules["komi"]
@@ -117,7 +117,8 @@ def test_a_game_whose_dead_stones_were_marked_teaches_its_moves_alone() -> None:
 def test_handicap_is_kept() -> None:
     session = Session(GAME)
     session.place_handicap([6, 18])
-    session.play(12)
+    for action in (12, 13, 17, 8, 7):
+        session.play(action)
     session.resign(0)
     table = game_table(session, network(), SMALL, 1)
     assert table.setups is not None and np.flatnonzero(table.setups[0]).tolist() == [6, 18]
@@ -132,16 +133,23 @@ def test_play_that_went_on_after_the_end_is_not_learnt() -> None:
         game_table(session, network(), SMALL, 1)
 
 
-@pytest.mark.parametrize("what", ["unfinished", "empty", "out of turn"])
-def test_what_cannot_be_learnt_from_is_refused(what: str) -> None:
+@pytest.mark.parametrize(
+    ("moves", "message"),
+    [
+        ([12, 13, 11, 7, 17], "only a finished game"),
+        ([], "a game of 0 moves is too short to learn from: it takes 5"),
+        ([12, 13, 11, 7], "a game of 4 moves is too short"),
+        ([12, -13, 11, 7, 17], "moves out of turn"),
+    ],
+    ids=["unfinished", "empty", "short", "out of turn"],
+)
+def test_what_cannot_be_learnt_from_is_refused(moves: list[int], message: str) -> None:
     session = Session(GAME)
-    if what != "empty":
-        session.play(12, 0)
-    if what == "out of turn":
-        session.play(13, 0)
-    if what != "unfinished":
+    for i, action in enumerate(moves):
+        session.play(abs(action), i % 2 if action > 0 else 0)
+    if message != "only a finished game":
         session.resign(0)
-    with pytest.raises(UserError, match="out of turn" if what == "out of turn" else "finished"):
+    with pytest.raises(UserError, match=message):
         game_table(session, network(), SMALL, 1)
 
 
