@@ -1,15 +1,21 @@
-"""Whether `--learn` works: a student against a bot with one fixed weakness.
+"""Whether `--learn` works: a student against a bot with one fixed weakness, and what it costs elsewhere.
 
     python benchmarks/lessons.py --student go9 --visits 32 --games 100 --seeds 3 --out runs/lessons \
-        [--records PATH --held-out 0.1] [--pairs 50]
+        [--pairs 20] [--outsider mcts:1000 --outsider human9 --outsider 'gtp:gnugo --mode gtp'] \
+        [--records PATH --held-out 0.1]
 
 The opponent is the same network with the same visits, but never plays in one corner of 3x3 points,
 so it neither takes nor defends it. The student meets it from random openings, each played twice with
 colours swapped, and after each game takes a lesson from it (`ghostgo.learning.Student.teach`); in the
 control arm it takes none. Every game is a line in OUT/games.jsonl, each arm's and seed's lessons are
 in a folder of their own, so the same call goes on. Then: points in bins of games with a 95 % interval
-over seeds, the lead over the control; with `--pairs` a match of each taught network with the one
-before, and with `--records` how often each plays people's move (`ghostgo warmstart evaluate`).
+over seeds, the lead over the control, and how fast points rise with the number of the game.
+
+With `--pairs`, each taught network and the one before then play so many pairs from the same openings
+against that one and every `--outsider` (players as in the arena; unless others are given, mcts:1000
+and, on 9x9, human9), and with `--records` both are asked for people's moves: the difference has an
+interval over games, or moves by game, and one over seeds. Cost: 2 x games x seeds in the series (600
+as above) and 2 x pairs x seeds x (1 + 2 x outsiders) after it (600 with two; no lessons are taken).
 """
 
 from __future__ import annotations
@@ -21,21 +27,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from judging import HeldOutMoves
 from kept import Kept
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
+from outsiders import BEFORE, HEAD, compare_games, compare_moves, mean_interval
 
-from ghostgo.arena.match import Match, PairTask
+from ghostgo.arena.effort import Effort
 from ghostgo.arena.openings import Openings
 from ghostgo.arena.players import Actions, NetPlayer, Player
-from ghostgo.data.run import find_checkpoint, load_network
+from ghostgo.arena.pool import PlayerOptions, make_entry
+from ghostgo.data.checkpoints import split_version
+from ghostgo.data.run import CheckpointInfo, Run, find_checkpoint, load_network
 from ghostgo.engine.games.game import Game, States, legal_mask_of
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network
 from ghostgo.learning import Student
-from ghostgo.lesson import LessonConfig
+from ghostgo.lesson import LessonConfig, fewest_moves
+from ghostgo.selfplay.anchor import held_out_share
 from ghostgo.session import Session
-from ghostgo.warmstart.evaluate import run_evaluate
+from ghostgo.warmstart.evaluate import HELD_OUT_ROWS
 
 SIDE = 3
 """Of the corner where the opponent never plays."""
@@ -117,7 +127,7 @@ class Series:
         session = play_out(self._game, sides, opening)
         winner = session.winner()
         lesson = None
-        if self.arm == ARMS[0]:
+        if self.arm == ARMS[0] and len(session.moves) >= fewest_moves(self._game):
             entry = self.student.teach(session)
             lesson = {name: getattr(entry, name) for name in ("number", "drift", "total", "share")}
             self._own.close()
@@ -128,15 +138,6 @@ class Series:
             "opening": opening, "moves": [action for _, action in session.moves],
             "points": 0.5 if winner is None else float((winner == 0) == black), "lesson": lesson,
         }  # fmt: skip
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean over seeds and the half width of its 95 % t interval; nan without any, infinite for one."""
-    n = len(values)
-    if n < 2:
-        return (float(values[0]) if n else float("nan")), float("inf")
-    half = student_t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5
-    return float(np.mean(values)), float(half)
 
 
 def binned(rows: Sequence[dict[str, Any]], arm: str, games: int) -> list[list[float]]:
@@ -166,39 +167,90 @@ def tell(rows: Sequence[dict[str, Any]], games: int, say: Callable[[str], None] 
         say(f"| {start + 1} to {min(start + BIN, games)} | {' | '.join(words)} |")
 
 
-def rated_match(new: Network, old: Network, visits: int, pairs: int, seed: int) -> list[float]:
-    """Points a pair, in [0, 1], of `new` against `old` from openings that no lesson began with."""
-    openings = Openings(new.game, 10_000 + seed)
-    players = [NetPlayer(name, lambda n=n: n, visits) for name, n in (("new", new), ("old", old))]  # type: ignore[misc]
-    match = Match(new.game, players, capacity=min(2 * pairs, 64))
-    for i in range(pairs):
-        match.add(PairTask(f"{seed}-{i}", 0, 1, openings[i]))
-    points = []
-    while match.in_flight:
-        for _, results in match.sweep():
-            points.append(sum(each.points for each in results) / 2)
-    match.close()
-    return points
+def slope(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """How much points rise a game, by least squares, and half its 95 % interval; nan of one game.
+
+    Errors are clustered by seed and opening, which two games share (Liang and Zeger 1986).
+    """
+    games = np.array([row["game"] for row in rows], float)
+    points = np.array([row["points"] for row in rows], float)
+    x = games - games.mean()
+    if not x.any():
+        return float("nan"), float("nan")
+    found = float(x @ points / (x @ x))
+    scores = x * (points - points.mean() - found * x)
+    cluster = [(row["seed"], row["game"] // 2) for row in rows]
+    _, index = np.unique(np.array(cluster), axis=0, return_inverse=True)
+    sums = np.bincount(index.ravel(), scores)
+    few = len(sums) / max(len(sums) - 1, 1)
+    return found, 1.96 * float(np.sqrt(few * (sums**2).sum()) / (x @ x))
 
 
-def before_and_after(given: argparse.Namespace, kept: Kept) -> None:
-    """A match of every taught network with the one before, and people's moves, of both."""
-    origin = find_checkpoint(given.student, given.root)
-    if given.records:
-        run_evaluate(str(origin.path), given.records, held_out=given.held_out)
+def tell_rise(rows: Sequence[dict[str, Any]], say: Callable[[str], None] = print) -> None:
+    """How points rise with the number of the game, all seeds pooled, for each arm and the lead.
+
+    The second interval is over the seeds' own slopes.
+    """
+    arms = [{(row["seed"], row["game"]): row for row in rows if row["arm"] == arm} for arm in ARMS]
+    lead = [
+        {**row, "points": row["points"] - arms[1][key]["points"]}
+        for key, row in arms[0].items()
+        if key in arms[1]
+    ]
+    named = zip((*ARMS, "lead"), (*(list(arm.values()) for arm in arms), lead), strict=True)
+    for name, series in named:
+        if not series:
+            continue
+        rise, half = slope(series)
+        seeds = sorted({row["seed"] for row in series})
+        each = [slope([row for row in series if row["seed"] == seed])[0] for seed in seeds]
+        say(
+            f"{name}: points rise by {100 * rise:+.1%} +- {100 * half:.1%} in 100 games, "
+            f"{len(series)} games pooled; +- {100 * mean_interval(each)[1]:.1%} over "
+            f"{len(seeds)} seeds"
+        )
+
+
+def taught_networks(origin: CheckpointInfo, given: argparse.Namespace) -> list[CheckpointInfo]:
+    """The network of each seed after its lessons; that before, if none was taken."""
+    found = []
     for seed in range(given.seeds):
-        rows = [row for row in kept.rows if (row["arm"], row["seed"]) == (ARMS[0], seed)]
-        student = Series(ARMS[0], seed, given, rows).student
-        if given.pairs:
-            points = rated_match(
-                student.network(), load_network(origin.path), given.visits, given.pairs, seed
-            )
-            error = np.std(points, ddof=1) / len(points) ** 0.5 if len(points) > 1 else np.inf
-            print(f"seed {seed}: taught against before {np.mean(points):.1%} +- {1.96 * error:.1%}")
-        if given.records:
-            number = student.journal.live[-1].number
-            path = student.folder / "checkpoints" / f"{number:08d}"
-            run_evaluate(str(path), given.records, held_out=given.held_out)
+        student = Student(origin, given.out / f"{ARMS[0]}-{seed}", given.lesson)
+        live = student.journal.live
+        last = Run.open(student.folder).checkpoint(f"{live[-1].number:08d}") if live else origin
+        if last is None:
+            raise SystemExit(f"{student.folder}: the network after its lessons is missing")
+        found.append(last)
+    return found
+
+
+def before_and_after(given: argparse.Namespace) -> None:
+    """What the lessons cost against other opponents and in people's moves, as a table."""
+    origin = find_checkpoint(given.student, given.root)
+    taught, game = taught_networks(origin, given), get_game(origin.meta["game"])
+    options, found = PlayerOptions(root=given.root, effort=Effort(visits=given.visits)), []
+    if given.pairs:
+        usual = ["mcts:1000", *(["human9"] if game.name == "go9" else [])]
+        of = {"outsiders": origin.meta["sha256"], "visits": given.visits}
+        kept = Kept(given.out / "outsiders.jsonl", of)
+        players = {BEFORE: given.student}
+        players |= {spec: spec for spec in given.outsider or usual}
+        for name, spec in players.items():
+            entry = make_entry(name, spec, game, options)
+            try:
+                found.append(compare_games(taught, origin, given.visits, entry, given.pairs, kept))
+            finally:
+                entry.player.close()
+    if given.records:
+        share = held_out_share(origin) if given.held_out is None else given.held_out
+        if share is None:
+            raise SystemExit(f"{given.student}: give --held-out, which it does not tell")
+        moves = HeldOutMoves(
+            given.records, game.name, share, HELD_OUT_ROWS, given.out / "judged",
+            split_version(origin),
+        )  # fmt: skip
+        found.append(compare_moves(taught, origin, moves))
+    print("\n".join([HEAD, *(each.row() for each in found)]))
 
 
 def main(arguments: Sequence[str] | None = None, lesson: LessonConfig | None = None) -> None:
@@ -209,6 +261,7 @@ def main(arguments: Sequence[str] | None = None, lesson: LessonConfig | None = N
     parser.add_argument("--games", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=0)
+    parser.add_argument("--outsider", action="append")
     parser.add_argument("--records", type=Path, action="append")
     parser.add_argument("--held-out", type=float)
     parser.add_argument("--root", type=Path, default=Path("runs"))
@@ -227,8 +280,9 @@ def main(arguments: Sequence[str] | None = None, lesson: LessonConfig | None = N
                 row = kept.rows[-1]
                 print(f"{arm}, seed {seed}, game {row['game'] + 1}: {row['points']}", flush=True)
     tell(kept.rows, given.games)
+    tell_rise([row for row in kept.rows if row["game"] < given.games])
     if given.pairs or given.records:
-        before_and_after(given, kept)
+        before_and_after(given)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from ghostgo.data.replay import ReplayWindow
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import make_evaluator
 from ghostgo.engine.games.game import (
+    Game,
     States,
     legal_mask_of,
     play_one,
@@ -82,6 +83,11 @@ class Lesson:
     """Share of the way that was gone; 0: nothing was learnt."""
 
 
+def fewest_moves(game: Game) -> int:
+    """Of a game that teaches anything: as many as the board's shorter side."""
+    return min(game.rows, game.cols)
+
+
 def game_table(session: Session, network: Network, config: LessonConfig, seed: int) -> GameTable:
     """The finished game of `session` with what searches by `network` say of its positions.
 
@@ -92,10 +98,9 @@ def game_table(session: Session, network: Network, config: LessonConfig, seed: i
     game, n = session.game, len(session.moves)
     if not session.over:
         raise UserError("only a finished game can be learnt from")
-    if n < min(game.rows, game.cols):
+    if n < fewest_moves(game):
         raise UserError(
-            f"a game of {n} moves is too short to learn from: it takes {min(game.rows, game.cols)}, "
-            "the board's shorter side"
+            f"a game of {n} moves is too short to learn from: it takes {fewest_moves(game)}"
         )
     if any(
         player != (session.first_to_play + i) % 2 for i, (player, _) in enumerate(session.moves)
