@@ -10,7 +10,8 @@ from ghostgo.selfplay.monitor import si
 
 
 def _describe(bot: CheckpointInfo) -> str:
-    """Name, game, network, how it was trained and what that cost, in one line."""
+    """Name, game, network, how it was trained and what that cost; in a line below it, whose games
+    it learnt from, if its meta data tells."""
     spent = bot.totals
     ways = []
     if spent.imitation_flops:
@@ -21,11 +22,13 @@ def _describe(bot: CheckpointInfo) -> str:
         )
     network = NetworkConfig(**bot.meta["network"]).name
     trained = ", then ".join(ways) or "nothing"
-    return f"{bot.path.name:14} {bot.meta['game']:14} {network:8} learnt from {trained}"
+    source = bot.meta.get("source")
+    line = f"{bot.path.name:14} {bot.meta['game']:14} {network:8} learnt from {trained}"
+    return f"{line}\n  {source}" if source else line
 
 
 def bots() -> None:
-    """Print one line a bot; each name stands wherever one network is asked for.
+    """Print a line or two a bot; each name stands wherever one network is asked for.
 
     Raises UserError if one of them is damaged.
     """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import benchmark_module
 
 from ghostgo import cli
 from ghostgo.data.run import BOTS, Run, find_checkpoint, list_bots, load_network
@@ -102,11 +104,49 @@ def test_a_run_is_named_by_an_option_as_well(verb: str, capsys: pytest.CaptureFi
 
 def test_bots_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["bots"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    whole = capsys.readouterr().out.splitlines()
+    lines = [line for line in whole if not line.startswith(" ")]
     assert [line.split()[0] for line in lines] == NAMES
+    below = {name: whole[whole.index(line) + 1] for name, line in zip(NAMES, lines, strict=True)}
+    assert all("Online Go Server" in below[name] for name in ("human9", "go9"))
+    assert all("self-play alone" in below[name] for name in ("go5", "connect_four"))
     assert all("FLOP" in line for line in lines)
     human = next(line for line in lines if line.startswith("human9"))
     assert "human games" in human and "with itself" not in human
+
+
+def test_a_checkpoint_is_packed_with_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, box = benchmark_module("pack"), tmp_path / "box"
+    network = Network(get_game("connect_four"), NetworkConfig.preset("b1c8"))
+    with Run.creating(tmp_path / "r", "connect_four", 1, "") as run:
+        run.save_checkpoint(1, network, {"totals": {}, "shards": 3}, {"steps": 1})
+    words = ["r", "new", "--root", str(tmp_path), "--box", str(box), "--source"]
+    module.main([*words, "games of  nobody"])
+    assert sorted(file.name for file in (box / "new").iterdir()) == [
+        "meta.json", "weights.safetensors",
+    ]  # fmt: skip
+    monkeypatch.setattr("ghostgo.data.run.BOTS", box)
+    (packed,) = list_bots()
+    made = find_checkpoint("r", tmp_path)
+    assert packed.meta == {
+        **{k: v for k, v in made.meta.items() if k not in ("state_sha256", "shards")},
+        "source": "games of nobody",
+    }
+    assert {"state_sha256", "shards"} <= set(made.meta)
+    capsys.readouterr()
+    assert cli.run(["bots"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "  games of nobody"
+    module.main(["new", *words[1:], "another"])
+    assert list_bots()[0].meta["source"] == "another"
+    meta = packed.path / "meta.json"
+    untold = {key: value for key, value in packed.meta.items() if key != "source"}
+    meta.write_text(json.dumps(untold))
+    assert cli.run(["bots"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2, "its path, and a line without a source"
+    with pytest.raises(SystemExit):
+        module.main([*words, " "])
 
 
 def test_a_name_with_a_step_is_no_bot(tmp_path: Path) -> None:
