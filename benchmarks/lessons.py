@@ -170,7 +170,8 @@ def tell(rows: Sequence[dict[str, Any]], games: int, say: Callable[[str], None] 
 def slope(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
     """How much points rise a game, by least squares, and half its 95 % interval; nan of one game.
 
-    Errors are clustered by seed and opening, which two games share (Liang and Zeger 1986).
+    Errors are clustered by seed and opening, which two games share (Liang and Zeger 1986); of fewer
+    than three openings the interval is infinite.
     """
     games = np.array([row["game"] for row in rows], float)
     points = np.array([row["points"] for row in rows], float)
@@ -182,7 +183,9 @@ def slope(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
     cluster = [(row["seed"], row["game"] // 2) for row in rows]
     _, index = np.unique(np.array(cluster), axis=0, return_inverse=True)
     sums = np.bincount(index.ravel(), scores)
-    few = len(sums) / max(len(sums) - 1, 1)
+    if len(sums) < 3:
+        return found, float("inf")
+    few = len(sums) / (len(sums) - 1)
     return found, 1.96 * float(np.sqrt(few * (sums**2).sum()) / (x @ x))
 
 

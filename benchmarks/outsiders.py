@@ -101,6 +101,9 @@ def play_pairs(
             match.add(PairTask(f"{seed}-{number}", 0, 1, openings[number]))
         while match.in_flight:
             for task, results in match.sweep():
+                for each in results:
+                    if each.end == "forfeit":
+                        print(f"forfeit in pair {task.pair}: {each.note}", flush=True)
                 games = [
                     {"moves": each.moves, "points": each.points, "end": each.end, "note": each.note}
                     for each in results

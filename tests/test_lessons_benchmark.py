@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 from conftest import benchmark_module
 from test_lesson import SMALL, finished, network
 
+from ghostgo.arena.players import Actions, PlayerFailed, RandomPlayer
+from ghostgo.arena.pool import Entry
+from ghostgo.arena.results import PlayerInfo
 from ghostgo.data.run import Run, find_checkpoint
-from ghostgo.engine.games.game import play_one
+from ghostgo.engine.games.game import States, play_one
 from ghostgo.engine.games.registry import get_game
 
 LESSONS = benchmark_module("lessons")
@@ -133,6 +137,7 @@ def test_the_rise_is_pooled_over_seeds() -> None:
     assert LESSONS.slope(one) == pytest.approx((0.02, 0))
     found, half = LESSONS.slope([row for row in rows if row["arm"] == "taught"])
     assert found == pytest.approx(0.01) and 0 < half < 0.01
+    assert LESSONS.slope(one[:4]) == (pytest.approx(0.02), np.inf), "two openings"
     said: list[str] = []
     LESSONS.tell_rise(rows, said.append)
     assert said[0].startswith("taught: points rise by +100.0% +- ")
@@ -156,3 +161,14 @@ def test_paired_differences_have_their_own_interval() -> None:
     assert 180 <= inside <= 199
     found = module.Compared("x", [0.6, 0.7], [0.5, 0.5], 0.04)
     assert found.row() == "| x | 65.0% | 50.0% | +15.0% | 4.0% | 63.5% |"
+
+
+def test_an_outsider_that_fails_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Broken(RandomPlayer):
+        def choose(self, states: States, games: Sequence[int]) -> Actions:
+            raise PlayerFailed("no such move")
+
+    module, info = benchmark_module("outsiders"), find_checkpoint("r", root)
+    against = Entry(PlayerInfo("broken", "random"), Broken("broken"))
+    assert module.play_pairs(info, 4, against, 0, 1, LESSONS.Kept(None, {})) == [1.0]
+    assert "forfeit in pair 0-0: no such move" in capsys.readouterr().out
