@@ -165,6 +165,8 @@ def test_paired_differences_have_their_own_interval() -> None:
 
 def test_an_outsider_that_fails_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     class Broken(RandomPlayer):
+        concurrent = 1
+
         def choose(self, states: States, games: Sequence[int]) -> Actions:
             raise PlayerFailed("no such move")
 
