@@ -4,8 +4,8 @@
     python benchmarks/alone.py --run scratch --root runs --visits 200 --leaves 8,16 --pairs 100
 
 The first form prints the median seconds of a search on positions of random play, with an empty
-cache and with the cache of the move before, for every number of leaves and of torch threads, in
-turns. Every variant must give all its visits and equal priors at the root first. The second plays
+cache and with the cache of the move before, for every number of leaves, by one thread and by two
+that share each call, in turns. Every variant must give all its visits and equal priors at the root first. The second plays
 pairs of games of the same network and visits, many leaves against one (sequential search), from
 even openings, and prints the points with a 95 % interval.
 """
@@ -58,14 +58,13 @@ def timed(game: Game, network: Network, visits: int, leaves: list[int]) -> None:
     searchers = {}
     for k, threads in variants:
         config = SearchConfig(root="puct", leaves_per_step=k)
-        evaluator = make_evaluator(network, k)
+        evaluator = make_evaluator(network, k, threads=threads)
         searchers[k, threads] = Searcher(game, evaluator, 1, visits, config)
         result = searchers[k, threads].run(states[:1])
         assert result.visits.sum() == visits
         assert np.allclose(result.prior, searchers[variants[0]].run(states[:1]).prior, atol=0.02)
     for i in range(len(states)):
         for (k, threads), searcher in searchers.items():
-            torch.set_num_threads(threads)
             forget(searcher.cache)
             start = time.perf_counter()
             action = int(searcher.run(states[i : i + 1]).action[0])
@@ -132,6 +131,7 @@ def main() -> None:
             duel(network, given.visits, k, given.pairs, given.seed)
         return
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     game = get_game(given.game)
     timed(game, Network(game, NetworkConfig.preset(given.net)).eval(), given.visits, leaves)
 

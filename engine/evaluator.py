@@ -74,11 +74,19 @@ def backend_works(backend: str, device: str) -> tuple[bool, str]:
     return fused.available() if backend == "fused" else openvino_backend.available()
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class NetworkEvaluator:
     """Judges batches with a network; see `ghostgo.engine.search.Evaluator` for the arrays.
 
     Weights are a snapshot: call `load` after training. On a CPU it computes with the calling
-    thread's torch thread count, by OpenVINO with one thread. The backend `int8` needs the
+    thread's torch thread count, by OpenVINO with one thread. With `threads` minimal filters
+    (backend `fused` in float32) share each batch out among so many. The backend `int8` needs the
     calibration of just these weights (`ghostgo.engine.quantise.calibrate`). With `score` it gives
     the network's scores too.
     """
@@ -92,6 +100,7 @@ class NetworkEvaluator:
         calibration: Calibration | None = None,
         score: bool = False,
         rank: int = 0,
+        threads: int = 1,
     ) -> None:
         """With a `rank` (codes of `GameTable.ranks`) the network judges as players of it would.
 
@@ -107,6 +116,7 @@ class NetworkEvaluator:
             )
         self.game = game
         self.rank = rank
+        self.threads = threads
         self.device, _ = choose_device(device)
         self.backend = choose_backend(self.device)[0] if backend == "auto" else backend
         rows = -(-batch // ROUND_ROWS) * ROUND_ROWS
@@ -138,7 +148,7 @@ class NetworkEvaluator:
                 snapshot = copy.deepcopy(network).to("cpu").eval()
                 scores = len(self.score) > 0
                 self._compiled = (
-                    fused.FusedNetwork(snapshot, len(self._input), scores)
+                    fused.FusedNetwork(snapshot, len(self._input), scores, threads=self.threads)
                     if self.backend == "fused"
                     else openvino_backend.OpenVinoNetwork(snapshot, calibration, scores)
                 )
@@ -185,6 +195,7 @@ def make_evaluator(
     calibration: Calibration | None = None,
     score: bool = False,
     rank: int = 0,
+    threads: int = 1,
 ) -> NetworkEvaluator:
     """An evaluator of up to `batch` rows for `network` on the best device and backend here."""
-    return NetworkEvaluator(network, batch, device, backend, calibration, score, rank)
+    return NetworkEvaluator(network, batch, device, backend, calibration, score, rank, threads)

@@ -1,7 +1,8 @@
 """CPU inference: batch norms folded, activations and skips fused into convolutions.
 
 In bfloat16 where the processor has it, else in float32, where the 3x3 convolutions are minimal filters
-(`ghostgo.engine.minimal`) on boards that these pay on.
+on boards that these pay on: all of the trunk in one kernel (`ghostgo.engine.tower`), or where that is
+not to be had layer by layer (`ghostgo.engine.minimal`).
 
 With pre-activation a ReLU stands between the norm before a block and the convolution, and the skip
 needs what was before both: that norm can be folded into nothing. It stays in float32, between
@@ -26,6 +27,7 @@ from ghostgo.engine.convolution import INTERPRETED
 from ghostgo.engine.minimal import TILES_AT_ONCE, MinimalConv, Rooms, is_minimal
 from ghostgo.engine.network import Block, Network, pool
 from ghostgo.engine.quantise import folded
+from ghostgo.engine.tower import Tower, fits
 from ghostgo.engine.winograd import tiles
 
 _POINTWISE: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
@@ -100,21 +102,31 @@ class FusedNetwork:
         batch: int,
         score: bool = False,
         dtype: torch.dtype | None = None,
+        threads: int = 1,
     ) -> None:
-        """`dtype` is bfloat16 or float32; None: as `number_format`."""
+        """`dtype` is bfloat16 or float32; None: as `number_format`.
+
+        Minimal filters share a batch out among `threads`, the calling one included.
+        """
         game, c = network.game, network.config.channels
         self.game, self.dtype = game, dtype or number_format()
         self.rooms: Rooms | None = None
+        self.tower: Tower | None = None
         first = folded(network.blocks[0].first)  # type: ignore[arg-type]
-        if self.dtype == torch.float32 and is_minimal(first, game.rows, game.cols):
-            batch = min(batch, max(1, TILES_AT_ONCE // tiles(game.rows, game.cols)))
+        most = max(1, TILES_AT_ONCE // tiles(game.rows, game.cols))
+        if self.dtype == torch.float32 and fits(network):
+            self.tower = Tower(network, min(-(-batch // threads), most), threads)
+            batch = self.tower.boards
+        elif self.dtype == torch.float32 and is_minimal(first, game.rows, game.cols):
+            batch = min(batch, most)
             self.rooms = Rooms(batch, game.rows, game.cols, c, game.planes)
         self.boards_at_once = batch
         self.shape = (batch, c, game.rows, game.cols)
         self.room = torch.empty(self.shape, dtype=self.dtype, memory_format=torch.channels_last)
         planes = (batch, game.planes, game.rows, game.cols)
-        self.stem = self._conv(network.stem, network.norm is None, planes)
-        self.blocks = [self._block(block) for block in network.blocks]  # type: ignore[arg-type]
+        if self.tower is None:
+            self.stem = self._conv(network.stem, network.norm is None, planes)
+            self.blocks = [self._block(block) for block in network.blocks]  # type: ignore[arg-type]
         self.norm = self._norm(network.norm)
         self.policy_conv = self._conv(network.policy_conv)
         self.value_conv = self._conv(network.value_conv)
@@ -179,18 +191,22 @@ class FusedNetwork:
 
     def _part(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """The same for as many boards as there is memory for."""
+        x = self._trunk(planes) if self.tower is None else self.tower(planes)
+        hidden = F.relu(F.linear(self._pool(self.value_conv(x)), *self.value_hidden))
+        value, score = F.linear(hidden, *self.value_out).float(), None
+        if self.score_out is not None:
+            score = F.linear(hidden, *self.score_out)[:, 0].float() * self.game.points**0.5
+        return self._policy(x).float(), value, score
+
+    def _trunk(self, planes: Tensor) -> Tensor:
+        """The last block's output, layer by layer."""
         x = self.stem(planes)
         for norm, first, second, pooled in self.blocks:
             y = first(x if norm is None else norm(x))
             if pooled is not None:
                 y += F.linear(self._pool(y), *pooled)[:, :, None, None]
             x = second.add(y, x)
-        x = x if self.norm is None else self.norm(x)
-        hidden = F.relu(F.linear(self._pool(self.value_conv(x)), *self.value_hidden))
-        value, score = F.linear(hidden, *self.value_out).float(), None
-        if self.score_out is not None:
-            score = F.linear(hidden, *self.score_out)[:, 0].float() * self.game.points**0.5
-        return self._policy(x).float(), value, score
+        return x if self.norm is None else self.norm(x)
 
     def _pool(self, x: Tensor) -> Tensor:
         return minimal.pool(x) if self.dtype == torch.float32 and not INTERPRETED else pool(x)

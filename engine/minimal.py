@@ -46,6 +46,14 @@ def is_minimal(conv: nn.Conv2d, rows: int, cols: int) -> bool:
     return conv.kernel_size == (3, 3) and pays and not INTERPRETED
 
 
+def transformed(conv: nn.Conv2d, cols: int) -> tuple[Tensor, NDArray[np.float32]]:
+    """The kernel as (25, I, O) factors of the products, and the bias (cols * O,) of a row of points."""
+    weight = conv.weight.detach().float().permute(2, 3, 1, 0).reshape(9, -1)
+    bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().float()
+    factors = (KERNEL @ weight).view(PRODUCTS, conv.in_channels, conv.out_channels)
+    return factors, bias.repeat(cols).numpy()
+
+
 class MinimalConv:
     """A convolution with folded batch norm and optional skip and ReLU.
 
@@ -59,10 +67,7 @@ class MinimalConv:
         """`out` is (B, rows * cols * C) float32."""
         self.rows, self.cols, self.rooms, self.out = rows, cols, rooms, out
         self.inputs, self.outputs = conv.in_channels, conv.out_channels
-        weight = conv.weight.detach().float().permute(2, 3, 1, 0).reshape(9, -1)
-        self.kernel = (KERNEL @ weight).view(PRODUCTS, self.inputs, self.outputs)
-        bias = torch.zeros(self.outputs) if conv.bias is None else conv.bias.detach().float()
-        self.bias = bias.repeat(cols).numpy()
+        self.kernel, self.bias = transformed(conv, cols)
         self.least = np.float32(0) if relu else ANYTHING
 
     def _run(self, x: Tensor, out: Tensor, onto: bool) -> Tensor:
@@ -85,11 +90,11 @@ class MinimalConv:
 
 
 @kernel
-def _pool(boards: NDArray[np.float32], out: NDArray[np.float32], scale: np.float32) -> None:
-    """Of each board (P * C,): mean, mean times `scale` and maximum of each channel, into (3C,)."""
+def board_means(boards: NDArray[np.float32], out: NDArray[np.float32], points: int) -> None:
+    """`ghostgo.engine.network.pool` of boards (B, points * C), into (B, 3C)."""
     c = out.shape[1] // 3
-    points = boards.shape[1] // c
     share = np.float32(1.0 / points)
+    scale = np.float32((np.sqrt(points) - 14.0) / 10.0)
     for b in range(len(boards)):
         total, most = out[b, :c], out[b, 2 * c :]
         x = boards[b, :c]
@@ -114,6 +119,5 @@ def pool(x: Tensor) -> Tensor:
     """`ghostgo.engine.network.pool` of float32 in channels-last, in a fraction of the time."""
     boards = x.permute(0, 2, 3, 1).reshape(len(x), -1)
     out = torch.empty(len(x), 3 * x.shape[1])
-    scale = np.float32((float(x.shape[2] * x.shape[3]) ** 0.5 - 14.0) / 10.0)
-    _pool(boards.numpy(), out.numpy(), scale)
+    board_means(boards.numpy(), out.numpy(), x.shape[2] * x.shape[3])
     return out

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 MOST_LEAVES = 8
 """Leaves in one network call of a single game: some strength for much speed on a CPU."""
+BOARDS_PER_THREAD = 4
+"""A network call is shared out among threads of so many boards each, up to the cores there are."""
 VISITS_PER_LEAF = 32
 """Short searches take fewer leaves a call, since those are chosen without each other's values."""
 PLAY = SearchConfig(root="puct")
@@ -145,8 +147,9 @@ def _take_one_torch_thread() -> None:
     """Let torch compute with the calling thread alone; other threads have to ask for themselves."""
     import torch
 
-    # For a few leaves a call a second thread gains little, and beside another busy process it makes
-    # each call some fifty times slower.
+    # A second thread of torch's own gains little for a few leaves a call, and beside another busy
+    # process it makes each call some fifty times slower. Threads that share a batch (`Tower`) meet
+    # once a call.
     torch.set_num_threads(1)
 
 
@@ -172,7 +175,7 @@ class SearchBot:
     ) -> None:
         """With a `student` it learns from its games; `leaves` are taken in a network call (None: by
         the visits, up to MOST_LEAVES). Raises UserError for a search that the game does not know."""
-        from ghostgo.engine.evaluator import make_evaluator
+        from ghostgo.engine.evaluator import make_evaluator, usable_cores
 
         check_search(search, network.game)
 
@@ -188,7 +191,10 @@ class SearchBot:
         self._search_config = replace(search, leaves_per_step=self._leaves)
         scores = search.score_weight > 0
         rows = batch_rows(self._search_config, games=1)
-        self._evaluator = make_evaluator(network, rows, "auto", *backend, score=scores)
+        threads = max(1, min(usable_cores(), self._leaves // BOARDS_PER_THREAD))
+        self._evaluator = make_evaluator(
+            network, rows, "auto", *backend, score=scores, threads=threads
+        )
         self._searcher = self._make_searcher(visits)
 
     def _make_searcher(self, visits: int) -> Searcher:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -12,6 +11,7 @@ from typing import Any, Literal, get_args
 from ghostgo.data.config import from_mapping, overlay, to_mapping
 from ghostgo.data.records import MAX_RULES, Rules
 from ghostgo.engine.errors import UserError
+from ghostgo.engine.evaluator import usable_cores
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.go import is_go
 from ghostgo.engine.games.registry import get_game
@@ -212,10 +212,7 @@ def rule_sets(config: SelfplayConfig, game: Game) -> list[Rules]:
 
 def default_workers(device: str, wanted: int, games: int) -> int:
     """Worker threads: as asked, else one a core on a CPU and one on a GPU."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    count = wanted or (cores if device == "cpu" else 1)
+    count = wanted or (usable_cores() if device == "cpu" else 1)
     return max(1, min(count, games))
 
 
