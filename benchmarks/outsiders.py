@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from judging import HeldOutMoves
+from judging import TOLD, UNTOLD, HeldOutMoves
 from kept import Kept
 from numpy.typing import NDArray
 from scipy.stats import t as student_t
@@ -148,12 +148,15 @@ def compare_games(
 def compare_moves(
     taught: Sequence[CheckpointInfo], before: CheckpointInfo, moves: HeldOutMoves
 ) -> Compared:
-    """How often each of `taught`, a seed each, and the network before would play people's move."""
-    first = moves.judge(before)
+    """How often each of `taught`, a seed each, and the network before would play people's move.
+
+    Told no ranks, as they play and learn.
+    """
+    first, *others = (
+        found.get(UNTOLD, found[TOLD]) for found in map(moves.judge, [before, *taught])
+    )
     board = first.on_board
-    hits: list[NDArray[np.float64]] = [
-        moves.judge(info).top1[board].astype(np.float64) for info in taught
-    ]
+    hits: list[NDArray[np.float64]] = [each.top1[board].astype(np.float64) for each in others]
     own = first.top1[board].astype(np.float64)
     error = clustered_error(np.mean(hits, axis=0) - own, moves.games[board])
     means = [float(each.mean()) for each in hits]
