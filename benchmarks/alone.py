@@ -5,9 +5,9 @@
 
 The first form prints the median seconds of a search on positions of random play, with an empty
 cache and with the cache of the move before, for every number of leaves, by one thread and by two
-that share each call, in turns. Every variant must give all its visits and equal priors at the root first. The second plays
-pairs of games of the same network and visits, many leaves against one (sequential search), from
-even openings, and prints the points with a 95 % interval.
+that share each call, in turns. Every variant must give all its visits and equal priors at the root
+first. The second plays pairs of games of the same network and visits, many leaves against one
+(sequential search), from even openings, and prints the points with a 95 % interval.
 """
 
 from __future__ import annotations

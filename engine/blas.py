@@ -52,7 +52,8 @@ def multiply(a: Floats, b: Floats, out: Floats) -> None:
     Only where `available`.
     """
     # Fortran's matrices are columns first, so it is given out' = b' a'. Its integers have 32 or 64
-    # bits; the lower half of these is the number either way.
+    # bits; the lower half of these is the number either way. The lengths of its two letters, which
+    # some compilers pass behind the rest, no BLAS reads.
     sizes = np.array([b.shape[2], a.shape[1], a.shape[2]], np.int64)
     one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
     as_is = np.full(1, _N)

@@ -320,7 +320,8 @@ class Network(nn.Module):
 
         It judges as if told `counting`, too (None: that of our rules, `own_counting`). What both add
         is the same on the whole board, so it goes into the stem's bias. A rank never learnt is as one
-        not told (`learnt_rank`). Itself if it is told neither. Raises ValueError for a rank, or a counting, of a network that is not told any.
+        not told (`learnt_rank`). Itself if it is told neither. Raises ValueError for a rank, or a
+        counting, of a network that is not told any.
         """
         if self.rank is None and code:
             raise ValueError("this network is not told ranks")

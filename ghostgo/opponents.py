@@ -78,6 +78,27 @@ def _any_board(plays: Game, wanted: Game) -> bool:
     return all(is_go(game) and game.rows == game.cols for game in (plays, wanted))
 
 
+def _plain_bot(
+    name: str, game: Game, visits: int | None, seed: int | None, seconds: float | None
+) -> Bot:
+    """The bot without a network that is called `name`; see `make_bot`."""
+    if name in ("random", "capture"):
+        kind = RandomBot if name == "random" else CaptureBot
+        return kind(game, seed)
+    count = name.removeprefix("mcts:")
+    if not (count.isascii() and count.isdigit() and count.strip("0")):
+        raise UserError(
+            f"{name[:80]!r} is no opponent: mcts:N takes a number from 1, such as mcts:1000"
+        )
+    rollouts = whole_number(count, MOST_NODES, "rollouts a move")
+    if visits not in (None, rollouts):
+        raise UserError(
+            f"{name} makes {rollouts} rollouts a move: leave --visits {visits} out, or name "
+            f"mcts:{visits}"
+        )
+    return RolloutBot(game, rollouts, seed, seconds)
+
+
 def make_bot(
     name: str | None,
     game: str | None,
@@ -95,7 +116,8 @@ def make_bot(
     move, whichever is first; without either, DEFAULT_VISITS; and chooses by `search`. With `reuse` its
     search goes on from the one before. Plain search makes its rollouts, or as many as `seconds`
     allow; `visits` that say another number are refused. With `learn` it begins with what it has
-    learnt from its games before, and can learn more. Raises UserError for an unknown name, a game that it cannot play or a `search` that does not fit.
+    learnt from its games before, and can learn more. Raises UserError for an unknown name, a game
+    that it cannot play or a `search` that does not fit.
     """
     name = name or default_opponent(game, root, visits)
     plain = name in ("random", "capture") or name.startswith("mcts:")
@@ -103,22 +125,8 @@ def make_bot(
         raise UserError(f"{name} has no network: it takes no --score-weight and no --symmetries")
     if plain and learn:
         raise UserError(f"{name} has no network: it cannot --learn")
-    if name in ("random", "capture"):
-        kind = RandomBot if name == "random" else CaptureBot
-        return kind(get_game(game or DEFAULT_GAME), seed)
-    if name.startswith("mcts:"):
-        count = name.removeprefix("mcts:")
-        if not (count.isascii() and count.isdigit() and count.strip("0")):
-            raise UserError(
-                f"{name[:80]!r} is no opponent: mcts:N takes a number from 1, such as mcts:1000"
-            )
-        rollouts = whole_number(count, MOST_NODES, "rollouts a move")
-        if visits not in (None, rollouts):
-            raise UserError(
-                f"{name} makes {rollouts} rollouts a move: leave --visits {visits} out, or name "
-                f"mcts:{visits}"
-            )
-        return RolloutBot(get_game(game or DEFAULT_GAME), rollouts, seed, seconds)
+    if plain:
+        return _plain_bot(name, get_game(game or DEFAULT_GAME), visits, seed, seconds)
     from ghostgo.data.choice import chosen_backend
     from ghostgo.data.run import find_checkpoint, load_network
 
