@@ -33,8 +33,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostgo.data import archives, sgf
+from ghostgo.data import archives, sgf, sgf_values
 from ghostgo.data.records import GameTable
+from ghostgo.data.sgf_writer import write_game
 from ghostgo.data.short import start_states
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import is_legal_one, play_one
@@ -71,7 +72,7 @@ def own_games(rng: np.random.Generator) -> Bases:
             moves.append(int(rng.choice(game.legal_actions(state))))
             play_one(state, moves[-1])
         setup = {int(p): 1 for p in rng.choice(game.points, 3)} if rng.random() < 0.2 else None
-        text = sgf.write_game(
+        text = write_game(
             game, [] if setup else moves, komi=float(rng.choice([0, 5.5, 6.5, 7, -2.5])),
             rules=str(rng.choice(["Chinese", "Japanese", ""])), black="b \\ ]", white="白",
             result=str(rng.choice(["B+3.5", "W+R", "0", "", "B+T"])), date="2001-02-03",
@@ -87,7 +88,7 @@ def add_records(bases: Bases, path: Path) -> None:
     """Every seventh record in `path` of each game, up to `MOST_BASES`."""
     for number, record in enumerate(archives.records(path)):
         game = next(sgf.parse_games(record.content), None) if number % 7 == 0 else None
-        size = sgf.parse_size(game.raw(b"SZ")) if game else None
+        size = sgf_values.parse_size(game.raw(b"SZ")) if game else None
         texts = bases.get(f"go{size[0]}", []) if size and size[0] == size[1] else []
         if len(texts) < MOST_BASES:
             texts.append(record.content)

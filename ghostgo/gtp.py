@@ -25,7 +25,7 @@ from ghostgo import (  # noqa: F401 - they register their commands
 from ghostgo.board import render
 from ghostgo.bot import Analysis, Bot, SearchBot
 from ghostgo.clock import Clock, moves_to_come
-from ghostgo.data import sgf
+from ghostgo.data import sgf, sgf_values
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import MAX_KOMI, MAX_SIZE, MIN_SIZE, is_go
 from ghostgo.engine.games.registry import get_game
@@ -383,7 +383,7 @@ class Engine:
     def _load(self, path: Path, stop: int | None) -> None:
         """Set the main line of a file's first game up, before move number `stop` + 1."""
         record = next(sgf.parse_games(path.read_bytes()), None)
-        size = sgf.parse_size(record.raw(b"SZ")) if record else None
+        size = sgf_values.parse_size(record.raw(b"SZ")) if record else None
         if record is None or size is None or size[0] != size[1]:
             raise GtpError("no game of Go on a square board")
         if record.late_setup:

@@ -113,7 +113,7 @@ def _header(pair: PairResult, result: GameResult) -> str:
 
 
 def _sgf(pair: PairResult, result: GameResult, game: Game) -> str:
-    from ghostgo.data.sgf import write_game
+    from ghostgo.data.sgf_writer import write_game
 
     if not is_go(game):
         raise UserError(f"--sgf: {game.name} has no SGF records, only Go has")

@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ghostgo.data import sgf
+from ghostgo.data import sgf, sgf_values
+from ghostgo.data.sgf_writer import write_game
 from ghostgo.data.shards import replace_file
 from ghostgo.duel import Duel, Opponent
 from ghostgo.engine.errors import UserError
@@ -49,7 +50,7 @@ def record(duel: Duel, when: datetime, date: str = "") -> tuple[str, str]:
     more = {BOT: _said(duel.opponent)} if duel.opponent else {}
     if session.dead:
         more[DEAD] = " ".join(session.game.action_name(point) for point in sorted(session.dead))
-    text = sgf.write_game(
+    text = write_game(
         session.game,
         actions,
         komi=session.rules["komi"],
@@ -183,7 +184,7 @@ class SavedGame:
                 session.play(action)
             except UserError as error:
                 raise UserError(f"move {number}: {error}") from None
-        result = sgf.parse_result(self.result.encode())
+        result = sgf_values.parse_result(self.result.encode())
         if result.how == "resign" and not session.over:
             session.resign(int(result.winner > 0))
         for name in self.dead:
@@ -215,7 +216,7 @@ def read_saved(path: Path) -> SavedGame:
 
 def _read_sgf(content: bytes) -> SavedGame:
     game = next(sgf.parse_games(content), None)
-    size = sgf.parse_size(game.raw(b"SZ")) if game else None
+    size = sgf_values.parse_size(game.raw(b"SZ")) if game else None
     if game is None or size is None:
         raise UserError("holds no game of Go that can be read")
     if game.late_setup:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ghostgo.data.records import GameTable
-from ghostgo.data.sgf import write_game
+from ghostgo.data.sgf_writer import write_game
 from ghostgo.engine.games.registry import get_game
 from ghostgo.warmstart.select import import_records
 

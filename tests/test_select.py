@@ -19,7 +19,7 @@ from reference import ReferenceGo
 from sizes import sized
 from test_records import rows
 
-from ghostgo.data.sgf import write_game
+from ghostgo.data.sgf_writer import write_game
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 from ghostgo.warmstart.report import move_band

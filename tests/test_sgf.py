@@ -12,17 +12,16 @@ from hypothesis import strategies as st
 from sgfmill import sgf as sgfmill
 
 from ghostgo.data import archives
-from ghostgo.data.sgf import (
-    SgfGame,
+from ghostgo.data.sgf import SgfGame, parse_games
+from ghostgo.data.sgf_values import (
     parse_counting,
-    parse_games,
     parse_komi,
     parse_rank,
     parse_result,
     parse_size,
     parse_year,
-    write_game,
 )
+from ghostgo.data.sgf_writer import write_game
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.registry import get_game
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ghostgo.data import sgf
+from ghostgo.data import sgf, sgf_values
 from ghostgo.data.players import player_key
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
@@ -56,7 +56,7 @@ class Recorded:
     first_to_play: int
     setup: dict[int, int]
     komi: float
-    result: sgf.Result
+    result: sgf_values.Result
     ranks: tuple[int, int]
     players: tuple[int, int]
     year: int
@@ -68,7 +68,7 @@ def understand(written: sgf.SgfGame, game: Game, min_moves: int, source: str, of
     rows, cols = game.rows, game.cols
     if written.raw(b"GM") not in (b"", b"1"):
         raise Refused(NOT_GO)
-    size = sgf.parse_size(_raw(written, b"SZ"))
+    size = sgf_values.parse_size(_raw(written, b"SZ"))
     if size != (rows, cols):
         raise Refused(WRONG_SIZE, size=f"{size[1]}x{size[0]}" if size else "unreadable")
     if not written.points:
@@ -92,10 +92,13 @@ def understand(written: sgf.SgfGame, game: Game, min_moves: int, source: str, of
         first_to_play=first_to_play,
         setup=setup,
         komi=komi,
-        result=sgf.parse_result(_raw(written, b"RE")),
-        ranks=(sgf.parse_rank(_raw(written, b"BR")), sgf.parse_rank(_raw(written, b"WR"))),
+        result=sgf_values.parse_result(_raw(written, b"RE")),
+        ranks=(
+            sgf_values.parse_rank(_raw(written, b"BR")),
+            sgf_values.parse_rank(_raw(written, b"WR")),
+        ),
         players=(player_key(_text(written, b"PB")), player_key(_text(written, b"PW"))),
-        year=sgf.parse_year(_text(written, b"DT")),
+        year=sgf_values.parse_year(_text(written, b"DT")),
         rules=_text(written, b"RU"),
     )
 
@@ -129,14 +132,18 @@ def _komi(written: sgf.SgfGame, points: int) -> float:
         raise Refused(BAD_KOMI)
     # The Fox server writes KM[0] in even games for "not recorded": Black wins 51% of them.
     fox = b"TC" in written.properties and b"TT" in written.properties
-    return math.nan if fox and komi == 0 and sgf.parse_handicap(written.raw(b"HA")) < 2 else komi
+    return (
+        math.nan
+        if fox and komi == 0 and sgf_values.parse_handicap(written.raw(b"HA")) < 2
+        else komi
+    )
 
 
 def _first_to_play(written: sgf.SgfGame, setup: dict[int, int]) -> int:
     """0 if Black moves first, 1 if White; Refused if stones or colours do not add up."""
     if -1 in setup.values():
         raise Refused(WHITE_SETUP)
-    if sgf.parse_handicap(written.raw(b"HA")) >= 2 and not setup:
+    if sgf_values.parse_handicap(written.raw(b"HA")) >= 2 and not setup:
         raise Refused(MISSING_HANDICAP)
     colours = b"".join(written.colours)
     white = colours.startswith(b"W")

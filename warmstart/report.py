@@ -12,7 +12,7 @@ import numpy as np
 
 from ghostgo.data.players import frequencies
 from ghostgo.data.records import AREA, TERRITORY, UNKNOWN, GameTable
-from ghostgo.data.sgf import Result
+from ghostgo.data.sgf_values import Result
 
 KEPT = "kept"
 MAX_RULE_NAMES = 100

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.data import archives, sgf
+from ghostgo.data import archives, sgf, sgf_values
 from ghostgo.data.players import frequencies, within_share
 from ghostgo.data.records import GameTable, Rules, concat
 from ghostgo.data.split import game_hashes, set_up_stones, split_by_hash
@@ -258,7 +258,7 @@ class _Importer:
             players=np.array([game.players for game in games], np.uint64),
             years=np.fromiter((game.year for game in games), np.int16, count),
             counting=np.fromiter(
-                (sgf.parse_counting(game.rules) for game in games), np.int8, count
+                (sgf_values.parse_counting(game.rules) for game in games), np.int8, count
             ),
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ghostgo.data.archives import name_of, size_of
 from ghostgo.data.records import GameTable
-from ghostgo.data.sgf import Result
+from ghostgo.data.sgf_values import Result
 from ghostgo.data.shards import attributes, read_shard, write_shard
 from ghostgo.data.split import SPLIT
 from ghostgo.engine.errors import UserError

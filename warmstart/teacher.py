@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.data.sgf import write_game
+from ghostgo.data.sgf_writer import write_game
 from ghostgo.data.shards import replace_file
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games import go
