@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ghostgo.data.batch import Batch
 from ghostgo.data.records import GameTable, under_ko_of
-from ghostgo.data.replay import Batch, ReplayWindow
+from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import CheckpointInfo, load_network
 from ghostgo.data.shards import replace_file
 from ghostgo.data.split import SPLIT

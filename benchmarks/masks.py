@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ghostgo.bench import rate
-from ghostgo.data.replay import Batch, join
+from ghostgo.data.batch import Batch, join
 from ghostgo.data.shards import replace_file
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game

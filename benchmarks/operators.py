@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from ghostgo.bench import evaluator_works, side_by_side
-from ghostgo.data.replay import ORIGIN, Batch
+from ghostgo.data.batch import ORIGIN, Batch
 from ghostgo.engine.fused import FusedNetwork
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game

@@ -24,8 +24,9 @@ import h5py
 import numpy as np
 import torch
 
+from ghostgo.data.batch import Batch
 from ghostgo.data.records import GameTable
-from ghostgo.data.replay import Batch, ReplayWindow
+from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import BOTS, load_network
 from ghostgo.data.shards import read_shard, write_shard
 from ghostgo.engine.evaluator import make_evaluator

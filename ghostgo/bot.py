@@ -293,7 +293,7 @@ class SearchBot:
 
         Deviations are those of its score distribution, if it has one. None if it forecasts no score.
         """
-        from ghostgo.engine.network import score_deviation
+        from ghostgo.engine.score_head import score_deviation
 
         if self._network.score_out is None:
             return None

@@ -22,8 +22,9 @@ from typing import Literal
 
 import numpy as np
 
+from ghostgo.data.batch import Batch, join
 from ghostgo.data.records import Rules, under_kos_of
-from ghostgo.data.replay import Batch, ReplayWindow, join
+from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import CheckpointInfo, Run, load_network, read_checkpoint
 from ghostgo.data.shards import attributes, read_shard
 from ghostgo.engine.errors import UserError

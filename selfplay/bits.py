@@ -20,10 +20,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ghostgo.data.batch import Batch
 from ghostgo.data.records import GameTable
-from ghostgo.data.replay import Batch, ReplayWindow
+from ghostgo.data.replay import ReplayWindow
 from ghostgo.engine.games.game import Game
-from ghostgo.engine.network import own_counting, score_bin, score_bins
+from ghostgo.engine.network import own_counting
+from ghostgo.engine.score_head import score_bin, score_bins
 from ghostgo.selfplay.learner import Learner, value_classes
 
 ROWS = 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostgo.data.replay import Batch
+from ghostgo.data.batch import Batch
 from ghostgo.data.run import Run
 from ghostgo.engine.errors import UserError
 from ghostgo.selfplay.feeding import Drawn

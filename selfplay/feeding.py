@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from ghostgo.data.replay import Batch
+from ghostgo.data.batch import Batch
 from ghostgo.engine.games.game import Game
 
 AHEAD = True

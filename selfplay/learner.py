@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ghostgo.data.replay import Batch, ReplayWindow
+from ghostgo.data.batch import Batch
+from ghostgo.data.replay import ReplayWindow
 from ghostgo.engine import fused
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
-from ghostgo.engine.network import DRAW, LOSS, WIN, Network, score_bin
+from ghostgo.engine.network import DRAW, LOSS, WIN, Network
+from ghostgo.engine.score_head import score_bin
 from ghostgo.selfplay.marginal_start import ROWS, start_at_marginals
 from ghostgo.selfplay.muon import Muon, hidden_matrices
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ghostgo.data.replay import Batch
-from ghostgo.engine.network import DRAW, LOSS, WIN, Network, score_bin, score_bins
+from ghostgo.data.batch import Batch
+from ghostgo.engine.network import DRAW, LOSS, WIN, Network
+from ghostgo.engine.score_head import score_bin, score_bins
 
 ROWS = 4096
 """Positions whose targets are counted."""

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from ghostgo.data.replay import ORIGIN, Batch
+from ghostgo.data.batch import ORIGIN, Batch
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game

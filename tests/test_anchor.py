@@ -18,8 +18,8 @@ from sizes import teacher_records
 from torch.nn import functional as F
 
 from ghostgo import cli
+from ghostgo.data.batch import Batch
 from ghostgo.data.ledger import read_ledger
-from ghostgo.data.replay import Batch
 from ghostgo.data.run import Run, find_checkpoint, load_network
 from ghostgo.data.shards import read_shard
 from ghostgo.engine.errors import UserError

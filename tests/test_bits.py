@@ -19,13 +19,14 @@ from test_replay import random_table
 from ghostgo.arena.arena import run_arena
 from ghostgo.arena.bits_panel import bits_csv, bits_html
 from ghostgo.arena.pool import CurvePoint
+from ghostgo.data.batch import Batch
 from ghostgo.data.ledger import Totals
 from ghostgo.data.records import GameTable
-from ghostgo.data.replay import Batch
 from ghostgo.data.run import Run
 from ghostgo.engine.games.game import Game
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import SCORE_ROOM, NetworkConfig, score_bin, score_bins
+from ghostgo.engine.network import NetworkConfig
+from ghostgo.engine.score_head import SCORE_ROOM, score_bin, score_bins
 from ghostgo.selfplay.bits import Marginals, bits_a_game
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.config import SelfplayConfig, rate_share

@@ -17,8 +17,9 @@ from sizes import teacher_records
 from test_replay import random_table
 
 from ghostgo import cli
+from ghostgo.data.batch import Batch
 from ghostgo.data.checkpoints import split_of
-from ghostgo.data.replay import Batch, ReplayWindow
+from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import find_checkpoint, load_network
 from ghostgo.data.shards import attributes, read_shard, write_shard
 from ghostgo.data.split import SPLIT, split_by_hash

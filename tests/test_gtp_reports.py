@@ -14,7 +14,8 @@ from test_gtp import Fixed, ask
 from ghostgo.bot import Analysis, Candidate, Margins, SearchBot
 from ghostgo.engine.games.game import States, play_one
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import Network, NetworkConfig, score_bin, score_bins, score_deviation
+from ghostgo.engine.network import Network, NetworkConfig
+from ghostgo.engine.score_head import score_bin, score_bins, score_deviation
 from ghostgo.gtp import Engine
 from ghostgo.gtp_analysis import MOST_JUDGED, Reporter, Request
 from ghostgo.opponents import make_bot

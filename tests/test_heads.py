@@ -19,14 +19,8 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import make_evaluator
 from ghostgo.engine.games.game import play_one
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import (
-    SCORE_ROOM,
-    Network,
-    NetworkConfig,
-    count_flops,
-    score_bin,
-    score_bins,
-)
+from ghostgo.engine.network import Network, NetworkConfig, count_flops
+from ghostgo.engine.score_head import SCORE_ROOM, score_bin, score_bins
 from ghostgo.selfplay.learner import Learner, LearnerConfig, head_losses
 
 GAME = get_game("go5")

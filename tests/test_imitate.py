@@ -17,8 +17,9 @@ import torch
 from sizes import sized, teacher_records
 from test_replay import random_table
 
+from ghostgo.data.batch import Batch
 from ghostgo.data.ledger import Ledger, read_ledger
-from ghostgo.data.replay import Batch, ReplayWindow
+from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import Run, load_network
 from ghostgo.data.shards import attributes, read_shard, write_shard
 from ghostgo.engine.errors import UserError

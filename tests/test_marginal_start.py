@@ -10,7 +10,8 @@ import torch
 from test_loop import trainer, weights
 from test_replay import random_table
 
-from ghostgo.data.replay import Batch, ReplayWindow
+from ghostgo.data.batch import Batch
+from ghostgo.data.replay import ReplayWindow
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
 from ghostgo.selfplay.budget import Stop

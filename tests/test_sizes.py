@@ -19,7 +19,8 @@ from ghostgo.data.shards import attributes, read_shard
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import play_one, score_of
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import Network, NetworkConfig, count_flops, score_bins
+from ghostgo.engine.network import Network, NetworkConfig, count_flops
+from ghostgo.engine.score_head import score_bins
 from ghostgo.selfplay.boards import draw_board
 from ghostgo.selfplay.budget import Stop
 from ghostgo.selfplay.learner import Learner, LearnerConfig

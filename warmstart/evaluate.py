@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from ghostgo.data.archives import name_of
+from ghostgo.data.batch import Batch
 from ghostgo.data.checkpoints import split_version
 from ghostgo.data.records import GameTable, under_ko_of
-from ghostgo.data.replay import Batch, ReplayWindow
+from ghostgo.data.replay import ReplayWindow
 from ghostgo.data.run import ROOT, CheckpointInfo, find_checkpoint, load_network
 from ghostgo.data.shards import replace_file
 from ghostgo.data.split import split_by_hash
