@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -25,6 +25,7 @@ from ghostgo.engine.games.game import (
 from ghostgo.engine.reuse import may_reuse
 from ghostgo.engine.search import Searcher, SearchResult
 from ghostgo.engine.search_config import SearchConfig, batch_rows, check_search
+from ghostgo.variety import Lot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -172,9 +173,10 @@ class SearchBot:
         student: Student | None = None,
         reuse: bool = True,
         leaves: int | None = None,
+        lot: Lot | None = None,
     ) -> None:
         """With a `student` it learns from its games; `leaves` are taken in a network call (None: by
-        the visits, up to MOST_LEAVES). Raises UserError for a search that the game does not know."""
+        the visits, up to MOST_LEAVES); a `lot` draws its opening moves. Raises UserError for a search that the game does not know."""
         from ghostgo.engine.evaluator import make_evaluator, usable_cores
 
         check_search(search, network.game)
@@ -183,6 +185,7 @@ class SearchBot:
         self.name = name
         self.game = network.game
         self.student = student
+        self.lot = lot
         self._lessons = student.lessons if student else 0
         self._network, self._visits, self._seed, self._seconds = network, visits, seed, seconds
         self._reuse = reuse and may_reuse(search)
@@ -235,32 +238,43 @@ class SearchBot:
                 break
 
     def choose(self, states: States, seconds: float | None = None) -> int:
-        """The most visited move."""
+        """The most visited move, or the one that the lot draws."""
         self._search(states, seconds)
-        return int(self._searcher.result().action[0])
+        return self._move(states)
+
+    def _move(self, states: States) -> int:
+        """The move to play after a search of `states`, (1,)."""
+        found = self._searcher.result()
+        if self.lot is None:
+            return int(found.action[0])
+        return self.lot.draw(self.game, states[0], found)
 
     def result(self) -> SearchResult:
         """All that the last `choose` or `analyse` has found."""
         return self._searcher.result()
 
     def analyse(self, states: States, seconds: float | None = None) -> Analysis:
-        """Visits, win rates and the main lines of a search."""
+        """Visits, win rates and the main lines of a search; the move is that of `choose`."""
         self._search(states, seconds)
-        return _read(self._searcher)
+        return self._opinion(states)
+
+    def _opinion(self, states: States) -> Analysis:
+        return replace(_read(self._searcher), action=self._move(states))
 
     def ponder(self, states: States, endless: bool = False) -> Opinions:
-        """A step for every network call."""
+        """A step for every network call; the move is that of `choose`, or, if endless, the best."""
         self._keep_up()
         searcher = self._deep if endless else self._searcher
         limit = time_limit(None if endless else self._seconds)
         start = time.monotonic()
         _take_one_torch_thread()
+        read = partial(_read, searcher) if endless else partial(self._opinion, states)
         searcher.begin(states, keep=self._reuse)
         while searcher.step():
-            yield lambda: _read(searcher)
+            yield read
             if time.monotonic() - start >= limit:
                 return
-        yield lambda: _read(searcher)
+        yield read
 
     def _forecast(self, states: States) -> dict[str, Tensor]:
         """All that the network says of `states` (n,), without search."""
@@ -335,7 +349,7 @@ class SearchBot:
         network = refit(self._network, game)
         return SearchBot(
             self.name, network, self._visits, self._seed, self._seconds, self._search_config,
-            student=self.student, reuse=self._reuse, leaves=self._given_leaves,
+            student=self.student, reuse=self._reuse, leaves=self._given_leaves, lot=self.lot,
         )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ from ghostgo.gtp_protocol import (
 )
 from ghostgo.human import HumanBot
 from ghostgo.session import Session, fixed_handicap
+from ghostgo.variety import Lot
 
 MOST_FREE_HANDICAP = 9
 AT_ONCE = frozenset(
@@ -88,8 +89,15 @@ class Engine:
         self.clocks = {} if given is None else {side: Clock(*given) for side in (0, 1)}
 
     def start_anew(self) -> None:
-        """Begin a new game, its clocks set."""
+        """Begin a new game, its clocks set, and drawn anew if the last one has any move."""
+        if self.lot and self.session.moves:
+            self.lot.next_game()
         self.session = self._fresh()
+
+    @property
+    def lot(self) -> Lot | None:
+        """What draws the bot's moves, if anything does."""
+        return self.bot.lot if isinstance(self.bot, SearchBot | HumanBot) else None
 
     def _fresh(self) -> Session:
         """A new game, its clocks set."""
@@ -371,12 +379,15 @@ class Engine:
             raise GtpError("syntax error")
         stop = max(parse_number(arguments[1]) - 1, 0) if len(arguments) > 1 else None
         before = self.bot, self.session, self.komi, self._komi_given, self.clocks, self._answered
+        number = self.lot.game_number if self.lot else 0
         try:
             self._load(Path(arguments[0]), stop)
         except (OSError, UserError, GtpError) as error:
             self.bot, self.session, self.komi, self._komi_given, self.clocks, self._answered = (
                 before
             )
+            if self.lot:
+                self.lot.game_number = number
             raise GtpError(f"cannot load file: {error}") from error
         return ""
 
