@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostgo.clock import Pace
 from ghostgo.engine.confidence import lower_bound, sum_squares
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import (
@@ -112,9 +112,12 @@ class Bot(Protocol):
     def analyse(self, states: States, seconds: float | None = None) -> Analysis | None:
         """The bot's opinion of the unfinished position `states`, (1,); None if it has none."""
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
         """Analyse `states` (1,) step by step, to the bot's usual effort, or as far as it can.
 
+        A search that can be stopped stops after `seconds`, if they are given.
         No steps at all if it has no opinion.
         """
 
@@ -199,6 +202,7 @@ class SearchBot:
             network, rows, "auto", *backend, score=scores, threads=threads
         )
         self._searcher = self._make_searcher(visits)
+        self._pace, self._warmed = Pace(), False
 
     def _make_searcher(self, visits: int) -> Searcher:
         return Searcher(
@@ -213,29 +217,40 @@ class SearchBot:
     def warm(self) -> None:
         """Search a little, and forget it, so that no kernel is compiled while a clock is running.
 
-        It changes nothing that the bot will answer.
+        It changes nothing that the bot will answer, and shows how long a network call takes.
         """
+        self._warmed = True
         self._keep_up()
         _take_one_torch_thread()
         # With more visits than actions one of them has two, and a tree below it to keep.
         states, searcher = self.game.new_states(1), self._make_searcher(self.game.actions + 2)
-        for _ in range(2):
+        for step in (searcher.step, lambda: self._pace.step(searcher.step)):
             searcher.begin(states, keep=self._reuse)
-            while searcher.step() and searcher.result().visits.max() < WARMING_VISITS:
+            while step() and searcher.result().visits.max() < WARMING_VISITS:
                 pass
             play_one(states[0], int(searcher.result().visits[0].argmax()))
         _read(searcher)
 
-    def _search(self, states: States, seconds: float | None) -> None:
-        """Search to the end of the visits or of the time, whichever is first."""
-        start = time.monotonic()
-        limit = time_limit(seconds, self._seconds)
+    def _steps(self, searcher: Searcher, states: States, limit: float) -> Iterator[None]:
+        """Search to the end of the visits or of the time, whichever is first.
+
+        One step is made in any case, unless the last search has left something to go on from: the
+        network's policy then chooses the move.
+        """
+        if limit < math.inf and not self._warmed:
+            self.warm()
+        self._pace.begin(limit)
         self._keep_up()
         _take_one_torch_thread()
-        self._searcher.begin(states, keep=self._reuse)
-        while self._searcher.step():
-            if time.monotonic() - start >= limit:
-                break
+        due = not searcher.begin(states, keep=self._reuse)[0]
+        while (due or self._pace.fits) and self._pace.step(searcher.step):
+            due = False
+            yield
+
+    def _search(self, states: States, seconds: float | None) -> None:
+        """Search as for a move."""
+        for _ in self._steps(self._searcher, states, time_limit(seconds, self._seconds)):
+            pass
 
     def choose(self, states: States, seconds: float | None = None) -> int:
         """The most visited move, or the one that the lot draws."""
@@ -261,19 +276,16 @@ class SearchBot:
     def _opinion(self, states: States) -> Analysis:
         return replace(_read(self._searcher), action=self._move(states))
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
         """A step for every network call; the move is that of `choose`, or, if endless, the best."""
         self._keep_up()
         searcher = self._deep if endless else self._searcher
-        limit = time_limit(None if endless else self._seconds)
-        start = time.monotonic()
-        _take_one_torch_thread()
         read = partial(_read, searcher) if endless else partial(self._opinion, states)
-        searcher.begin(states, keep=self._reuse)
-        while searcher.step():
+        limit = time_limit(seconds, None if endless else self._seconds)
+        for _ in self._steps(searcher, states, limit):
             yield read
-            if time.monotonic() - start >= limit:
-                return
         yield read
 
     def _forecast(self, states: States) -> dict[str, Tensor]:

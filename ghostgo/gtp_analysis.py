@@ -236,11 +236,9 @@ def _genmove_analyze(engine: Engine, arguments: list[str], dialect: Dialect) -> 
 
         def opinions() -> Opinions:
             nonlocal last
-            for read in bot.ponder(states):
+            for read in bot.ponder(states, seconds=seconds):
                 last = read
                 yield read
-                if seconds is not None and time.monotonic() - start >= seconds:
-                    return
 
         calm = None if seconds is None else seconds / 2
         yield from reporter.reports(opinions(), lambda: False, calm)

@@ -8,6 +8,7 @@ KL-regularized search"): at 1 people's own policy, towards 0 the search's best m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.bot import PLAY, Analysis, Bot, Margins, Opinions, SearchBot, refit
+from ghostgo.clock import Pace
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States, legal_mask_of, write_planes_of
 from ghostgo.engine.games.go import is_go
@@ -95,14 +97,24 @@ class HumanBot:
         self._bot, self._prior, self._dial = bot, prior, dial
         self._rank = rank
         self.lot = lot
+        self._pace = Pace()
         self._evaluator = make_evaluator(prior, 1, rank=rank)
         self._mask = np.zeros(bot.game.actions, np.uint8)
+
+    def _evaluate(self) -> bool:
+        self._evaluator.evaluate(1)
+        return True
+
+    def _without_pick(self, seconds: float | None) -> float | None:
+        """What is left for the search of the time for a move."""
+        self._pace.begin(math.inf if seconds is None else seconds)
+        return None if seconds is None else max(0.0, seconds - self._pace.needed)
 
     def _pick(self, states: States, found: SearchResult) -> int:
         state = states[0]
         legal_mask_of(state, self._mask)
         write_planes_of(state, self._mask, self._evaluator.planes[0])
-        self._evaluator.evaluate(1)
+        self._pace.step(self._evaluate)
         logits = np.where(self._mask == 1, self._evaluator.policy[0].astype(np.float64), -np.inf)
         chances = human_weights(logits, search_values(found), self._dial)
         return int(self.lot.random(state).choice(len(chances), p=chances))
@@ -111,20 +123,23 @@ class HumanBot:
         """As `SearchBot.warm`, the prior included."""
         self._bot.warm()
         self._evaluator.evaluate(1)
+        self._pace.step(self._evaluate)
 
     def choose(self, states: States, seconds: float | None = None) -> int:
         """A move drawn by the dial after a search."""
-        self._bot.choose(states, seconds)
+        self._bot.choose(states, self._without_pick(seconds))
         return self._pick(states, self._bot.result())
 
     def analyse(self, states: States, seconds: float | None = None) -> Analysis:
         """The bot's own opinion, with the move that the dial draws."""
-        found = self._bot.analyse(states, seconds)
+        found = self._bot.analyse(states, self._without_pick(seconds))
         return replace(found, action=self._pick(states, self._bot.result()))
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
         """The bot's own opinion, step by step, with the move that the dial draws at that point."""
-        for read in self._bot.ponder(states, endless):
+        for read in self._bot.ponder(states, endless, self._without_pick(seconds)):
             yield read if endless else partial(self._drawn, states, read)
 
     def _drawn(self, states: States, read: Callable[[], Analysis]) -> Analysis:

@@ -54,7 +54,9 @@ class Fixed:
         self.seconds = seconds
         return Analysis(self.action, self.win_rate, ())
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
         yield lambda: self.analyse(states)
 
     def ownership(self, states: States) -> None:
