@@ -240,7 +240,6 @@ class SearchBot:
         if limit < math.inf and not self._warmed:
             self.warm()
         self._pace.begin(limit)
-        self._keep_up()
         _take_one_torch_thread()
         due = not searcher.begin(states, keep=self._reuse)[0]
         while (due or self._pace.fits) and self._pace.step(searcher.step):
@@ -249,6 +248,7 @@ class SearchBot:
 
     def _search(self, states: States, seconds: float | None) -> None:
         """Search as for a move."""
+        self._keep_up()
         for _ in self._steps(self._searcher, states, time_limit(seconds, self._seconds)):
             pass
 
