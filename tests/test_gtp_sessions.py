@@ -17,7 +17,8 @@ from test_gtp import Fixed, ask
 
 from ghostgo import clock as clock_module
 from ghostgo import gtp as gtp_module
-from ghostgo.bot import Analysis, Candidate, Opinions, SearchBot
+from ghostgo import gtp_analysis
+from ghostgo.bot import Analysis, Candidate, Margins, Opinions, SearchBot
 from ghostgo.clock import Pace
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
@@ -229,7 +230,7 @@ SLOW_SYSTEMS = [
 
 def by(time: Virtual, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `time` be everybody's."""
-    for module in (gtp_module, clock_module):
+    for module in (gtp_module, gtp_analysis, clock_module):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: time.now))
 
 
@@ -303,6 +304,43 @@ def test_where_no_call_fits_the_policy_plays(monkeypatch: pytest.MonkeyPatch) ->
     assert steps(0.9) == 2 and steps(0.4) == 1 and steps(0.0) == 1
     assert steps(0.0, kept=7) == 0, "what the last search has left is enough"
     assert steps(0.9, kept=7) == 2
+
+
+class Judging(FirstLegal):
+    """A bot whose network takes 0.3 s a position to say what is expected there."""
+
+    def __init__(self, time: Virtual) -> None:
+        super().__init__(GAME)
+        self.time = time
+
+    def margins(self, states: States) -> Margins:
+        self.time.now += 0.3 * len(states)
+        return Margins(np.ones(len(states), np.float32), None)
+
+    def ownership(self, states: States) -> Any:
+        self.time.now += 0.3
+        return np.ones(GAME.points, np.float32)
+
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
+        moves = tuple(Candidate(action, 9, 0.5) for action in range(60))
+        end = self.time.now + (seconds or 0.0)
+        while self.time.now + 0.05 < end:
+            self.time.now += 0.05
+            yield lambda: Analysis(0, 0.5, moves)
+
+
+def test_reports_of_a_slow_network_keep_to_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = Virtual(np.random.default_rng(1))
+    by(time, monkeypatch)
+    engine = Engine(Judging(time))
+    ask(engine, "time_settings 0 5 1")
+    assert engine.answer("kata-genmove_analyze b 10 ownership true") == "=\n"
+    assert engine.stream
+    *infos, played = engine.stream(lambda: False)
+    assert time.now <= 4.5 and played.startswith("play ")
+    assert 3 <= infos[-1].count("scoreLead") <= 6 and "ownership 1.0000" in infos[-1]
 
 
 def test_the_referee_sees_a_lost_clock() -> None:
