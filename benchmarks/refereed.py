@@ -1,7 +1,7 @@
 """Games between two GTP engines under an independent referee (tests/referee.py).
 
     python benchmarks/refereed.py --games 100 --openings 4 --out FILE.jsonl \
-        'ghostgo gtp go9' 'gnugo --mode gtp --level 10 --chinese-rules --positional-superko'
+        'ghostgo gtp go9 --no-variety' 'gnugo --mode gtp --level 10 --chinese-rules --positional-superko'
 
 Each pair of games begins with the same `--openings` random legal plies and has its colours swapped;
 with 0 all begin from the empty board, where engines that play by no dice play one game over and

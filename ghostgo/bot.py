@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostgo.clock import Pace
 from ghostgo.engine.confidence import lower_bound, sum_squares
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import (
@@ -25,6 +25,7 @@ from ghostgo.engine.games.game import (
 from ghostgo.engine.reuse import may_reuse
 from ghostgo.engine.search import Searcher, SearchResult
 from ghostgo.engine.search_config import SearchConfig, batch_rows, check_search
+from ghostgo.variety import Lot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,9 +112,12 @@ class Bot(Protocol):
     def analyse(self, states: States, seconds: float | None = None) -> Analysis | None:
         """The bot's opinion of the unfinished position `states`, (1,); None if it has none."""
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
         """Analyse `states` (1,) step by step, to the bot's usual effort, or as far as it can.
 
+        A search that can be stopped stops after `seconds`, if they are given.
         No steps at all if it has no opinion.
         """
 
@@ -172,9 +176,10 @@ class SearchBot:
         student: Student | None = None,
         reuse: bool = True,
         leaves: int | None = None,
+        lot: Lot | None = None,
     ) -> None:
         """With a `student` it learns from its games; `leaves` are taken in a network call (None: by
-        the visits, up to MOST_LEAVES). Raises UserError for a search that the game does not know."""
+        the visits, up to MOST_LEAVES); a `lot` draws its opening moves. Raises UserError for a search that the game does not know."""
         from ghostgo.engine.evaluator import make_evaluator, usable_cores
 
         check_search(search, network.game)
@@ -183,6 +188,7 @@ class SearchBot:
         self.name = name
         self.game = network.game
         self.student = student
+        self.lot = lot
         self._lessons = student.lessons if student else 0
         self._network, self._visits, self._seed, self._seconds = network, visits, seed, seconds
         self._reuse = reuse and may_reuse(search)
@@ -196,6 +202,7 @@ class SearchBot:
             network, rows, "auto", *backend, score=scores, threads=threads
         )
         self._searcher = self._make_searcher(visits)
+        self._pace, self._warmed = Pace(), False
 
     def _make_searcher(self, visits: int) -> Searcher:
         return Searcher(
@@ -210,57 +217,76 @@ class SearchBot:
     def warm(self) -> None:
         """Search a little, and forget it, so that no kernel is compiled while a clock is running.
 
-        It changes nothing that the bot will answer.
+        It changes nothing that the bot will answer, and shows how long a network call takes.
         """
+        self._warmed = True
         self._keep_up()
         _take_one_torch_thread()
         # With more visits than actions one of them has two, and a tree below it to keep.
         states, searcher = self.game.new_states(1), self._make_searcher(self.game.actions + 2)
-        for _ in range(2):
+        for step in (searcher.step, lambda: self._pace.step(searcher.step)):
             searcher.begin(states, keep=self._reuse)
-            while searcher.step() and searcher.result().visits.max() < WARMING_VISITS:
+            while step() and searcher.result().visits.max() < WARMING_VISITS:
                 pass
             play_one(states[0], int(searcher.result().visits[0].argmax()))
         _read(searcher)
 
-    def _search(self, states: States, seconds: float | None) -> None:
-        """Search to the end of the visits or of the time, whichever is first."""
-        start = time.monotonic()
-        limit = time_limit(seconds, self._seconds)
-        self._keep_up()
+    def _steps(self, searcher: Searcher, states: States, limit: float) -> Iterator[None]:
+        """Search to the end of the visits or of the time, whichever is first.
+
+        One step is made in any case, unless the last search has left something to go on from: the
+        network's policy then chooses the move.
+        """
+        if limit < math.inf and not self._warmed:
+            self.warm()
+        self._pace.begin(limit)
         _take_one_torch_thread()
-        self._searcher.begin(states, keep=self._reuse)
-        while self._searcher.step():
-            if time.monotonic() - start >= limit:
-                break
+        due = not searcher.begin(states, keep=self._reuse)[0]
+        while (due or self._pace.fits) and self._pace.step(searcher.step):
+            due = False
+            yield
+
+    def _search(self, states: States, seconds: float | None) -> None:
+        """Search as for a move."""
+        self._keep_up()
+        for _ in self._steps(self._searcher, states, time_limit(seconds, self._seconds)):
+            pass
 
     def choose(self, states: States, seconds: float | None = None) -> int:
-        """The most visited move."""
+        """The most visited move, or the one that the lot draws."""
         self._search(states, seconds)
-        return int(self._searcher.result().action[0])
+        return self._move(states)
+
+    def _move(self, states: States) -> int:
+        """The move to play after a search of `states`, (1,)."""
+        found = self._searcher.result()
+        if self.lot is None:
+            return int(found.action[0])
+        return self.lot.draw(self.game, states[0], found)
 
     def result(self) -> SearchResult:
         """All that the last `choose` or `analyse` has found."""
         return self._searcher.result()
 
     def analyse(self, states: States, seconds: float | None = None) -> Analysis:
-        """Visits, win rates and the main lines of a search."""
+        """Visits, win rates and the main lines of a search; the move is that of `choose`."""
         self._search(states, seconds)
-        return _read(self._searcher)
+        return self._opinion(states)
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
-        """A step for every network call."""
+    def _opinion(self, states: States) -> Analysis:
+        return replace(_read(self._searcher), action=self._move(states))
+
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
+        """A step for every network call; the move is that of `choose`, or, if endless, the best."""
         self._keep_up()
         searcher = self._deep if endless else self._searcher
-        limit = time_limit(None if endless else self._seconds)
-        start = time.monotonic()
-        _take_one_torch_thread()
-        searcher.begin(states, keep=self._reuse)
-        while searcher.step():
-            yield lambda: _read(searcher)
-            if time.monotonic() - start >= limit:
-                return
-        yield lambda: _read(searcher)
+        read = partial(_read, searcher) if endless else partial(self._opinion, states)
+        limit = time_limit(seconds, None if endless else self._seconds)
+        for _ in self._steps(searcher, states, limit):
+            yield read
+        yield read
 
     def _forecast(self, states: States) -> dict[str, Tensor]:
         """All that the network says of `states` (n,), without search."""
@@ -335,7 +361,7 @@ class SearchBot:
         network = refit(self._network, game)
         return SearchBot(
             self.name, network, self._visits, self._seed, self._seconds, self._search_config,
-            student=self.student, reuse=self._reuse, leaves=self._given_leaves,
+            student=self.student, reuse=self._reuse, leaves=self._given_leaves, lot=self.lot,
         )  # fmt: skip
 
 

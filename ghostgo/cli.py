@@ -50,6 +50,7 @@ from ghostgo.options import (
     seed_option,
     symmetries_option,
     take_opponent,
+    variety_option,
     visits_option,
 )
 
@@ -133,6 +134,7 @@ def selfplay(**options: Any) -> None:
 @rank_option
 @learn_option
 @reuse_option
+@variety_option
 @click.option("--komi", type=float, help="Points for White, in halves (Go only).")
 @click.option(
     "--seed",
@@ -181,7 +183,12 @@ def play(**options: Any) -> None:
 @rank_option
 @learn_option
 @reuse_option
-@click.option("--seed", type=click.IntRange(min=0), help="Same seed, same moves, same game.")
+@variety_option
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Same seed, same commands, same games, as long as no clock cuts a search short.",
+)
 @click.option(
     "--resign",
     type=Number(0, 1),

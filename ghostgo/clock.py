@@ -1,4 +1,4 @@
-"""Time for a move under GTP's clocks: main time, then so many moves in each further period.
+"""Time for a move under GTP's clocks, and a search that keeps to it: main time, then so many moves in each further period.
 
 `time_settings MAIN PERIOD MOVES` (GTP 2, section 4.2): after MAIN seconds, every MOVES moves must be
 made within PERIOD seconds (Canadian overtime); MOVES 1 is a Japanese byo-yomi of one period that
@@ -8,6 +8,9 @@ whatever, MAIN 0 and PERIOD 0, taken for a limit: nobody could make a move.
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 LAG = 0.1
@@ -19,6 +22,11 @@ FEWEST_MOVES = 20
 RESERVE, RESERVE_SHARE = 2.0, 0.1
 """Seconds of main time without overtime that are kept for moves without thinking, where a game goes
 on far beyond its usual length; or this share of the main time, if that is less."""
+
+STEP_MARGIN = 1.5
+"""A step is given so many times the time that the longest one took."""
+FADING = 0.8
+"""Of the longest step's time, what is left of it at the next move."""
 
 
 @dataclass
@@ -100,3 +108,35 @@ def moves_to_come(points: int, played: int) -> float:
     As if it filled the board: rather too many than too few.
     """
     return max(FEWEST_MOVES, (points - played) / 2)
+
+
+class Pace:
+    """When a search that goes on step by step, a network call each, has to end to be in time."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        """Seconds that a step may take: those of the longest so far, which fades from move to move."""
+        self._start, self._limit = 0.0, math.inf
+
+    def begin(self, limit: float = math.inf) -> None:
+        """Thinking about a move begins now, and may take `limit` seconds."""
+        # A machine that stood still for a while is no reason not to think at all.
+        self.longest = min(FADING * self.longest, limit)
+        self._start, self._limit = time.monotonic(), limit
+
+    def step(self, make: Callable[[], bool]) -> bool:
+        """Make a step, and remember how long it took; what `make` returns."""
+        before = time.monotonic()
+        more = make()
+        self.longest = max(self.longest, time.monotonic() - before)
+        return more
+
+    @property
+    def needed(self) -> float:
+        """Seconds to be left for one more step."""
+        return STEP_MARGIN * self.longest
+
+    @property
+    def fits(self) -> bool:
+        """Whether one more step is expected to end before the limit."""
+        return time.monotonic() - self._start + self.needed < self._limit

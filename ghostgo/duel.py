@@ -38,6 +38,7 @@ class Opponent:
     symmetries: int | None = None
     score_weight: float | None = None
     reuse: bool | None = None
+    variety: bool | None = None
 
     def completed(self, before: Opponent) -> Opponent:
         """What is not said here as it was `before`; as it is if it names somebody else."""

@@ -7,7 +7,6 @@ follow the response while the search goes on.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from ghostgo import (  # noqa: F401 - they register their commands
     __version__,
     gtp_analysis,
+    gtp_handicap,
     gtp_kgs,
     gtp_rules,
 )
@@ -38,9 +38,9 @@ from ghostgo.gtp_protocol import (
     parse_number,
 )
 from ghostgo.human import HumanBot
-from ghostgo.session import Session, fixed_handicap
+from ghostgo.session import Session
+from ghostgo.variety import Lot
 
-MOST_FREE_HANDICAP = 9
 AT_ONCE = frozenset(
     {"protocol_version", "name", "version", "known_command", "list_commands", "quit"}
 )
@@ -88,8 +88,15 @@ class Engine:
         self.clocks = {} if given is None else {side: Clock(*given) for side in (0, 1)}
 
     def start_anew(self) -> None:
-        """Begin a new game, its clocks set."""
+        """Begin a new game, its clocks set, and drawn anew if the last one has any move."""
+        if self.lot and self.session.moves:
+            self.lot.next_game()
         self.session = self._fresh()
+
+    @property
+    def lot(self) -> Lot | None:
+        """What draws the bot's moves, if anything does."""
+        return self.bot.lot if isinstance(self.bot, SearchBot | HumanBot) else None
 
     def _fresh(self) -> Session:
         """A new game, its clocks set."""
@@ -142,13 +149,15 @@ class Engine:
         except Exception:  # noqa: BLE001 - the command itself has succeeded
             traceback.print_exc(file=sys.stderr)
 
-    def _action(self, text: str) -> int:
+    def action(self, text: str) -> int:
+        """The action of a vertex. Raises GtpError if it is none."""
         try:
             return self.session.game.parse_action(text)
         except ValueError as error:
             raise GtpError("invalid color or coordinate") from error
 
-    def _vertex(self, action: int) -> str:
+    def vertex(self, action: int) -> str:
+        """An action as a vertex."""
         return self.session.game.action_name(action)
 
     def seconds(self, player: int) -> float | None:
@@ -179,7 +188,7 @@ class Engine:
         else:
             self.session.play(action, player)
         self._remember()
-        return "resign" if action is None else self._vertex(action)
+        return "resign" if action is None else self.vertex(action)
 
     def _remember(self) -> None:
         """Keep a game that the bot has played to its end for its lesson: `undo` may review it next."""
@@ -289,7 +298,7 @@ class Engine:
         if arguments[1].lower() == "resign":
             self.session.resign(player)
         else:
-            action = self._action(arguments[1])
+            action = self.action(arguments[1])
             try:
                 self.session.play(action, player)
             except UserError as error:
@@ -306,7 +315,7 @@ class Engine:
     @command("reg_genmove")
     def _reg_genmove(self, arguments: list[str]) -> str:
         action = self._choose(parse_color(arguments[0] if arguments else ""))
-        return "resign" if action is None else self._vertex(action)
+        return "resign" if action is None else self.vertex(action)
 
     @command("undo")
     def _undo(self, arguments: list[str]) -> str:
@@ -337,33 +346,7 @@ class Engine:
         if status != "alive":
             return ""
         stones = self.session.stones()
-        return " ".join(self._vertex(a) for a in range(len(stones)) if stones[a])
-
-    @command("fixed_handicap")
-    def _fixed_handicap(self, arguments: list[str]) -> str:
-        game = self.session.game
-        count = parse_number(arguments[0] if arguments else "")
-        actions = fixed_handicap(game.rows, game.cols, count)
-        self.session.place_handicap(actions)
-        return " ".join(self._vertex(action) for action in actions)
-
-    @command("place_free_handicap")
-    def _place_free_handicap(self, arguments: list[str]) -> str:
-        count = min(parse_number(arguments[0] if arguments else ""), MOST_FREE_HANDICAP)
-        game = self.session.game
-        while count > 2:  # fewer stones than asked for are allowed (4.1.2)
-            with contextlib.suppress(UserError):
-                fixed_handicap(game.rows, game.cols, count)
-                break
-            count -= 1
-        return self._fixed_handicap([str(count)])
-
-    @command("set_free_handicap")
-    def _set_free_handicap(self, arguments: list[str]) -> str:
-        if len(arguments) < 2:
-            raise GtpError("bad vertex list")
-        self.session.place_handicap([self._action(text) for text in arguments])
-        return ""
+        return " ".join(self.vertex(a) for a in range(len(stones)) if stones[a])
 
     @command("loadsgf")
     def _loadsgf(self, arguments: list[str]) -> str:
@@ -371,12 +354,15 @@ class Engine:
             raise GtpError("syntax error")
         stop = max(parse_number(arguments[1]) - 1, 0) if len(arguments) > 1 else None
         before = self.bot, self.session, self.komi, self._komi_given, self.clocks, self._answered
+        number = self.lot.game_number if self.lot else 0
         try:
             self._load(Path(arguments[0]), stop)
         except (OSError, UserError, GtpError) as error:
             self.bot, self.session, self.komi, self._komi_given, self.clocks, self._answered = (
                 before
             )
+            if self.lot:
+                self.lot.game_number = number
             raise GtpError(f"cannot load file: {error}") from error
         return ""
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ghostgo.bot import Analysis, Bot, Candidate, Opinions
+from ghostgo.clock import STEP_MARGIN
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import States, play_one
 from ghostgo.gtp_protocol import COLORS, command
@@ -98,15 +99,22 @@ class Reporter:
         self._leads: dict[Line, tuple[float, float | None]] = {}
         """By line: points that the side to move is ahead behind it, and their deviation."""
         self._owners: str | None = None
+        self._line_seconds = 0.0
 
-    def report(self, found: Analysis, hurry: bool = False) -> str:
+    def ask_ownership(self) -> None:
+        """Ask now for what a report says of the owners, if it is to say anything."""
+        if self._dialect == "kata" and self._request.ownership:
+            self._ownership()
+
+    def report(self, found: Analysis, hurry: bool = False, seconds: float | None = None) -> str:
         """One line of `info move ...`, best move first; in a hurry, by what was known before.
 
+        What is not known yet is asked for as far as `seconds` last, if they are given.
         Leela Zero writes rates in ten-thousandths, KataGo as fractions, and points besides.
         """
         moves = found.candidates[: self._request.most]
         if self._dialect == "kata" and not hurry:
-            self._judge([_line(move) for move in moves])
+            self._judge([_line(move) for move in moves], self._judged_within(seconds))
         parts = [self._info(order, move) for order, move in enumerate(moves)]
         if parts and self._dialect == "kata" and self._request.ownership:
             parts += [self._ownership()]
@@ -132,16 +140,26 @@ class Reporter:
             f"order {order} pv {pv}"
         )
 
-    def _judge(self, lines: list[Line]) -> None:
-        """Ask what the game is expected to be won by at the end of each line that is new."""
-        new = [line for line in lines if line not in self._leads][:MOST_JUDGED]
+    def _judged_within(self, seconds: float | None) -> int:
+        """How many lines can be judged in so many seconds; one where nobody knows."""
+        if seconds is None:
+            return MOST_JUDGED
+        if self._line_seconds == 0:
+            return 1
+        return min(MOST_JUDGED, int(max(0.0, seconds) / (STEP_MARGIN * self._line_seconds)))
+
+    def _judge(self, lines: list[Line], most: int) -> None:
+        """Ask what the game is expected to be won by at the end of up to `most` lines that are new."""
+        new = [line for line in lines if line not in self._leads][:most]
         if not new:
             return
+        start = time.monotonic()
         states = self._states.repeat(len(new))
         for i, line in enumerate(new):
             for action in line:
                 play_one(states[i], action)
         margins = self._bot.margins(states)
+        self._line_seconds = max(self._line_seconds, (time.monotonic() - start) / len(new))
         if margins is None:
             return
         sign = 1 if self._states[0].to_play == 0 else -1
@@ -170,8 +188,9 @@ class Reporter:
         for read in opinions:
             stopping, now = stop(), time.monotonic()
             if stopping or now - last >= self._request.interval:
-                late = calm is not None and now - start > calm
-                yield from _lines(self.report(read(), hurry=stopping or late))
+                left = None if calm is None else calm - (now - start)
+                late = left is not None and left < 0
+                yield from _lines(self.report(read(), stopping or late, left))
                 last = time.monotonic()
             if stopping:
                 return
@@ -234,15 +253,18 @@ def _genmove_analyze(engine: Engine, arguments: list[str], dialect: Dialect) -> 
         last: Callable[[], Analysis] | None = None
         start, seconds = time.monotonic(), engine.seconds(player)
 
+        left = seconds
+        if seconds is not None:
+            reporter.ask_ownership()
+            left = max(0.0, seconds - (time.monotonic() - start))
+
         def opinions() -> Opinions:
             nonlocal last
-            for read in bot.ponder(states):
+            for read in bot.ponder(states, seconds=left):
                 last = read
                 yield read
-                if seconds is not None and time.monotonic() - start >= seconds:
-                    return
 
-        calm = None if seconds is None else seconds / 2
+        calm = None if left is None else left / 2
         yield from reporter.reports(opinions(), lambda: False, calm)
         action = engine.judge(last()) if last else bot.choose(states)
         yield f"play {engine.settle(player, action, start)}"

@@ -110,6 +110,7 @@ def serve(
     learn: bool | None = None,
     reuse: bool | None = None,
     level: str | None = None,
+    variety: bool | None = None,
 ) -> None:
     """Serve the bot `opponent`, or that of a `level` (`ghostgo.level`), on the standard streams.
 
@@ -123,7 +124,7 @@ def serve(
             search = replace(PLAY, symmetries=symmetries or 1, score_weight=score_weight or 0.0)
             bot = dialled_bot(
                 opponent, game, visits, seed, root, seconds, search, human or 0.0, human_prior,
-                rank, bool(learn), reuse is not False,
+                rank, bool(learn), reuse is not False, variety is not False,
             )  # fmt: skip
         engine = Engine(bot, resign, ko)
         # Unbuffered: a thread that is killed while it reads must not hold a buffer's lock.

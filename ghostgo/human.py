@@ -8,6 +8,7 @@ KL-regularized search"): at 1 people's own policy, towards 0 the search's best m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostgo.bot import PLAY, Analysis, Bot, Margins, Opinions, SearchBot, refit
+from ghostgo.clock import Pace
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.game import Game, States, legal_mask_of, write_planes_of
 from ghostgo.engine.games.go import is_go
 from ghostgo.engine.search_config import SearchConfig
 from ghostgo.opponents import make_bot
+from ghostgo.variety import Lot
 
 if TYPE_CHECKING:
     from ghostgo.engine.network import Network
@@ -72,12 +75,12 @@ def search_values(found: SearchResult) -> NDArray[np.float64]:
 class HumanBot:
     """A searching bot that plays as people do, to the degree of its dial.
 
-    What it draws depends on its seed and the position alone, so it answers a question twice alike
-    as long as its search does.
+    What it draws depends on its lot and the position alone, so in one game it answers a question
+    twice alike as long as its search does.
     """
 
     def __init__(
-        self, bot: SearchBot, prior: Network, dial: float, seed: int | None, rank: int = 0
+        self, bot: SearchBot, prior: Network, dial: float, lot: Lot, rank: int = 0
     ) -> None:
         """People of `rank`, if one is given (codes of `GameTable.ranks`).
 
@@ -93,41 +96,50 @@ class HumanBot:
         self.game = bot.game
         self._bot, self._prior, self._dial = bot, prior, dial
         self._rank = rank
-        self._seed = (
-            int(np.random.SeedSequence(seed).generate_state(1)[0]) if seed is None else seed
-        )
+        self.lot = lot
+        self._pace = Pace()
         self._evaluator = make_evaluator(prior, 1, rank=rank)
         self._mask = np.zeros(bot.game.actions, np.uint8)
+
+    def _evaluate(self) -> bool:
+        self._evaluator.evaluate(1)
+        return True
+
+    def _without_pick(self, seconds: float | None) -> float | None:
+        """What is left for the search of the time for a move."""
+        self._pace.begin(math.inf if seconds is None else seconds)
+        return None if seconds is None else max(0.0, seconds - self._pace.needed)
 
     def _pick(self, states: States, found: SearchResult) -> int:
         state = states[0]
         legal_mask_of(state, self._mask)
         write_planes_of(state, self._mask, self._evaluator.planes[0])
-        self._evaluator.evaluate(1)
+        self._pace.step(self._evaluate)
         logits = np.where(self._mask == 1, self._evaluator.policy[0].astype(np.float64), -np.inf)
         chances = human_weights(logits, search_values(found), self._dial)
-        position = int(state.hash) & (1 << 64) - 1, int(state.move_number)
-        rng = np.random.default_rng([self._seed, *position])
-        return int(rng.choice(len(chances), p=chances))
+        return int(self.lot.random(state).choice(len(chances), p=chances))
 
     def warm(self) -> None:
         """As `SearchBot.warm`, the prior included."""
         self._bot.warm()
         self._evaluator.evaluate(1)
+        self._pace.step(self._evaluate)
 
     def choose(self, states: States, seconds: float | None = None) -> int:
         """A move drawn by the dial after a search."""
-        self._bot.choose(states, seconds)
+        self._bot.choose(states, self._without_pick(seconds))
         return self._pick(states, self._bot.result())
 
     def analyse(self, states: States, seconds: float | None = None) -> Analysis:
         """The bot's own opinion, with the move that the dial draws."""
-        found = self._bot.analyse(states, seconds)
+        found = self._bot.analyse(states, self._without_pick(seconds))
         return replace(found, action=self._pick(states, self._bot.result()))
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
         """The bot's own opinion, step by step, with the move that the dial draws at that point."""
-        for read in self._bot.ponder(states, endless):
+        for read in self._bot.ponder(states, endless, self._without_pick(seconds)):
             yield read if endless else partial(self._drawn, states, read)
 
     def _drawn(self, states: States, read: Callable[[], Analysis]) -> Analysis:
@@ -143,12 +155,10 @@ class HumanBot:
 
     def bind(self, game: Game) -> HumanBot:
         """The same on another board; raises UserError if one of the networks does not fit there."""
-        return HumanBot(self._bot.bind(game), self._prior, self._dial, self._seed, self._rank)
+        return HumanBot(self._bot.bind(game), self._prior, self._dial, self.lot, self._rank)
 
 
-def humanised(
-    bot: Bot, prior: Network | None, dial: float, seed: int | None, rank: int
-) -> HumanBot:
+def humanised(bot: Bot, prior: Network | None, dial: float, lot: Lot, rank: int) -> HumanBot:
     """`bot` with a dial; raises UserError if it does not search with a network."""
     if not isinstance(bot, SearchBot):
         raise UserError("--human goes with a bot that has a network: a run, or one in the box")
@@ -157,7 +167,7 @@ def humanised(
             f"there is no human prior for {bot.game.name} here; name a run that imitated people "
             "with --human-prior"
         )
-    return HumanBot(bot, prior, dial, seed, rank)
+    return HumanBot(bot, prior, dial, lot, rank)
 
 
 def dialled_bot(
@@ -173,11 +183,13 @@ def dialled_bot(
     rank: str | None = None,
     learn: bool = False,
     reuse: bool = True,
+    variety: bool = False,
 ) -> Bot:
     """As `make_bot`; with `human` above 0, moved so far towards what people play.
 
     `prior` is the checkpoint that imitated people: if None, the bot in the box for the game;
-    `rank` how strong they are, if that is to be told.
+    `rank` how strong they are, if that is to be told. With `variety` no two games need be alike: a
+    `ghostgo.variety.Lot` of `seed` draws a network's opening moves, and each game of the dial's anew.
     """
     if learn and human:
         raise UserError("--learn goes with --human 0: the dial's moves are not the network's")
@@ -185,6 +197,8 @@ def dialled_bot(
     if human == 0:
         if prior is not None or rank is not None:
             raise UserError("--human-prior and --rank go with --human above 0")
+        if variety and isinstance(bot, SearchBot):
+            bot.lot = Lot(seed)
         return bot
     from ghostgo.data.run import find_checkpoint, list_bots, load_network
     from ghostgo.engine.network import rank_code
@@ -193,4 +207,4 @@ def dialled_bot(
     if prior is not None:
         found = find_checkpoint(prior, root)
     network, code = load_network(found.path) if found else None, rank_code(rank) if rank else 0
-    return humanised(bot, network, human, seed, code)
+    return humanised(bot, network, human, Lot(seed, each_game=variety), code)

@@ -58,7 +58,7 @@ def level_alone() -> None:
 
 SAID_BY_LEVEL = (
     "opponent", "named", "visits", "seconds", "symmetries", "score_weight", "human", "human_prior", "rank",
-    "learn", "reuse",
+    "learn", "reuse", "variety",
 )  # fmt: skip
 GNU_GO = "NAME=SPEC, such as 'gnugo=gtp:gnugo --mode gtp --level 1 --chinese-rules'"
 
@@ -225,6 +225,13 @@ reuse_option = click.option(
     default=None,
     show_default="reuse",
     help="Whether a network's search goes on from what the last one found below the position.",
+)
+variety_option = click.option(
+    "--variety/--no-variety",
+    default=None,
+    show_default="variety",
+    help="Whether a network draws its first moves among those that its search likes about as well, "
+    "anew in each game; not with --level.",
 )
 level_option = click.option(
     "--level",

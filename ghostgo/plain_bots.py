@@ -39,7 +39,9 @@ class RandomBot:
         """None: chance has no opinion."""
         return None
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
         """Nothing."""
         return iter(())
 
@@ -140,9 +142,11 @@ class RolloutBot:
         rate = sum(move.visits * move.win_rate for move in moves) / max(total, 1)
         return Analysis(action, rate, tuple(moves), (action,))
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
         """A step for every slice of the rollouts, never more of them than for a move."""
-        for _ in self._search(states, time_limit(None if endless else self._seconds)):
+        for _ in self._search(states, time_limit(seconds, None if endless else self._seconds)):
             yield self._read
 
     def ownership(self, states: States) -> NDArray[np.float32] | None:

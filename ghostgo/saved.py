@@ -76,7 +76,7 @@ def _opponent(text: str) -> Opponent | None:
         return None
     kinds = {"name": str, "visits": int, "seconds": float | int, "human": float | int}
     kinds |= {"prior": str, "rank": str, "level": str, "learn": bool, "reuse": bool}
-    kinds |= {"symmetries": int, "score_weight": float | int}
+    kinds |= {"variety": bool, "symmetries": int, "score_weight": float | int}
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):

@@ -307,11 +307,35 @@ def fixed_handicap(rows: int, cols: int, count: int) -> list[int]:
 
     Raises UserError where GTP 2 defines none (section 4.1.1: odd boards from 9, square; 7 takes 4).
     """
-    most = 9 if rows % 2 and rows >= 9 else 4
-    if rows != cols or rows < 7 or not 2 <= count <= most:
+    if rows != cols or rows < 7 or not 2 <= count <= _most_handicap(rows):
         raise UserError("invalid number of stones")
-    edge = 2 if rows < 13 else 3
-    low, middle, high = edge, rows // 2, rows - 1 - edge
+    return _handicap(rows, 2 if rows < 13 else 3, count)
+
+
+def free_handicap(size: int, count: int) -> list[int]:
+    """The points that we choose for `count` handicap stones on a square board, as actions.
+
+    As in the fixed handicap, and in the same way on boards too small for one. Where `count` is more
+    than has a place there, fewer: that leaves White nothing to win (GTP 2, section 4.1.2). Raises
+    UserError for fewer than two.
+    """
+    if count < 2:
+        raise UserError("invalid number of stones")
+    count = min(count, _most_handicap(size))
+    if size >= 7:
+        return fixed_handicap(size, size, count)
+    return _handicap(size, 1 if size > 3 else 0, count)
+
+
+def _most_handicap(size: int) -> int:
+    """The most stones that have a place in a handicap."""
+    small = {2: 2, 5: 5}  # on 2x2 a third would leave a chain one liberty
+    return small.get(size, 9 if size % 2 and size >= 9 else 4)
+
+
+def _handicap(size: int, edge: int, count: int) -> list[int]:
+    """The points of up to 9 stones on lines `edge` (from 0) and in the middle, as actions."""
+    low, middle, high = edge, size // 2, size - 1 - edge
     # (row, col) from the top; Black's first stones stand lower left and upper right.
     corners = [(high, low), (low, high), (low, low), (high, high)]
     sides = [(middle, low), (middle, high), (low, middle), (high, middle)]
@@ -320,4 +344,4 @@ def fixed_handicap(rows: int, cols: int, count: int) -> list[int]:
         chosen += sides[: 2 if count < 8 else 4]
     if count in (5, 7, 9):
         chosen.append((middle, middle))
-    return [row * cols + col for row, col in chosen]
+    return [row * size + col for row, col in chosen]

@@ -280,6 +280,7 @@ def play(
     learn: bool | None = None,
     reuse: bool | None = None,
     level: str | None = None,
+    variety: bool | None = None,
 ) -> None:
     """Play a game on the terminal against `opponent` (see `ghostgo.opponents`); it is saved as it goes.
 
@@ -295,7 +296,8 @@ def play(
     warn_of_compiling()
     name = saved.game if saved else game
     asked = Opponent(
-        opponent, visits, seconds, human, human_prior, rank, level, learn, symmetries, score_weight, reuse
+        opponent, visits, seconds, human, human_prior, rank, level, learn, symmetries, score_weight,
+        reuse, variety,
     )  # fmt: skip
     if resume and saved and saved.opponent:
         asked = _against_the_same(asked, saved.opponent, path)
@@ -322,6 +324,7 @@ def _made(asked: Opponent, game: str | None, seed: int | None, root: Path) -> Bo
     return dialled_bot(
         asked.name, game, asked.visits, seed, root, asked.seconds, search, asked.human or 0.0,
         asked.prior, asked.rank, bool(asked.learn), asked.reuse is not False,
+        asked.variety is not False,
     )  # fmt: skip
 
 

@@ -56,7 +56,9 @@ class FirstLegal:
         moves = (Candidate(best, 30, 0.75, 0.5, (best, other)), Candidate(other, 2, 0.5))
         return Analysis(best, 0.7, moves, (best, other))
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
         """An opinion of the person's positions only: the bot's moves come from `choose`."""
         found = self.analyse(states)
         if found and states[0].to_play == self.human:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from ghostgo.clock import FEWEST_MOVES, LAG_SHARE, Clock, moves_to_come
+from ghostgo import clock as clock_module
+from ghostgo.clock import FADING, FEWEST_MOVES, LAG_SHARE, STEP_MARGIN, Clock, Pace, moves_to_come
 
 
 def test_no_limit() -> None:
@@ -73,3 +76,50 @@ def test_blitz_is_never_lost_on_time(main: float, period: float, moves: int) -> 
             hiccup = min(float(rng.exponential(0.01)), 0.08, LAG_SHARE * budget)
             assert clock.spend(budget + slowness + hiccup), (size, played, budget, clock)
             played += 2
+
+
+# ---- steps of a search
+
+
+class Steps:
+    """Steps of so many seconds each, in a time of their own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(clock_module, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def make(self, pace: Pace, seconds: float) -> None:
+        def step() -> bool:
+            self.now += seconds
+            return True
+
+        assert pace.step(step)
+
+
+def test_a_step_is_made_where_half_as_much_again_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace, steps = Pace(), Steps(monkeypatch)
+    assert pace.fits, "no limit"
+    pace.begin(1.0)
+    for seconds in (0.3, 0.2):
+        assert pace.fits
+        steps.make(pace, seconds)
+    assert pace.longest == 0.3 and pace.needed == pytest.approx(STEP_MARGIN * 0.3)
+    assert pace.fits, "0.5 + 0.45 < 1"
+    steps.make(pace, 0.1)
+    assert not pace.fits
+
+
+def test_long_steps_fade_from_move_to_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace, steps = Pace(), Steps(monkeypatch)
+    steps.make(pace, 0.5)
+    pace.begin()
+    assert pace.longest == pytest.approx(FADING * 0.5)
+    steps.make(pace, 60)
+    pace.begin(2.0)
+    assert pace.longest == 2.0 and not pace.fits, "a machine stood still"
+    moves = 0
+    while not pace.fits:
+        steps.make(pace, 0.01)
+        pace.begin(2.0)
+        moves += 1
+    assert moves == 2

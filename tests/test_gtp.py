@@ -54,7 +54,9 @@ class Fixed:
         self.seconds = seconds
         return Analysis(self.action, self.win_rate, ())
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
         yield lambda: self.analyse(states)
 
     def ownership(self, states: States) -> None:
@@ -119,6 +121,18 @@ class Fixed:
         (["boardsize 5", "fixed_handicap 2"], "? invalid number of stones"),
         (["play b A1", "fixed_handicap 2"], "? board not empty"),
         (["boardsize 8", "place_free_handicap 7"], "= C3 F6 C6 F3"),
+        (["boardsize 5", "place_free_handicap 3"], "= B2 D4 B4"),
+        (["boardsize 5", "place_free_handicap 9"], "= B2 D4 B4 D2 C3"),
+        (["boardsize 5", "place_free_handicap 2", "final_status_list alive"], "= D4 B2"),
+        (["boardsize 5", "place_free_handicap 1"], "? invalid number of stones"),
+        (["boardsize 5", "play b A1", "place_free_handicap 2"], "? board not empty"),
+        (["boardsize 6", "place_free_handicap 5"], "= B2 E5 B5 E2"),
+        (["boardsize 7", "place_free_handicap 5"], "= C3 E5 C5 E3"),
+        (["boardsize 4", "place_free_handicap 2"], "= B2 C3"),
+        (["boardsize 3", "place_free_handicap 4"], "= A1 C3 A3 C1"),
+        (["boardsize 2", "place_free_handicap 4"], "= A1 B2"),
+        (["boardsize 19", "place_free_handicap 12"], "= D4 Q16 D16 Q4 D10 Q10 K16 K4 K10"),
+        (["boardsize 6", "fixed_handicap 2"], "? invalid number of stones"),
         (["boardsize 19", "fixed_handicap 5"], "= D4 Q16 D16 Q4 K10"),
         (["set_free_handicap A1 B2", "final_status_list alive"], "= B2 A1"),
         (["set_free_handicap A1 A1"], "? bad vertex list"),

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 import pytest
 from test_gtp import Fixed, ask
 
-from ghostgo.bot import Opinions
+from ghostgo.bot import Opinions, SearchBot
 from ghostgo.engine.games.game import States
 from ghostgo.engine.games.registry import get_game
 from ghostgo.gtp import Engine
@@ -137,7 +137,9 @@ def test_a_bot_without_opinions_still_answers(name: str) -> None:
 
 def test_a_fault_while_analysing_ends_the_response_only(capsys: pytest.CaptureFixture[str]) -> None:
     class Broken(Fixed):
-        def ponder(self, states: States, endless: bool = False) -> Opinions:
+        def ponder(
+            self, states: States, endless: bool = False, seconds: float | None = None
+        ) -> Opinions:
             raise FloatingPointError("the network's value is not a number")
 
     out = io.BytesIO()
@@ -192,6 +194,17 @@ def test_a_search_stops_when_its_time_is_over(untrained_runs: Path) -> None:
         assert played.startswith("play ")
         visits = [int(n) for n in re.findall(r"visits (\d+)", " ".join(infos[-1:]))]
         assert sum(visits) <= 8
+
+
+def test_how_long_a_call_takes_is_known_before_the_first_move(untrained_runs: Path) -> None:
+    bot = make_bot("fresh", None, 20, 1, untrained_runs)
+    assert isinstance(bot, SearchBot) and bot._pace.longest == 0
+    Engine(bot).answer("clear_board")
+    assert bot._pace.longest > 0
+    limited = make_bot("fresh", None, 20, 1, untrained_runs, seconds=60)
+    assert isinstance(limited, SearchBot)
+    limited.choose(limited.game.new_states(1))
+    assert limited._warmed, "compiling is no search"
 
 
 def test_the_clock_limits_a_bot_that_may_resign() -> None:

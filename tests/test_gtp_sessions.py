@@ -15,9 +15,11 @@ from screen_suite import FirstLegal
 from sizes import sized
 from test_gtp import Fixed, ask
 
-from ghostgo import bot as bot_module
+from ghostgo import clock as clock_module
 from ghostgo import gtp as gtp_module
-from ghostgo.bot import Analysis, Candidate, Opinions, SearchBot
+from ghostgo import gtp_analysis
+from ghostgo.bot import Analysis, Candidate, Margins, Opinions, SearchBot
+from ghostgo.clock import Pace
 from ghostgo.engine.games.game import Game, States
 from ghostgo.engine.games.registry import get_game
 from ghostgo.gtp import Engine
@@ -53,7 +55,9 @@ class Opinionated(FirstLegal):
             return replace(found, win_rate=0.0)
         return found if name is None else replace(found, action=self.game.parse_action(name))
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
         found = super().analyse(states) if endless else self.analyse(states)
         assert found
         yield lambda: found
@@ -133,6 +137,18 @@ class Virtual:
             self.now += float(self.rng.uniform(0.02, 0.06))
 
 
+class Slow(Virtual):
+    """Network calls of up to half a second, of about the same length in one game."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__(rng)
+        self.mean = float(rng.uniform(0.02, 0.41))
+
+    def call(self) -> None:
+        """A network call."""
+        self.now += self.mean * float(self.rng.uniform(0.8, 1.2))
+
+
 class Timed(SearchBot):
     """The real bot's loop around a search whose steps cost virtual time and find random moves."""
 
@@ -140,12 +156,14 @@ class Timed(SearchBot):
         self.name, self.game, self.student = "timed", GAME, None
         self._seconds, self._reuse, self._searcher = None, True, self  # type: ignore[assignment]
         self._time, self._states, self.steps = time, GAME.new_states(1), 0
+        self._pace, self._warmed, self.lot, self.kept = Pace(), True, None, 0
 
     def warm(self) -> None:
         """Nothing is compiled here."""
 
-    def begin(self, states: States, keep: bool) -> None:
+    def begin(self, states: States, keep: bool) -> list[int]:
         self._states = states
+        return [self.kept]
 
     def step(self) -> bool:
         self._time.call()
@@ -203,18 +221,39 @@ SYSTEMS = [
 ]  # fmt: skip
 
 
-def blitz(monkeypatch: pytest.MonkeyPatch, games: int) -> None:
-    """So many games by the clock, by turns under each system, told of the time left or not."""
+SLOW_SYSTEMS = [
+    ("absolute", 60), ("absolute", 300), ("canadian", 5, 10, 10), ("canadian", 0, 20, 25),
+    ("byoyomi", 10, 2, 3), ("byoyomi", 0, 1, 1),
+]  # fmt: skip
+"""Under which half a second a move is possible."""
+
+
+def by(time: Virtual, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `time` be everybody's."""
+    for module in (gtp_module, gtp_analysis, clock_module):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: time.now))
+
+
+def blitz(
+    monkeypatch: pytest.MonkeyPatch,
+    games: int,
+    kind: type[Virtual] = Virtual,
+    systems: list[tuple[Any, ...]] = SYSTEMS,
+    thought: float = 3.0,
+) -> None:
+    """So many games by the clock, by turns under each system, told of the time left or not.
+
+    Network calls a move are more than `thought`.
+    """
     for number in range(games):
         rng = np.random.default_rng(number)
-        time, system = Virtual(rng), SYSTEMS[number % len(SYSTEMS)]
-        for module in (gtp_module, bot_module):
-            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda t=time: t.now))
+        time, system = kind(rng), systems[number % len(systems)]
+        by(time, monkeypatch)
         bot = Timed(time)
         engine = Engine(bot)
-        clocks = [Referee(*system) for _ in "bw"]  # type: ignore[arg-type]
+        clocks = [Referee(*system) for _ in "bw"]
         assert ask(engine, f"kata-time_settings {' '.join(map(str, system))}") == "="
-        tells = number // len(SYSTEMS) % 2 == 0
+        tells = number // len(systems) % 2 == 0
         for ply in range(int(GAME.points * rng.uniform(0.4, 1.3))):
             side = "bw"[ply % 2]
             if tells:
@@ -226,7 +265,7 @@ def blitz(monkeypatch: pytest.MonkeyPatch, games: int) -> None:
             delay = float(rng.uniform(0, 0.005)) * tells
             in_time = clocks[ply % 2].moved(time.now - start + delay)
             assert in_time, (number, system, tells, ply, time.now - start, clocks)
-        assert bot.steps > 3 * len(engine.session.moves), "it has thought"
+        assert bot.steps >= thought * len(engine.session.moves), "it has thought"
 
 
 def test_blitz_is_never_lost_on_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,6 +275,72 @@ def test_blitz_is_never_lost_on_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_a_thousand_games_of_blitz(monkeypatch: pytest.MonkeyPatch) -> None:
     blitz(monkeypatch, sized(1000, 1))
+
+
+def test_a_slow_network_keeps_to_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    blitz(monkeypatch, sized(30, 1), Slow, SLOW_SYSTEMS, thought=1.0)
+
+
+@pytest.mark.slow
+def test_a_thousand_games_with_slow_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    blitz(monkeypatch, sized(1000, 1), Slow, SLOW_SYSTEMS, thought=1.0)
+
+
+def test_where_no_call_fits_the_policy_plays(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = Slow(np.random.default_rng(1))
+    time.mean = 0.3
+    by(time, monkeypatch)
+    bot, states = Timed(time), GAME.new_states(1)
+
+    def steps(seconds: float | None, kept: int = 0) -> int:
+        bot.kept, before, start = kept, bot.steps, time.now
+        list(bot.ponder(states, seconds=seconds))
+        pondered = bot.steps - before
+        assert seconds is None or time.now - start <= max(seconds, 0.36)
+        bot.choose(states, seconds)
+        assert bot.steps - before == 2 * pondered
+        return pondered
+
+    assert steps(0.9) == 2 and steps(0.4) == 1 and steps(0.0) == 1
+    assert steps(0.0, kept=7) == 0, "what the last search has left is enough"
+    assert steps(0.9, kept=7) == 2
+
+
+class Judging(FirstLegal):
+    """A bot whose network takes 0.3 s a position to say what is expected there."""
+
+    def __init__(self, time: Virtual) -> None:
+        super().__init__(GAME)
+        self.time = time
+
+    def margins(self, states: States) -> Margins:
+        self.time.now += 0.3 * len(states)
+        return Margins(np.ones(len(states), np.float32), None)
+
+    def ownership(self, states: States) -> Any:
+        self.time.now += 0.3
+        return np.ones(GAME.points, np.float32)
+
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
+        moves = tuple(Candidate(action, 9, 0.5) for action in range(60))
+        end = self.time.now + (seconds or 0.0)
+        while self.time.now + 0.05 < end:
+            self.time.now += 0.05
+            yield lambda: Analysis(0, 0.5, moves)
+
+
+def test_reports_of_a_slow_network_keep_to_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = Virtual(np.random.default_rng(1))
+    by(time, monkeypatch)
+    engine = Engine(Judging(time))
+    ask(engine, "time_settings 0 5 1")
+    assert engine.answer("kata-genmove_analyze b 10 ownership true") == "=\n"
+    assert engine.stream
+    *infos, played = engine.stream(lambda: False)
+    assert time.now <= 4.5 and played.startswith("play ")
+    assert 3 <= infos[-1].count("scoreLead") <= 6 and "ownership 1.0000" in infos[-1]
 
 
 def test_the_referee_sees_a_lost_clock() -> None:

@@ -18,6 +18,7 @@ from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.search import SearchResult
 from ghostgo.human import HumanBot, human_weights, search_values
 from ghostgo.opponents import make_bot
+from ghostgo.variety import Lot
 
 RNG = np.random.default_rng(1)
 LOG_POLICY = np.log(RNG.dirichlet(np.full(30, 0.5)))
@@ -103,7 +104,7 @@ def test_illegal_moves_have_no_chance() -> None:
 def human_bot(dial: float, seed: int | None = 1) -> HumanBot:
     bot = make_bot("go9", None, 16, seed, Path("nowhere"))
     assert isinstance(bot, SearchBot)
-    return HumanBot(bot, load_network(find_checkpoint("human9").path), dial, seed)
+    return HumanBot(bot, load_network(find_checkpoint("human9").path), dial, Lot(seed))
 
 
 def test_a_question_twice_has_one_answer() -> None:
@@ -153,7 +154,7 @@ def test_at_one_it_draws_from_the_priors_policy() -> None:
     found = bot._bot.result()
     counts = Counter[int]()
     for seed in range(2000):
-        bot._seed = seed
+        bot.lot.seed = seed
         counts[bot._pick(states, found)] += 1
     prior = make_bot("human9", None, 2, 1, Path("nowhere"))
     assert isinstance(prior, SearchBot)

@@ -29,6 +29,7 @@ from ghostgo.engine.network import Network, NetworkConfig, rank_code
 from ghostgo.engine.quantise import calibrate
 from ghostgo.selfplay.learner import Learner, LearnerConfig, planes_tensor
 from ghostgo.selfplay.monitor import LiveLine
+from ghostgo.variety import Lot
 from ghostgo.warmstart.evaluate import asked_by_true, codes_of_bands
 from ghostgo.warmstart.imitate import run_warmstart
 from ghostgo.warmstart.report import rank_name
@@ -323,3 +324,59 @@ def test_the_dial_has_a_rank(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "rank '50k' is unknown" in capsys.readouterr().err
     assert cli.run(["play", "told", "--root", str(here), "--rank", "5k", "--plain"]) == 2
     assert "go with --human above 0" in capsys.readouterr().err
+
+
+@pytest.fixture
+def opinionated(tmp_path: Path) -> Network:
+    """The network of the run `told` in `tmp_path`: at each rank it has other moves in mind."""
+    network = told_network(preset="b2c16rp")
+    assert network.rank is not None
+    with torch.no_grad():
+        network.rank.weight.mul_(100)
+    with Run.creating(tmp_path / "told", "go5", 0, "") as run:
+        run.save_checkpoint(1, network, {"totals": {}})
+    return network
+
+
+def first_moves(network: Network, rank: str | None, lots: list[Lot]) -> list[str]:
+    """The first move that people of `rank`, as `network` knows them, play by each lot."""
+    state = GAME.new_states(1)[0]
+    mask = np.zeros(GAME.actions, np.uint8)
+    planes = np.zeros((1, GAME.points, GAME.planes), np.uint16)
+    legal_mask_of(state, mask)
+    write_planes_of(state, mask, planes[0])
+    code = torch.full((1,), rank_code(rank) if rank else 0)
+    with torch.no_grad():
+        logits = network(planes_tensor(planes, GAME), code)["policy"][0].double().numpy()
+    chances = np.where(mask == 1, np.exp(logits), 0)
+    chances /= chances.sum()
+    return [
+        GAME.action_name(int(lot.random(state).choice(GAME.actions, p=chances))) for lot in lots
+    ]
+
+
+def test_the_dial_plays_as_people_of_the_rank(
+    opinionated: Network,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    count, script = 12, tmp_path / "in.gtp"
+    script.write_text("clear_board\ngenmove b\n" * count + "quit\n")
+    dial = ["told", "--human-prior", "told", "--human", "1", "--visits", "2", "--seed", "4"]
+    dial += ["--root", str(tmp_path)]
+    ranks = {"5k": ["--rank", "5k"], "9d": ["--rank", "9d"], None: []}
+    served = {}
+    for rank, words in ranks.items():
+        with script.open() as stdin:
+            monkeypatch.setattr("sys.stdin", stdin)
+            assert cli.run(["gtp", *dial, *words]) == 0
+        served[rank] = capfd.readouterr().out.replace("= ", "").split("\n\n")[1 : 2 * count : 2]
+        expected = first_moves(opinionated, rank, [Lot(4, number) for number in range(count)])
+        assert served[rank] == expected
+    assert len({tuple(moves) for moves in served.values()}) == len(ranks), "no rank is heard"
+    for rank, words in ranks.items():
+        monkeypatch.setattr("sys.stdin", io.StringIO("quit\n"))
+        there = ["--plain", "--color", "white", "--save", str(tmp_path / "games")]
+        assert cli.run(["play", *dial, *words, *there]) == 0
+        assert f"Black plays {served[rank][0]}." in capfd.readouterr().out

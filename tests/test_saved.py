@@ -145,7 +145,8 @@ def test_a_game_that_is_gone_on_with_keeps_its_date(
 def test_whom_one_plays_is_kept(name: str, tmp_path: Path) -> None:
     duel = game_of(name, "A1")
     duel.opponent = Opponent(
-        "a]b", visits=30, human=0.5, rank="5k", learn=True, symmetries=8, score_weight=0.1, reuse=False
+        "a]b", visits=30, human=0.5, rank="5k", learn=True, symmetries=8, score_weight=0.1, reuse=False,
+        variety=False,
     )  # fmt: skip
     assert read_saved(on_disk(tmp_path, duel)).opponent == duel.opponent
 
@@ -198,13 +199,22 @@ def test_how_the_bot_plays_is_kept_as_well(tmp_path: Path, monkeypatch: pytest.M
         return make_bot("random", "go5", None, 1, tmp_path)
 
     monkeypatch.setattr(terminal, "dialled_bot", make)
-    options = ["--symmetries", "8", "--score-weight", "0.1", "--no-reuse", "--learn", "on"]
+    options = [
+        "--symmetries",
+        "8",
+        "--score-weight",
+        "0.1",
+        "--no-reuse",
+        "--learn",
+        "on",
+        "--no-variety",
+    ]
     assert play(["C3", "quit"], monkeypatch, tmp_path, "--game", "go5", *options) == 0
-    for more in ([], ["--learn", "off", "--symmetries", "2"]):
+    for more in ([], ["--learn", "off", "--symmetries", "2", "--variety"]):
         assert play(["quit"], monkeypatch, tmp_path, "--resume", *more) == 0
     search = replace(PLAY, symmetries=8, score_weight=0.1)
-    assert made[0] == made[1] == (search, 0.0, None, None, True, False)
-    assert made[2] == (replace(search, symmetries=2), 0.0, None, None, False, False)
+    assert made[0] == made[1] == (search, 0.0, None, None, True, False, False)
+    assert made[2] == (replace(search, symmetries=2), 0.0, None, None, False, False, True)
 
 
 def test_a_resigned_game_is_over_until_it_is_undone(tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ class Scripted:
         moves = (Candidate(40, 30, 0.625), Candidate(41, 2, 0.5))
         return Analysis(40, 0.61, moves, (40, 30))
 
-    def ponder(self, states: States, endless: bool = False) -> Opinions:
+    def ponder(
+        self, states: States, endless: bool = False, seconds: float | None = None
+    ) -> Opinions:
         yield lambda: self.analyse(states)
 
     def ownership(self, states: States) -> None:

@@ -232,7 +232,7 @@ def lively_runs(tmp_path: Path) -> Path:
 def test_the_option_reaches_the_search(lively_runs: Path, ghostgo_command: list[str]) -> None:
     moves = {}
     for weight in ("0", "0.5"):
-        arguments = ["gtp", "lively", "--root", str(lively_runs), "--visits", "60", "--seed", "1"]
+        arguments = ["gtp", "lively", "--root", str(lively_runs), "--visits", "60", "--no-variety"]
         done = subprocess.run(
             [*ghostgo_command, *arguments, "--score-weight", weight],
             input="genmove b\ngenmove w\ngenmove b\ngenmove w\nquit\n",
