@@ -179,7 +179,8 @@ class SearchBot:
         lot: Lot | None = None,
     ) -> None:
         """With a `student` it learns from its games; `leaves` are taken in a network call (None: by
-        the visits, up to MOST_LEAVES); a `lot` draws its opening moves. Raises UserError for a search that the game does not know."""
+        the visits, up to MOST_LEAVES); a `lot` draws its opening moves. Raises UserError for a search
+        that the game does not know."""
         from ghostgo.engine.evaluator import make_evaluator, usable_cores
 
         check_search(search, network.game)

@@ -1,5 +1,6 @@
-"""Time for a move under GTP's clocks, and a search that keeps to it: main time, then so many moves in each further period.
+"""Time for a move under GTP's clocks, and a search that keeps to it.
 
+Clocks have main time, then so many moves in each further period.
 `time_settings MAIN PERIOD MOVES` (GTP 2, section 4.2): after MAIN seconds, every MOVES moves must be
 made within PERIOD seconds (Canadian overtime); MOVES 1 is a Japanese byo-yomi of one period that
 renews itself, PERIOD 0 sudden death, and PERIOD above 0 with MOVES 0 no limit at all. Nor is no time
