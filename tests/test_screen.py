@@ -149,7 +149,7 @@ def test_two_passes_end_the_game_with_a_count_and_whose_the_points_are() -> None
 
 
 def shown_beside(app: PlayApp) -> str:
-    lines = panel(app.duel, app.notes, app.board.palette, 30, 40)
+    lines, _ = panel(app.duel, app.notes, app.board.palette, 30, 40)
     return re.sub(r"\s+", " ", " ".join("".join(text for text, _ in line) for line in lines))
 
 
@@ -185,9 +185,9 @@ def test_points_expected_are_shown_and_dropped(human: int) -> None:
         assert "first: B+3.4 expected: Black 25, White 0, 0 open." in shown_beside(app)
         await press(app, pilot, "s")
         assert "25, White 0, 0 open" not in shown_beside(app)
-        lines = panel(app.duel, app.notes, app.board.palette, 26, 22)
+        lines, _ = panel(app.duel, app.notes, app.board.palette, 26, 22)
         assert len(lines) <= 22 and any("$panel on $accent" in line[0][1] for line in lines if line)
-        short = panel(app.duel, app.notes, app.board.palette, 26, 14)
+        short, _ = panel(app.duel, app.notes, app.board.palette, 26, 14)
         assert not any("$panel on $accent" in line[0][1] for line in short if line)
         await click(app, pilot, "C3")
         await press(app, pilot, "h")
