@@ -42,6 +42,9 @@ MARK = (
 )
 COUNTING = ("", "help", "undo", "score", "board", "done", "quit")
 """What can be typed when dead stones are marked, `dead` apart."""
+REVIEW = "`undo` takes moves back to go on from there, `quit` leaves."
+REVIEWING = ("", "help", "undo", "score", "board", "quit")
+"""What can be typed at a game that was over when it was loaded."""
 SHORT = {"p": "pass", "u": "undo", "h": "hint", "w": "winrate", "s": "score", "b": "board"}
 SHORT |= {"e": "estimate", "d": "dead"}
 SHORT |= {"q": "quit", "?": "help", "exit": "quit"}  # to resign asks for the whole word
@@ -56,11 +59,18 @@ class Dialogue(Duel):
         """Whether the person has quit."""
         self.agreed = False
         """Whether the person has said which stones are dead."""
+        self._was_over = session.over
+        """Whether the game is as it was loaded, at its end."""
 
     @property
     def over(self) -> bool:
         """Whether there is nothing more to ask the person."""
-        return self.left or (self.session.over and not self.marking)
+        return self.left or (self.session.over and not self.marking and not self.reviewing)
+
+    @property
+    def reviewing(self) -> bool:
+        """Whether the person looks at a game that was over when it was loaded."""
+        return self._was_over and self.session.over and not self.agreed
 
     @property
     def marking(self) -> bool:
@@ -73,6 +83,8 @@ class Dialogue(Duel):
         """What stands before the person's line."""
         if self.marking:
             return "dead, done or undo > "
+        if self.reviewing:
+            return "undo or quit > "
         number = len(self.session.moves) + 1
         return f"move {number}, {self.side(self.human)} (you) > "
 
@@ -87,7 +99,8 @@ class Dialogue(Duel):
             self.rules(),
             f"{self.side(self.session.to_play)} begins; `help` lists what you can type.",
         ]
-        return " ".join(filter(None, words)) + "\n" + self._turn()
+        said = " ".join(filter(None, words)) + "\n" + self._turn()
+        return f"{said}\n{REVIEW}" if self.reviewing and not self.marking else said
 
     def _turn(self) -> str:
         """Let the bot move if it is its turn; the board, and the result if the game is over."""
@@ -128,6 +141,8 @@ class Dialogue(Duel):
         }
         if self.marking and word not in COUNTING:
             return f"the game is over; {MARK}"
+        if self.reviewing and not self.marking and word not in REVIEWING:
+            return f"the game is over; {REVIEW}"
         if word in commands:
             return commands[word]()
         try:
@@ -148,7 +163,10 @@ class Dialogue(Duel):
             back = self.take_back()
         except UserError as error:
             return str(error)
-        return f"{render(self.session)}\nTaken back: {', '.join(map(self.name, back))}."
+        self._was_over = False
+        said = f"Taken back: {', '.join(map(self.name, back)) or 'the resignation'}."
+        # A side may resign when it is the other's turn: then the bot moves on.
+        return f"{said}\n{self._turn()}" if self.bot_to_move else f"{render(self.session)}\n{said}"
 
     def _opinion(self) -> Analysis | None:
         return self.bot.analyse(self.session.states)
