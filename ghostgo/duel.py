@@ -74,6 +74,8 @@ class Duel:
         UserError if the game could not be kept."""
         self.opponent: Opponent | None = None
         """How the bot was asked for, to be kept with the game."""
+        self.warning = ""
+        """What the person should know of the bot before the game; empty if there is nothing."""
 
     @property
     def bot_to_move(self) -> bool:

@@ -37,6 +37,8 @@ ROWS_BELOW = 2
 """The status line and the keys."""
 PATIENCE = 5.0
 """Seconds without a word from the bot after which the screen says what may be the matter."""
+WARNING = 10.0
+"""Seconds for which a word on the bot stays, if it is not clicked away."""
 SECONDS_TO_END = 0.5
 """How long the bot's thread is waited for when the screen closes."""
 KEYS = """\
@@ -133,6 +135,8 @@ class PlayApp(App[None]):
         if not self.is_headless:
             self._leave_on_signals()
         self._say("Arrows and Enter, or a click, play a move; ? lists the keys.")
+        if self.duel.warning:
+            self.notify(self.duel.warning, severity="warning", timeout=WARNING, markup=False)
         self._go_on()
 
     def _leave_on_signals(self) -> None:

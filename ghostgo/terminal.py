@@ -21,7 +21,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import is_go
 from ghostgo.human import dialled_bot
 from ghostgo.level import level_bot
-from ghostgo.opponents import default_opponent, warn_of_compiling
+from ghostgo.opponents import default_opponent, strange_board, warn_of_compiling
 from ghostgo.saved import Keeper, SavedGame, newest_unfinished, read_saved
 from ghostgo.session import TROMP_TAYLOR, Session
 
@@ -328,6 +328,7 @@ def play(
     side = {"black": 0, "white": 1, None: (saved.human if saved else None) or 0}[color]
     dialogue = Dialogue(session, bot, side)
     dialogue.opponent = asked
+    dialogue.warning = strange_board(bot.name, bot.game)
     date = saved.date if saved and resume else ""
     _sit_down(dialogue, Keeper(dialogue, folder, path if resume else None, date), plain)
 
@@ -360,6 +361,8 @@ def _sit_down(dialogue: Dialogue, keeper: Keeper, plain: bool) -> None:
     ended, before = True, (list(session.moves), session.resigned)
     try:
         if plain or not has_screen():
+            if dialogue.warning:
+                print(dialogue.warning, file=sys.stderr, flush=True)
             if isinstance(sys.stdin, io.TextIOWrapper):  # what is no text is no move, and no fault
                 sys.stdin.reconfigure(errors="backslashreplace")
             converse(dialogue, _read, print)

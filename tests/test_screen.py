@@ -24,6 +24,7 @@ from screen_suite import (
     status,
 )
 from textual.pilot import Pilot
+from textual.widgets._toast import Toast
 
 from ghostgo import screen, terminal, thinker
 from ghostgo.duel import Duel
@@ -314,6 +315,18 @@ def test_the_theme_changes_board_and_screen_and_back() -> None:
         assert len({background for _, _, background in seen}) == 2
 
     on_screen(make_app("go9"), steps)
+
+
+def test_a_word_on_the_bot_is_a_notification() -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        (shown,) = app.screen.query(Toast)
+        assert "go9 was trained on 9x9 alone" in str(shown.render())
+        await click(app, pilot, "C3")
+        assert played(app) == ["C3", "A5"], "it is in nobody's way"
+
+    app = make_app("go5")
+    app.duel.warning = "go9 was trained on 9x9 alone: on 5x5 ... untested there and likely weaker"
+    on_screen(app, steps)
 
 
 def test_the_keys_are_listed() -> None:
