@@ -30,12 +30,13 @@ HELP = """\
   {move}  play there{pass_}
   undo     take your last move back
   hint     the bot's best moves here: visits and your chance to win
-  winrate  your chance to win, as the bot sees it
-  score    the score as the board stands
-  estimate how the bot expects it to end
+  winrate  your chance to win, as the bot sees it{points}
   board    show the board again
   resign   give up
   quit     save the game and leave"""
+POINTS = """
+  score    the score as the board stands
+  estimate how the bot expects it to end"""
 MARK = (
     "`dead D5` marks a chain dead or alive again, `dead` those that the bot takes for dead, `done` "
     "leaves it at that, `undo` takes moves back."
@@ -156,7 +157,8 @@ class Dialogue(Duel):
         middle = game.points // 2 if game.actions >= game.points else game.actions // 2
         when = "there is nothing left to gain" if is_go(game) else "you have no other move"
         pass_ = f"; pass  when {when}" if self.can_pass else ""
-        return HELP.format(move=self.name(middle).ljust(7), pass_=pass_)
+        points = POINTS if self.session.has_score else ""
+        return HELP.format(move=self.name(middle).ljust(7), pass_=pass_, points=points)
 
     def _undo(self) -> str:
         try:

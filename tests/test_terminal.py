@@ -234,6 +234,32 @@ def test_other_games_play_in_the_same_way() -> None:
     assert talk.answer("score") == "connect_four has no points; the end decides"
 
 
+def test_a_player_of_another_game_is_told_what_wins_and_hears_nothing_of_go() -> None:
+    talk = dialogue("A1", "hex5")
+    greeting = typed(talk, ["A2"])[0]
+    assert "Red joins top and bottom, Blue left and right." in greeting
+    assert "score" not in talk.answer("help") and "estimate" not in talk.answer("help")
+    assert "  score " in dialogue("", "othello").answer("help")
+    assert talk.answer("resign") == "Blue wins by resignation."
+    aims = {"gomoku9": "Five or more", "connect_four": "Four", "tic_tac_toe": "Three"}
+    for game, aim in aims.items():
+        assert f"{aim} in a row win." in dialogue(game=game).greeting()
+
+
+def test_a_board_of_hex_is_slanted_so_that_cells_that_touch_are_neighbours() -> None:
+    session = Session(get_game("hex4"))
+    for name in ("B3", "C3"):
+        session.play(session.game.parse_action(name))
+    assert render(session).split("\n") == [
+        "    A B C D",
+        " 4  . . . .  4",
+        "  3  . X(O).  3",
+        "   2  . . . .  2",
+        "    1  . . . .  1",
+        "       A B C D",
+    ]
+
+
 def test_othello_is_counted_by_discs_and_nothing_is_said_of_go() -> None:
     talk = dialogue("", "othello")
     assert talk.answer("score") == "As the board stands: Black 2, White 2: even."
