@@ -28,7 +28,7 @@ def _describe(bot: CheckpointInfo) -> str:
     game = get_game(bot.meta["game"])
     if is_go(game):
         below.append(
-            f"{game.rows}x{game.cols} alone, and untested on the other boards that it fits"
+            f"on {game.rows}x{game.cols} alone, and untested on the other boards that it fits"
         )
     line = f"{bot.path.name:14} {bot.meta['game']:14} {network:8} learnt from {trained}"
     return f"{line}\n  {'; '.join(below)}" if below else line

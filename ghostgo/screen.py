@@ -77,6 +77,7 @@ class PlayApp(App[None]):
         height: 1; padding: 0 1; background: $panel;
         text-wrap: nowrap; text-overflow: ellipsis;
     }
+    ToastRack { margin-bottom: 2; }  /* above the status line and the keys */
     #status.wrong { color: $error; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -269,6 +269,8 @@ def _keep(dialogue: Dialogue, write: Callable[[str], None]) -> None:
 
 
 def _read(prompt: str) -> str:
+    if sys.stdin is None:  # closed before the process began
+        raise EOFError
     return input(prompt)
 
 
@@ -276,7 +278,9 @@ def has_screen() -> bool:
     """Whether a person sits at a terminal that can draw: no pipe, no file, not TERM=dumb."""
     # Textual draws on standard error.
     streams = (sys.stdin, sys.stdout, sys.stderr)
-    return all(stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
+    return (
+        all(stream and stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
+    )
 
 
 def play(

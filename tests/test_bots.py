@@ -162,7 +162,7 @@ def test_bots_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     below = {name: whole[whole.index(line) + 1] for name, line in zip(NAMES, lines, strict=True)}
     assert all("Online Go Server" in below[name] for name in ("human9", "go9"))
     assert all("self-play alone" in below[name] for name in ("go5", "connect_four"))
-    assert "; 9x9 alone" in below["go9"] and "; 5x5 alone" in below["go5"]
+    assert "; on 9x9 alone" in below["go9"] and "; on 5x5 alone" in below["go5"]
     assert "alone, and" not in below["connect_four"], "its network fits no other board"
     assert all("FLOP" in line for line in lines)
     human = next(line for line in lines if line.startswith("human9"))

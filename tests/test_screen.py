@@ -321,6 +321,7 @@ def test_a_word_on_the_bot_is_a_notification() -> None:
     async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
         (shown,) = app.screen.query(Toast)
         assert "go9 was trained on 9x9 alone" in str(shown.render())
+        assert not shown.region.overlaps(app.query_one("#status").region)
         await click(app, pilot, "C3")
         assert played(app) == ["C3", "A5"], "it is in nobody's way"
 

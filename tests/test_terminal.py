@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import subprocess
 from collections.abc import Iterable
 from datetime import datetime
@@ -412,6 +413,21 @@ def test_a_finished_game_is_shown_and_waits(
     assert "`undo` takes moves back to go on from there, `quit` leaves." in shown
     assert shown.count("undo or quit > ") == (1 if typed != "board\n" else 2)
     assert not (tmp_path / "games").exists() and path.read_text() == LOST.format(result="W+R")
+
+
+@pytest.mark.parametrize("words", [[], ["--plain"]])
+def test_a_closed_standard_input_is_the_end_of_input(
+    words: list[str], tmp_path: Path, ghostgo_command: list[str], clean_environment: dict[str, str]
+) -> None:
+    path = tmp_path / "lost.sgf"
+    path.write_text(LOST.format(result="W+R"))
+    command = shlex.join([*ghostgo_command, "play", "random", *words, "--load", str(path)])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} <&-"], check=False, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path, env=clean_environment,
+    )  # fmt: skip
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert "White wins by resignation (W+R)." in done.stdout
 
 
 def test_a_finished_game_goes_on_from_an_earlier_position(
