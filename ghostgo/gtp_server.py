@@ -138,6 +138,8 @@ def serve(
                 rank, bool(learn), reuse is not False,
             )  # fmt: skip
         engine = Engine(bot, resign, ko)
+        if sys.stdin is None:  # closed before the process began: the end of input
+            return
         # Unbuffered: a thread that is killed while it reads must not hold a buffer's lock.
         with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:
             converse(engine, lines, out)
