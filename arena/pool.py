@@ -46,7 +46,7 @@ from ghostgo.arena.results import PlayerInfo
 from ghostgo.arena.speeds import Speeds
 from ghostgo.data.choice import chosen_backend
 from ghostgo.data.ledger import Totals
-from ghostgo.data.run import BOTS, CheckpointInfo, Run, find_checkpoint, load_network
+from ghostgo.data.run import BOTS, CheckpointInfo, Run, find_checkpoint, list_bots, load_network
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import choose_device
 from ghostgo.engine.games.game import Game
@@ -204,6 +204,11 @@ def open_run(run: str, root: Path) -> Run:
     """The run called `run` below `root`, or in the folder `run`; raises UserError if there is none."""
     folder = root / run if (root / run).exists() else Path(run)
     if not (folder / "run.json").is_file():
+        if run in {bot.path.name for bot in list_bots()}:
+            raise UserError(
+                f"{run!r} is a bot that came with ghostgo, not a run: enter it by --player {run}={run} "
+                "instead of --a or --b"
+            )
         raise UserError(f"{run!r} is not a run in {root}: ghostgo selfplay --run {run} makes one")
     return Run.open(folder)
 

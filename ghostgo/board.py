@@ -11,6 +11,13 @@ from ghostgo.session import Session
 
 STONES = {1: "X", -1: "O", 0: "."}
 HOSHI = "+"
+SLANTED = ("hex",)
+"""Kinds of games whose rows lie half a cell further right than the ones above."""
+
+
+def kind_of(game: Game) -> str:
+    """What `game` is whatever its size: `go`, `hex`, ...; empty for a game of OpenSpiel."""
+    return game.dtype.names[0] if game.dtype.names else ""
 
 
 def hoshi(rows: int, cols: int) -> set[tuple[int, int]]:
@@ -37,13 +44,15 @@ def column_names(game: Game) -> list[str]:
 def render(session: Session) -> str:
     """The board with coordinates; X is the first player, O the second, the last move in brackets.
 
-    No newline at the end.
+    In Hex each row stands half a cell further right, so that cells that touch are neighbours. No
+    newline at the end.
     """
     game = session.game
     stones = session.stones().reshape(game.rows, game.cols)
     dots = hoshi(game.rows, game.cols) if is_go(game) else set()
     last = session.last_point
     numbered = game.actions != game.cols
+    slant = " " if kind_of(game) in SLANTED else ""
     header = " ".join(column_names(game))
     lines = [f"    {header}"]
     for row in range(game.rows):
@@ -55,8 +64,8 @@ def render(session: Session) -> str:
             col = last % game.cols
             text[2 * col], text[2 * col + 2] = "(", ")"
         number = str(game.rows - row) if numbered else ""
-        lines.append(f"{number:>2} {''.join(text)} {number}".rstrip())
-    lines.append(f"    {header}")
+        lines.append(f"{slant * row}{number:>2} {''.join(text)} {number}".rstrip())
+    lines.append(f"{slant * (game.rows - 1)}    {header}")
     return "\n".join(lines)
 
 

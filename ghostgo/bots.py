@@ -5,13 +5,15 @@ from __future__ import annotations
 import click
 
 from ghostgo.data.run import CheckpointInfo, list_bots
+from ghostgo.engine.games.go import is_go
+from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import NetworkConfig
 from ghostgo.selfplay.monitor import si
 
 
 def _describe(bot: CheckpointInfo) -> str:
     """Name, game, network, how it was trained and what that cost; in a line below it, whose games
-    it learnt from, if its meta data tells."""
+    it learnt from, if its meta data tells, and on which board, if it fits others."""
     spent = bot.totals
     ways = []
     if spent.imitation_flops:
@@ -22,9 +24,14 @@ def _describe(bot: CheckpointInfo) -> str:
         )
     network = NetworkConfig(**bot.meta["network"]).name
     trained = ", then ".join(ways) or "nothing"
-    source = bot.meta.get("source")
+    below = [bot.meta["source"]] if "source" in bot.meta else []
+    game = get_game(bot.meta["game"])
+    if is_go(game):
+        below.append(
+            f"on {game.rows}x{game.cols} alone, and untested on the other boards that it fits"
+        )
     line = f"{bot.path.name:14} {bot.meta['game']:14} {network:8} learnt from {trained}"
-    return f"{line}\n  {source}" if source else line
+    return f"{line}\n  {'; '.join(below)}" if below else line
 
 
 def bots() -> None:

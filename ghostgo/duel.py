@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostgo.board import kind_of
 from ghostgo.bot import Bot
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import is_go
@@ -19,6 +20,15 @@ from ghostgo.session import TROMP_TAYLOR, Session
 
 SURE = 0.5
 """How surely, from 0 to 1, a side must be expected to own a point, or a dead chain's points."""
+
+AIMS = {
+    "hex": "{0} joins top and bottom, {1} left and right.",
+    "gomoku": "Five or more in a row win.",
+    "connect_four": "Four in a row win.",
+    "tic_tac_toe": "Three in a row win.",
+    "othello": "More stones at the end win.",
+}
+"""What wins, by kind of game."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,8 @@ class Duel:
         UserError if the game could not be kept."""
         self.opponent: Opponent | None = None
         """How the bot was asked for, to be kept with the game."""
+        self.warning = ""
+        """What the person should know of the bot before the game; empty if there is nothing."""
 
     @property
     def bot_to_move(self) -> bool:
@@ -104,9 +116,10 @@ class Duel:
         return self.session.game.action_name(action)
 
     def rules(self) -> str:
-        """Komi and ko rule; empty but in Go."""
-        if not is_go(self.session.game):
-            return ""
+        """Komi and ko rule in Go; what wins in other games, empty for those of OpenSpiel."""
+        game = self.session.game
+        if not is_go(game):
+            return AIMS.get(kind_of(game), "").format(*game.player_names)
         return f"Komi {self.session.rules['komi']:g}, {self.session.rules['ko']} ko."
 
     def said(self, player: int, action: int) -> str:
@@ -177,7 +190,8 @@ class Duel:
         if winner is not None:
             who += ": well played" if winner == self.human else ""
         if session.resigned is not None:
-            return f"{who} by resignation ({session.result()})."
+            short = f" ({session.result()})" if self.side(0)[0] == "B" else ""  # no W for Yellow
+            return f"{who} by resignation{short}."
         return f"{who} ({session.result()})." if session.has_score else f"{who}."
 
     def reckoning(self) -> str:

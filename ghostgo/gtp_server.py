@@ -21,7 +21,7 @@ from ghostgo.bot import PLAY
 from ghostgo.gtp import Engine
 from ghostgo.human import dialled_bot
 from ghostgo.level import level_bot
-from ghostgo.opponents import warn_of_compiling
+from ghostgo.opponents import strange_board, warn_of_compiling
 
 STDOUT, STDERR = 1, 2
 """File descriptors, as C code knows them."""
@@ -55,11 +55,14 @@ def _answer_all(
     engine: Engine, waiting: SimpleQueue[bytes | None], write: Callable[[str], None]
 ) -> None:
     """Answer line by line until `quit` or None, the end of input."""
+    told = set[str]()
+    _warn(engine, told)
     line = waiting.get()
     while line is not None:
         response = engine.answer(line.decode("utf-8", errors="replace"))
         if response is not None:
             write(response)
+        _warn(engine, told)
         if engine.quitting:
             return
         if engine.stream is None or response is None:
@@ -77,6 +80,15 @@ def _answer_all(
         line = waiting.get()
         if engine.endless:
             write("\n")
+
+
+def _warn(engine: Engine, told: set[str]) -> None:
+    """Say once a board on standard error that the bot does not know it, if so."""
+    game = engine.bot.game
+    if game.name not in told:
+        told.add(game.name)
+        if warning := strange_board(engine.bot.name, game):
+            print(warning, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -127,6 +139,8 @@ def serve(
                 rank, bool(learn), reuse is not False, variety is not False,
             )  # fmt: skip
         engine = Engine(bot, resign, ko)
+        if sys.stdin is None:  # closed before the process began: the end of input
+            return
         # Unbuffered: a thread that is killed while it reads must not hold a buffer's lock.
         with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:
             converse(engine, lines, out)

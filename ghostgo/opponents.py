@@ -99,6 +99,27 @@ def _plain_bot(
     return RolloutBot(game, rollouts, seed, seconds)
 
 
+def strange_board(name: str, game: Game) -> str:
+    """A line on a bot of the box that is on a board it was not trained on; empty for all others.
+
+    `name` is a bot's own (`Bot.name`): a network from the box has its name there, before a comma if
+    there is more to say, and one of a run its step. Raises UserError if that bot is damaged.
+    """
+    name = name.split(",")[0]
+    if ":" in name or "@" in name or name in ("random", "capture"):
+        return ""
+    from ghostgo.data.run import list_bots
+
+    home = {bot.path.name: get_game(bot.meta["game"]) for bot in list_bots()}.get(name, game)
+    if home is game:
+        return ""
+    here, there = (f"{board.rows}x{board.cols}" for board in (game, home))
+    return (
+        f"{name} was trained on {there} alone: on {here} it plays by the same weights, untested there "
+        "and likely weaker"
+    )
+
+
 def make_bot(
     name: str | None,
     game: str | None,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, ScrollableContainer
+from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Footer, Static
 
@@ -27,8 +27,8 @@ from ghostgo.duel import Duel
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import is_go
 from ghostgo.screen_board import PALETTES, View
-from ghostgo.screen_panel import HINTS, Notes
-from ghostgo.screen_widgets import THEMES, BoardView, PanelView, Question
+from ghostgo.screen_panel import Notes
+from ghostgo.screen_widgets import THEMES, BoardFrame, BoardView, PanelView, Question
 from ghostgo.thinker import Thinker, Thought
 
 PANEL_WIDTH = 26
@@ -37,6 +37,8 @@ ROWS_BELOW = 2
 """The status line and the keys."""
 PATIENCE = 5.0
 """Seconds without a word from the bot after which the screen says what may be the matter."""
+WARNING = 10.0
+"""Seconds for which a word on the bot stays, if it is not clicked away."""
 SECONDS_TO_END = 0.5
 """How long the bot's thread is waited for when the screen closes."""
 KEYS = """\
@@ -71,11 +73,11 @@ class PlayApp(App[None]):
     ALLOW_SELECT = False  # a click that slips would mark text instead
     CSS = """
     #body { height: 1fr; }
-    #frame { width: auto; max-width: 100%; height: 100%; }
     #status {
         height: 1; padding: 0 1; background: $panel;
         text-wrap: nowrap; text-overflow: ellipsis;
     }
+    ToastRack { margin-bottom: 2; }  /* above the status line and the keys */
     #status.wrong { color: $error; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -105,6 +107,7 @@ class PlayApp(App[None]):
         self.failure: Exception | None = None
         """What broke the bot's search off; whoever ran the screen raises it again."""
         self.board = BoardView(duel)
+        self._frame = BoardFrame(self.board)
         self._panel = PanelView(duel, self.notes)
         self._status = Static(id="status", markup=False)
         self._thinker = Thinker(duel.bot, self._hear)
@@ -120,8 +123,7 @@ class PlayApp(App[None]):
     def compose(self) -> ComposeResult:
         """The board and the panel, the status line, the keys."""
         with Horizontal(id="body"):
-            with ScrollableContainer(id="frame", can_focus=False):
-                yield self.board
+            yield self._frame
             yield self._panel
         yield self._status
         yield Footer(compact=True, show_command_palette=False)
@@ -134,6 +136,8 @@ class PlayApp(App[None]):
         if not self.is_headless:
             self._leave_on_signals()
         self._say("Arrows and Enter, or a click, play a move; ? lists the keys.")
+        if self.duel.warning:
+            self.notify(self.duel.warning, severity="warning", timeout=WARNING, markup=False)
         self._go_on()
 
     def _leave_on_signals(self) -> None:
@@ -151,6 +155,11 @@ class PlayApp(App[None]):
         if layout.width > event.size.width or layout.height > height:
             needed = f"{layout.width + PANEL_WIDTH}x{layout.height + ROWS_BELOW}"
             self._say(f"this board needs a window of {needed} characters", wrong=True)
+        self.call_after_refresh(self._show_cursor)
+
+    def _show_cursor(self) -> None:
+        """Scroll a board that is larger than the window to the cursor."""
+        self._frame.show_point(self._pointed())
 
     @property
     def thinking(self) -> bool:
@@ -171,7 +180,8 @@ class PlayApp(App[None]):
         """Draw board and panel as things stand."""
         session = self.duel.session
         self.notes.estimate = self._estimate() if self.notes.counted and not session.over else ""
-        hints = self.notes.hints.candidates[:HINTS] if self.notes.hints else ()
+        shown = self._panel.arranged()[1]  # a number on the board is one that the panel explains
+        hints = self.notes.hints.candidates[:shown] if self.notes.hints else ()
         points = [point_of(session, move.action) for move in hints]
         shows_owners = session.has_score and (self.notes.counted or session.over)
         self.board.view = View(
@@ -212,6 +222,10 @@ class PlayApp(App[None]):
         if session.game.actions != session.game.cols:
             return self._cursor
         return point_of(session, self._cursor % session.game.cols) or 0
+
+    def on_panel_view_resized(self) -> None:
+        """Number the hints that fit now."""
+        self._show()
 
     # ---- the bot
 
@@ -340,6 +354,7 @@ class PlayApp(App[None]):
         row = min(max(row + down, 0), game.rows - 1)
         self._cursor = row * game.cols + min(max(col + right, 0), game.cols - 1)
         self._show()
+        self._show_cursor()
 
     def action_play(self) -> None:
         """Play at the cursor."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ghostgo.board import SLANTED, kind_of
 from ghostgo.engine.games.game import Game
 
 LARGEST_SCALE = 4
 ON_LINES = ("go", "gomoku")
-SLANTED = ("hex",)
 NUMBER = 3
 """Columns of a row's number and the space beside it."""
 
@@ -90,7 +90,7 @@ class Layout:
 
 def layout_of(game: Game, scale: int) -> Layout:
     """How `game`'s board is laid out at `scale`."""
-    kind = game.dtype.names[0] if game.dtype.names else ""
+    kind = kind_of(game)
     return Layout(
         game.rows, game.cols, scale,
         lines=kind in ON_LINES, slanted=kind in SLANTED, numbered=game.actions != game.cols,

@@ -24,6 +24,7 @@ LEAST_SWING = 5.0
 FEWEST_MOVE_ROWS = 2
 """Rows of moves that the graph of points leaves, where there are no hints."""
 HINTS = 5
+HEADING, NARROW = "   move  visits  you win", "   move  win"
 
 
 @dataclass
@@ -46,13 +47,19 @@ class Notes:
     """Whether it is shown whose the points will be."""
 
 
-def panel(duel: Duel, notes: Notes, palette: Palette, width: int, height: int) -> list[Line]:
-    """The panel's lines, at most `height` of at most `width` characters."""
-    lines = _players(duel, palette, width)
-    lines += [[], *_turn(duel, notes, width)]
-    swing_at = 0
+def panel(
+    duel: Duel, notes: Notes, palette: Palette, width: int, height: int
+) -> tuple[list[Line], int]:
+    """At most `height` lines of `width` characters, and how many of the best moves are among them.
+
+    Where not all fits, the graphs go first, then the lines expected after the best moves, from the
+    last, then these moves themselves.
+    """
+    lines = [*_players(duel, palette, width), [], *_turn(duel, notes, width)]
+    graph_at = swing_at = 0
     if notes.rates:
-        lines += [[], *_win_rate(duel, notes.rates, width)]
+        lines += [[], _win_rate(duel, notes.rates, width)]
+        graph_at = len(lines)
     if notes.leads:
         lines.append(_lead(duel, notes.leads))
         swing_at = len(lines)
@@ -60,11 +67,17 @@ def panel(duel: Duel, notes: Notes, palette: Palette, width: int, height: int) -
         lines += [[], *_wrapped(f"If it ended now: {duel.count()}.", width)]
         lines += _wrapped(notes.estimate, width)
     lines.append([])
-    below = _hints(duel, notes.hints, width) if notes.hints else []
-    if notes.leads and len(lines) + max(len(below), FEWEST_MOVE_ROWS) + SWING_ROWS <= height:
+    room = height - len(lines)
+    hints = _hints(duel, notes.hints, width) if notes.hints else []
+    below, shown = _fitted(hints, width, room)
+    spare = room - max(1 + sum(map(len, hints)) if hints else 0, FEWEST_MOVE_ROWS)
+    with_swing = notes.leads and spare >= SWING_ROWS + (GRAPH_ROWS if notes.rates else 0)
+    if with_swing:  # the lower one first: it moves nothing above it
         lines[swing_at:swing_at] = _swing(notes.leads, width)
-    lines += below or _moves(duel, max(height - len(lines), 1))
-    return lines[:height]
+    if notes.rates and spare >= GRAPH_ROWS:
+        lines[graph_at:graph_at] = _graph(notes.rates, width)
+    lines += below if notes.hints else _moves(duel, max(height - len(lines), 1))
+    return lines[:height], shown
 
 
 def _wrapped(text: str, width: int, style: str = "") -> list[Line]:
@@ -74,19 +87,31 @@ def _wrapped(text: str, width: int, style: str = "") -> list[Line]:
 def _players(duel: Duel, palette: Palette, width: int) -> list[Line]:
     """Each side's stone, who plays it and what it has captured; then the game and its rules."""
     session, colors = duel.session, stone_colors(duel.session)
-    lines = []
+    lines: list[Line] = []
     for player in (0, 1):
         who = "you" if player == duel.human else duel.bot.name
         # First and second have marks of their own, since not every terminal shows colours.
         stone = f" {'●○'[player]} "
-        captured = f" {session.state.captures[player]} captured" if is_go(session.game) else ""
-        room = max(width - len(stone) - len(captured), 0)
-        text = f" {duel.side(player)}: {who}"[:room].ljust(room)
-        turn = "bold" if player == session.to_play and not session.over else ""
         style = f"{colors[player]} on {palette.board if is_go(session.game) else palette.cells[0]}"
-        lines.append([(stone, style), (text, turn), (captured, "")])
+        turn = "bold" if player == session.to_play and not session.over else ""
+        room = width - len(stone) - 1
+        text = _wrapped(f"{duel.side(player)}: {who}", room, turn)
+        lines += [[(stone, style), (" ", ""), *text[0]]]
+        lines += [[(" " * (len(stone) + 1), ""), *more] for more in text[1:]]
+        if is_go(session.game):
+            captured = f"{session.state.captures[player]} captured"
+            used = sum(len(piece) for piece, _ in lines[-1])
+            if used + 1 + len(captured) > width:  # a line of its own
+                used = 0
+                lines.append([])
+            lines[-1] = [*lines[-1], (captured.rjust(width - used), "")]
     rules = f"{session.game.name}. {duel.rules()}".strip()
     return lines + _wrapped(rules, width, "dim")
+
+
+def _cut(text: str, room: int) -> str:
+    """`text` if it fits into `room` characters, else its beginning and an ellipsis."""
+    return text if len(text) <= room else text[: max(room - 1, 0)] + "…" * (room > 0)
 
 
 def _turn(duel: Duel, notes: Notes, width: int) -> list[Line]:
@@ -100,14 +125,19 @@ def _turn(duel: Duel, notes: Notes, width: int) -> list[Line]:
     return _wrapped(f"Move {number}: {side}, your turn. {notes.thinking}", width, "bold")
 
 
-def _win_rate(duel: Duel, rates: Mapping[int, float], width: int) -> list[Line]:
-    """The latest win rate, and a graph of all of them, oldest first."""
+def _win_rate(duel: Duel, rates: Mapping[int, float], width: int) -> Line:
+    """The latest win rate."""
+    share = f"{rates[max(rates)]:.0%}"
+    says = f", says {duel.bot.name}"
+    room = max(width - len(f"You win {share}"), 0)
+    return [("You win ", ""), (share, "bold"), (_cut(says, room), "")]
+
+
+def _graph(rates: Mapping[int, float], width: int) -> list[Line]:
+    """A graph of all win rates, oldest first."""
     ordered = [rates[ply] for ply in sorted(rates)]
-    share = f"{ordered[-1]:.0%}"
-    says = f", says {duel.bot.name}"[: width - len(f"You win {share}")]
-    line = [("You win ", ""), (share, "bold"), (says, "")]
     rows = graph(ordered[-width:], GRAPH_ROWS)
-    return [line, *([(row.ljust(width), "$accent on $panel")] for row in rows)]
+    return [[(row.ljust(width), "$accent on $panel")] for row in rows]
 
 
 def _lead(duel: Duel, leads: Mapping[int, float]) -> Line:
@@ -149,19 +179,38 @@ def graph(rates: Sequence[float], rows: int) -> list[str]:
     ]
 
 
-def _hints(duel: Duel, found: Analysis, width: int) -> list[Line]:
-    """The best moves: visits, the person's chance to win, and the line expected after each."""
-    lines: list[Line] = [[("   move   visits  you win", "dim")]]
+def _hints(duel: Duel, found: Analysis, width: int) -> list[list[Line]]:
+    """The best moves: visits, the person's chance to win, and in a second line the moves expected.
+
+    A narrow panel leaves the visits out.
+    """
+    hints: list[list[Line]] = []
     for number, move in enumerate(found.candidates[:HINTS], 1):
-        numbers = f"{duel.name(move.action):<6}{move.visits:>7}{move.win_rate:>9.0%}"
-        lines.append([(f"{number}  ", "$success"), (numbers, "")])
+        visits = f"{move.visits:>7}" if width >= len(HEADING) else ""
+        numbers = f"{duel.name(move.action):<5}{visits}{move.win_rate:>{9 if visits else 5}.0%}"
+        lines: list[Line] = [[(f"{number}  ", "$success"), (numbers, "")]]
         line = move.line or (found.line if move.action == found.action else ())
         if len(line) > 1:
             expected = " ".join(map(duel.name, line))
             lines.append(
                 [("   " + textwrap.shorten(expected, max(width - 3, 4), placeholder=""), "dim")]
             )
-    return lines
+        hints.append(lines)
+    return hints
+
+
+def _fitted(hints: Sequence[list[Line]], width: int, room: int) -> tuple[list[Line], int]:
+    """What fits of the best moves into `room` lines under a heading, and how many moves that are."""
+    if not hints or room < 2:
+        return [], 0
+    shown = list(hints[: room - 1])
+    left = room - 1 - len(shown)
+    lines: list[Line] = [[(HEADING if width >= len(HEADING) else NARROW, "dim")]]
+    for first, *more in shown:
+        more = more[:left]
+        left -= len(more)
+        lines += [first, *more]
+    return lines, len(shown)
 
 
 def _moves(duel: Duel, height: int) -> list[Line]:

@@ -7,7 +7,9 @@ from itertools import groupby
 
 from textual import events
 from textual.app import ComposeResult
+from textual.containers import ScrollableContainer
 from textual.content import Content
+from textual.geometry import Region, Spacing
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.theme import Theme
@@ -17,8 +19,10 @@ from textual.widgets import Static
 from ghostgo.duel import Duel
 from ghostgo.screen_board import PALETTES, Cell, View, draw
 from ghostgo.screen_layout import fit
-from ghostgo.screen_panel import Notes, panel
+from ghostgo.screen_panel import Line, Notes, panel
 
+NAMES = Spacing(1, 4, 1, 4)
+"""Rows and columns about a point in which its column's name and its row's number may stand."""
 THEMES = [
     Theme(
         "wood", primary="#8a5f35", accent="#a8601a", success="#2f6f3a", error="#a3231a",
@@ -74,6 +78,30 @@ def _runs(row: list[Cell]) -> Iterator[tuple[str, str]]:
         yield "".join(cell.text for cell in cells), f"{ink} on {ground}"
 
 
+class BoardFrame(ScrollableContainer):
+    """Shows the board, or the part of it about the cursor where the window is smaller."""
+
+    DEFAULT_CSS = """
+    BoardFrame {
+        width: auto; max-width: 100%; height: 100%;
+        scrollbar-size: 0 0;
+    }
+    """
+
+    def __init__(self, board: BoardView) -> None:
+        super().__init__(board, id="frame", can_focus=False)
+        self._board = board
+
+    def show_point(self, point: int) -> None:
+        """Scroll as little as brings the point and its surroundings into view."""
+        x0, y0, x1, y1 = self._board.layout_now.frame(point)
+        region = Region(x0, y0, x1 - x0 + 1, y1 - y0 + 1)
+        # Names and numbers of the outer points come along where there is room.
+        room = self.size.width >= region.width + NAMES.width
+        room &= self.size.height >= region.height + NAMES.height
+        self.scroll_to_region(region, spacing=NAMES if room else None, animate=False, force=True)
+
+
 class PanelView(Widget):
     """What stands beside the board."""
 
@@ -84,15 +112,25 @@ class PanelView(Widget):
     }
     """
 
+    class Resized(Message):
+        """There is another amount of room in it."""
+
     def __init__(self, duel: Duel, notes: Notes) -> None:
         super().__init__()
         self._duel, self._notes = duel, notes
         self.palette = PALETTES["wood"]
 
+    def arranged(self) -> tuple[list[Line], int]:
+        """The lines that fit, and how many of the best moves are among them."""
+        return panel(self._duel, self._notes, self.palette, self.size.width, self.size.height)
+
     def render(self) -> Content:
         """The panel's lines."""
-        lines = panel(self._duel, self._notes, self.palette, self.size.width, self.size.height)
-        return Content("\n").join(Content.assemble(*line) for line in lines)
+        return Content("\n").join(Content.assemble(*line) for line in self.arranged()[0])
+
+    def on_resize(self) -> None:
+        """Say so: other hints may fit."""
+        self.post_message(self.Resized())
 
 
 class Question(ModalScreen[bool]):

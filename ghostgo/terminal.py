@@ -21,7 +21,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.games.go import is_go
 from ghostgo.human import dialled_bot
 from ghostgo.level import level_bot
-from ghostgo.opponents import default_opponent, warn_of_compiling
+from ghostgo.opponents import default_opponent, strange_board, warn_of_compiling
 from ghostgo.saved import Keeper, SavedGame, newest_unfinished, read_saved
 from ghostgo.session import TROMP_TAYLOR, Session
 
@@ -30,18 +30,22 @@ HELP = """\
   {move}  play there{pass_}
   undo     take your last move back
   hint     the bot's best moves here: visits and your chance to win
-  winrate  your chance to win, as the bot sees it
-  score    the score as the board stands
-  estimate how the bot expects it to end
+  winrate  your chance to win, as the bot sees it{points}
   board    show the board again
   resign   give up
   quit     save the game and leave"""
+POINTS = """
+  score    the score as the board stands
+  estimate how the bot expects it to end"""
 MARK = (
     "`dead D5` marks a chain dead or alive again, `dead` those that the bot takes for dead, `done` "
     "leaves it at that, `undo` takes moves back."
 )
 COUNTING = ("", "help", "undo", "score", "board", "done", "quit")
 """What can be typed when dead stones are marked, `dead` apart."""
+REVIEW = "`undo` takes moves back to go on from there, `quit` leaves."
+REVIEWING = ("", "help", "undo", "score", "board", "quit")
+"""What can be typed at a game that was over when it was loaded."""
 SHORT = {"p": "pass", "u": "undo", "h": "hint", "w": "winrate", "s": "score", "b": "board"}
 SHORT |= {"e": "estimate", "d": "dead"}
 SHORT |= {"q": "quit", "?": "help", "exit": "quit"}  # to resign asks for the whole word
@@ -56,11 +60,18 @@ class Dialogue(Duel):
         """Whether the person has quit."""
         self.agreed = False
         """Whether the person has said which stones are dead."""
+        self._was_over = session.over
+        """Whether the game is as it was loaded, at its end."""
 
     @property
     def over(self) -> bool:
         """Whether there is nothing more to ask the person."""
-        return self.left or (self.session.over and not self.marking)
+        return self.left or (self.session.over and not self.marking and not self.reviewing)
+
+    @property
+    def reviewing(self) -> bool:
+        """Whether the person looks at a game that was over when it was loaded."""
+        return self._was_over and self.session.over and not self.agreed
 
     @property
     def marking(self) -> bool:
@@ -73,6 +84,8 @@ class Dialogue(Duel):
         """What stands before the person's line."""
         if self.marking:
             return "dead, done or undo > "
+        if self.reviewing:
+            return "undo or quit > "
         number = len(self.session.moves) + 1
         return f"move {number}, {self.side(self.human)} (you) > "
 
@@ -87,7 +100,8 @@ class Dialogue(Duel):
             self.rules(),
             f"{self.side(self.session.to_play)} begins; `help` lists what you can type.",
         ]
-        return " ".join(filter(None, words)) + "\n" + self._turn()
+        said = " ".join(filter(None, words)) + "\n" + self._turn()
+        return f"{said}\n{REVIEW}" if self.reviewing and not self.marking else said
 
     def _turn(self) -> str:
         """Let the bot move if it is its turn; the board, and the result if the game is over."""
@@ -128,6 +142,8 @@ class Dialogue(Duel):
         }
         if self.marking and word not in COUNTING:
             return f"the game is over; {MARK}"
+        if self.reviewing and not self.marking and word not in REVIEWING:
+            return f"the game is over; {REVIEW}"
         if word in commands:
             return commands[word]()
         try:
@@ -141,14 +157,18 @@ class Dialogue(Duel):
         middle = game.points // 2 if game.actions >= game.points else game.actions // 2
         when = "there is nothing left to gain" if is_go(game) else "you have no other move"
         pass_ = f"; pass  when {when}" if self.can_pass else ""
-        return HELP.format(move=self.name(middle).ljust(7), pass_=pass_)
+        points = POINTS if self.session.has_score else ""
+        return HELP.format(move=self.name(middle).ljust(7), pass_=pass_, points=points)
 
     def _undo(self) -> str:
         try:
             back = self.take_back()
         except UserError as error:
             return str(error)
-        return f"{render(self.session)}\nTaken back: {', '.join(map(self.name, back))}."
+        self._was_over = False
+        said = f"Taken back: {', '.join(map(self.name, back)) or 'the resignation'}."
+        # A side may resign when it is the other's turn: then the bot moves on.
+        return f"{said}\n{self._turn()}" if self.bot_to_move else f"{render(self.session)}\n{said}"
 
     def _opinion(self) -> Analysis | None:
         return self.bot.analyse(self.session.states)
@@ -249,6 +269,8 @@ def _keep(dialogue: Dialogue, write: Callable[[str], None]) -> None:
 
 
 def _read(prompt: str) -> str:
+    if sys.stdin is None:  # closed before the process began
+        raise EOFError
     return input(prompt)
 
 
@@ -256,7 +278,9 @@ def has_screen() -> bool:
     """Whether a person sits at a terminal that can draw: no pipe, no file, not TERM=dumb."""
     # Textual draws on standard error.
     streams = (sys.stdin, sys.stdout, sys.stderr)
-    return all(stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
+    return (
+        all(stream and stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
+    )
 
 
 def play(
@@ -312,6 +336,7 @@ def play(
     side = {"black": 0, "white": 1, None: (saved.human if saved else None) or 0}[color]
     dialogue = Dialogue(session, bot, side)
     dialogue.opponent = asked
+    dialogue.warning = strange_board(bot.name, bot.game)
     date = saved.date if saved and resume else ""
     _sit_down(dialogue, Keeper(dialogue, folder, path if resume else None, date), plain)
 
@@ -345,6 +370,8 @@ def _sit_down(dialogue: Dialogue, keeper: Keeper, plain: bool) -> None:
     ended, before = True, (list(session.moves), session.resigned)
     try:
         if plain or not has_screen():
+            if dialogue.warning:
+                print(dialogue.warning, file=sys.stderr, flush=True)
             if isinstance(sys.stdin, io.TextIOWrapper):  # what is no text is no move, and no fault
                 sys.stdin.reconfigure(errors="backslashreplace")
             converse(dialogue, _read, print)

@@ -106,7 +106,7 @@ def on_screen(app: PlayApp, steps: Steps, size: tuple[int, int] = (80, 24)) -> N
     """Run `steps` on the screen without a terminal; the bot's thread is ended in any case."""
 
     async def run() -> None:
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             await settle(app, pilot)
             await steps(app, pilot)
 

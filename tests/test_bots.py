@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -10,14 +11,17 @@ import numpy as np
 import pytest
 from conftest import benchmark_module
 
-from ghostgo import cli
+from ghostgo import cli, screen, terminal
 from ghostgo.data.run import BOTS, Run, find_checkpoint, list_bots, load_network
+from ghostgo.duel import Duel
 from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import make_evaluator
 from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
 from ghostgo.engine.network import Network, NetworkConfig
-from ghostgo.opponents import default_opponent, make_bot
+from ghostgo.gtp import Engine
+from ghostgo.gtp_server import converse
+from ghostgo.opponents import default_opponent, make_bot, strange_board
 
 NAMES = [bot.path.name for bot in list_bots()]
 
@@ -94,6 +98,54 @@ def test_a_run_with_the_name_of_a_bot_in_the_box_is_said_to_play(
     assert "connect_four plays (came with ghostgo)" in capsys.readouterr().err
 
 
+STRANGE = "go9 was trained on 9x9 alone: on 5x5 it plays by the same weights, untested there"
+
+
+def test_a_bot_on_a_board_that_it_was_not_trained_on_says_so(
+    untrained_runs: Path, tmp_path: Path
+) -> None:
+    go5, go9 = get_game("go5"), get_game("go9")
+    assert strange_board("go9", go5).startswith(STRANGE)
+    assert strange_board("go9, 32 visits (level 5k)", go5).startswith(STRANGE)
+    assert "trained on 5x5 alone: on 9x9" in strange_board("go5", go9)
+    strange = [strange_board(name, go5) for name in ("go5", "go9@12", "mcts:10", "random")]
+    assert not any(strange) and not strange_board("go9", go9)
+    run = make_bot("fresh", "go5", 1, 1, untrained_runs)
+    assert not strange_board(run.name, run.game), "what a run was trained on its owner knows"
+
+
+@pytest.mark.parametrize("game", ["go5", "go9"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_play_says_so_once(
+    game: str,
+    plain: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    shown: list[Duel] = []
+    if not plain:
+        monkeypatch.setattr(terminal, "has_screen", lambda: True)
+        monkeypatch.setattr(screen, "show", lambda duel: not shown.append(duel))  # type: ignore[func-returns-value]
+    words = ["play", "--run", "go9", "--game", game, "--visits", "1", "--save", str(tmp_path)]
+    assert cli.run([*words, "--plain"] if plain else words) == 0
+    told = capsys.readouterr()
+    said = told.err if plain else shown[0].warning
+    assert said.count(STRANGE) == (game == "go5") and STRANGE not in told.out
+
+
+def test_a_gtp_bot_says_so_on_standard_error_once_a_board(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Engine, "_warm", lambda self: None)  # it compiles
+    engine, out = Engine(make_bot("go9", None, 1, 1, tmp_path)), io.BytesIO()
+    sizes = [9, 5, 9, 5]
+    converse(engine, [f"boardsize {size}\n".encode() for size in sizes], out)
+    assert out.getvalue() == b"=\n\n" * len(sizes), "standard output carries answers alone"
+    assert capsys.readouterr().err.count(STRANGE) == 1
+
+
 @pytest.mark.parametrize("verb", ["play", "gtp"])
 def test_a_run_is_named_by_an_option_as_well(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([verb, "--run", "nobody"]) == 2
@@ -110,6 +162,8 @@ def test_bots_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     below = {name: whole[whole.index(line) + 1] for name, line in zip(NAMES, lines, strict=True)}
     assert all("Online Go Server" in below[name] for name in ("human9", "go9"))
     assert all("self-play alone" in below[name] for name in ("go5", "connect_four"))
+    assert "; on 9x9 alone" in below["go9"] and "; on 5x5 alone" in below["go5"]
+    assert "alone, and" not in below["connect_four"], "its network fits no other board"
     assert all("FLOP" in line for line in lines)
     human = next(line for line in lines if line.startswith("human9"))
     assert "human games" in human and "with itself" not in human

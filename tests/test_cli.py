@@ -78,6 +78,10 @@ def test_help_is_quick_and_imports_nothing_heavy(ghostgo_command: list[str]) -> 
         (["arena", "sprt", "a", "b", "--visits", "2e9"], "'2e9' is no budget for a move"),
         (["arena", "--visits-ladder", "16"], "'16' is no ladder: two budgets at least"),
         (["arena", "--checkpoints", "0"], "0 is not in the range"),
+        (
+            ["arena", "--a", "go9", "--b", ""],
+            "'go9' is a bot that came with ghostgo, not a run: enter it by --player go9=go9 instead",
+        ),
         (["arena"], "'scratch' is not a run in runs: ghostgo selfplay --run scratch makes one"),
         (["selfplay", "--config", "nowhere.toml"], "nowhere.toml: cannot be read"),
         (["selfplay", "--from", "nobody"], "'nobody' is neither a run nor a checkpoint"),

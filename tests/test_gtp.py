@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -408,3 +409,13 @@ def test_the_referee_sees_fouls(script: list[str], foul: str) -> None:
 
     with pytest.raises(Foul, match=foul):
         play_game(Scripted(), Scripted())
+
+
+def test_a_closed_standard_input_is_the_end_of_input(
+    ghostgo_command: list[str], tmp_path: Path
+) -> None:
+    command = shlex.join([*ghostgo_command, "gtp", "random"])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} <&-"], check=False, capture_output=True, timeout=60, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (0, b"") and b"Traceback" not in done.stderr

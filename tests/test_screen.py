@@ -24,6 +24,7 @@ from screen_suite import (
     status,
 )
 from textual.pilot import Pilot
+from textual.widgets._toast import Toast
 
 from ghostgo import screen, terminal, thinker
 from ghostgo.duel import Duel
@@ -149,7 +150,7 @@ def test_two_passes_end_the_game_with_a_count_and_whose_the_points_are() -> None
 
 
 def shown_beside(app: PlayApp) -> str:
-    lines = panel(app.duel, app.notes, app.board.palette, 30, 40)
+    lines, _ = panel(app.duel, app.notes, app.board.palette, 30, 40)
     return re.sub(r"\s+", " ", " ".join("".join(text for text, _ in line) for line in lines))
 
 
@@ -185,9 +186,9 @@ def test_points_expected_are_shown_and_dropped(human: int) -> None:
         assert "first: B+3.4 expected: Black 25, White 0, 0 open." in shown_beside(app)
         await press(app, pilot, "s")
         assert "25, White 0, 0 open" not in shown_beside(app)
-        lines = panel(app.duel, app.notes, app.board.palette, 26, 22)
+        lines, _ = panel(app.duel, app.notes, app.board.palette, 26, 22)
         assert len(lines) <= 22 and any("$panel on $accent" in line[0][1] for line in lines if line)
-        short = panel(app.duel, app.notes, app.board.palette, 26, 14)
+        short, _ = panel(app.duel, app.notes, app.board.palette, 26, 14)
         assert not any("$panel on $accent" in line[0][1] for line in short if line)
         await click(app, pilot, "C3")
         await press(app, pilot, "h")
@@ -314,6 +315,19 @@ def test_the_theme_changes_board_and_screen_and_back() -> None:
         assert len({background for _, _, background in seen}) == 2
 
     on_screen(make_app("go9"), steps)
+
+
+def test_a_word_on_the_bot_is_a_notification() -> None:
+    async def steps(app: PlayApp, pilot: Pilot[None]) -> None:
+        (shown,) = app.screen.query(Toast)
+        assert "go9 was trained on 9x9 alone" in str(shown.render())
+        assert not shown.region.overlaps(app.query_one("#status").region)
+        await click(app, pilot, "C3")
+        assert played(app) == ["C3", "A5"], "it is in nobody's way"
+
+    app = make_app("go5")
+    app.duel.warning = "go9 was trained on 9x9 alone: on 5x5 ... untested there and likely weaker"
+    on_screen(app, steps)
 
 
 def test_the_keys_are_listed() -> None:

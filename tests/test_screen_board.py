@@ -94,7 +94,7 @@ def test_the_panel_keeps_to_its_size(width: int) -> None:
     for counted in (False, True):
         notes.counted = counted
         notes.hints = duel.bot.analyse(duel.session.states) if counted else None
-        lines = panel(duel, notes, PALETTES["wood"], width, 20)
+        lines, _ = panel(duel, notes, PALETTES["wood"], width, 20)
         assert len(lines) <= 20
         text = ["".join(piece for piece, _ in line) for line in lines]
         assert all(len(line) <= width for line in text)

@@ -20,6 +20,9 @@ from ghostgo.duel import Duel
 from ghostgo.engine.games.registry import get_game
 from ghostgo.screen_layout import fit
 
+COMPILING = 9 * SECONDS
+"""Seconds that a first search may take on a machine that has compiled nothing."""
+
 
 @pytest.mark.parametrize("why", ["stdin", "stdout", "stderr", "TERM", "--plain", ""])
 def test_without_a_terminal_the_game_is_line_by_line(
@@ -57,9 +60,9 @@ class Window:
         os.close(slave)
         self.written = b""
 
-    def wait_for(self, text: str) -> None:
+    def wait_for(self, text: str, seconds: float = SECONDS) -> None:
         """Read until `text` has come since the last call."""
-        end, seen = time.monotonic() + SECONDS, b""
+        end, seen = time.monotonic() + seconds, b""
         while text.encode() not in re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", seen):
             assert time.monotonic() < end, f"{text!r} does not come: {seen[-2000:]!r}"
             if select.select([self.master], [], [], 0.1)[0]:
@@ -109,6 +112,26 @@ def test_a_game_on_a_terminal(ghostgo_command: list[str], tmp_path: Path) -> Non
     (path,) = (tmp_path / "games").iterdir()
     game = sgf.Sgf_game.from_bytes(path.read_bytes())
     assert game.get_winner() == "w" and len(game.get_main_sequence()) == 3
+
+
+def test_a_game_against_a_network_of_the_box(ghostgo_command: list[str], tmp_path: Path) -> None:
+    words = ["play", "--run", "go9", "--game", "go9", "--visits", "8", "--root", str(tmp_path)]
+    window = Window([*ghostgo_command, *words], tmp_path)
+    window.wait_for("your turn", COMPILING)
+    window.type(b"\x1b[A\r")  # one up from the centre
+    window.wait_for("White plays", COMPILING)
+    window.type(b"h")
+    window.wait_for("visits  you win", COMPILING)
+    window.type(b"q")
+    window.wait_for("saved: ")
+    assert window.end() == 0
+    assert b"Traceback" not in window.written and b"trained on 9x9 alone" not in window.written
+    (path,) = (tmp_path / "games").iterdir()
+    game = sgf.Sgf_game.from_bytes(path.read_bytes())
+    moves = [node.get_move() for node in game.get_main_sequence()[1:]]
+    assert moves[0] == ("b", (5, 4)) and moves[1][0] == "w" and len(moves) == 2
+    assert game.get_player_name("w") == "go9"
+    assert '"visits": 8' in game.get_root().get_raw("GHB").decode()
 
 
 @pytest.mark.parametrize("way", ["the key", "a hangup"])

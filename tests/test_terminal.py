@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import shlex
 import subprocess
 from collections.abc import Iterable
 from datetime import datetime
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from sgfmill import sgf
 
+from ghostgo import cli
 from ghostgo.board import hoshi, render
 from ghostgo.bot import Analysis, Bot, Candidate, Margins, Opinions
 from ghostgo.engine.errors import UserError
@@ -234,6 +237,32 @@ def test_other_games_play_in_the_same_way() -> None:
     assert talk.answer("score") == "connect_four has no points; the end decides"
 
 
+def test_a_player_of_another_game_is_told_what_wins_and_hears_nothing_of_go() -> None:
+    talk = dialogue("A1", "hex5")
+    greeting = typed(talk, ["A2"])[0]
+    assert "Red joins top and bottom, Blue left and right." in greeting
+    assert "score" not in talk.answer("help") and "estimate" not in talk.answer("help")
+    assert "  score " in dialogue("", "othello").answer("help")
+    assert talk.answer("resign") == "Blue wins by resignation."
+    aims = {"gomoku9": "Five or more", "connect_four": "Four", "tic_tac_toe": "Three"}
+    for game, aim in aims.items():
+        assert f"{aim} in a row win." in dialogue(game=game).greeting()
+
+
+def test_a_board_of_hex_is_slanted_so_that_cells_that_touch_are_neighbours() -> None:
+    session = Session(get_game("hex4"))
+    for name in ("B3", "C3"):
+        session.play(session.game.parse_action(name))
+    assert render(session).split("\n") == [
+        "    A B C D",
+        " 4  . . . .  4",
+        "  3  . X(O).  3",
+        "   2  . . . .  2",
+        "    1  . . . .  1",
+        "       A B C D",
+    ]
+
+
 def test_othello_is_counted_by_discs_and_nothing_is_said_of_go() -> None:
     talk = dialogue("", "othello")
     assert talk.answer("score") == "As the board stands: Black 2, White 2: even."
@@ -241,7 +270,7 @@ def test_othello_is_counted_by_discs_and_nothing_is_said_of_go() -> None:
     session = Session(bot.game)
     while not session.over:
         session.play(bot.choose(session.states))
-    shown = Dialogue(session, bot, 0).greeting().splitlines()[-1]
+    shown = Dialogue(session, bot, 0).greeting().splitlines()[-2]
     assert session.result() in shown and "Tromp" not in shown and "komi" not in shown
 
 
@@ -358,3 +387,82 @@ def test_bytes_that_are_no_text_are_no_move_and_end_nothing(
     assert b"'\\\\xe9' is not a point of this board" in done.stdout
     (path,) = (tmp_path / "games").iterdir()
     assert b";B[da]" in path.read_bytes()
+
+
+LOST = "(;GM[1]FF[4]SZ[5]KM[0.5]PB[you]PW[bot]RE[{result}];B[cc];W[bb];B[dd])"
+"""A game in which the person is Black; the move would be White's."""
+
+
+def plays(words: list[str], typed: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of `ghostgo play` line by line for somebody who types that, then ends the input."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    return cli.run(["play", "random", "--plain", "--seed", "1", *words])
+
+
+@pytest.mark.parametrize("typed", ["", "quit\n", "board\n"])
+def test_a_finished_game_is_shown_and_waits(
+    typed: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "lost.sgf"
+    path.write_text(LOST.format(result="W+R"))
+    words = ["--load", str(path), "--save", str(tmp_path / "games")]
+    assert plays(words, typed, monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert " 2  . + .(X).  2" in shown and "White wins by resignation (W+R)." in shown
+    assert "`undo` takes moves back to go on from there, `quit` leaves." in shown
+    assert shown.count("undo or quit > ") == (1 if typed != "board\n" else 2)
+    assert not (tmp_path / "games").exists() and path.read_text() == LOST.format(result="W+R")
+
+
+@pytest.mark.parametrize("words", [[], ["--plain"]])
+def test_a_closed_standard_input_is_the_end_of_input(
+    words: list[str], tmp_path: Path, ghostgo_command: list[str], clean_environment: dict[str, str]
+) -> None:
+    path = tmp_path / "lost.sgf"
+    path.write_text(LOST.format(result="W+R"))
+    command = shlex.join([*ghostgo_command, "play", "random", *words, "--load", str(path)])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} <&-"], check=False, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path, env=clean_environment,
+    )  # fmt: skip
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert "White wins by resignation (W+R)." in done.stdout
+
+
+def test_a_finished_game_goes_on_from_an_earlier_position(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lost.sgf"
+    path.write_text(LOST.format(result="W+R"))
+    words = ["--load", str(path), "--save", str(tmp_path / "games")]
+    assert plays(words, "A5\nhint\nu\nu\nA5\nq\n", monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("the game is over; `undo` takes") == 2, "neither a move nor a hint"
+    assert "Taken back: the resignation.\n" in shown
+    assert "Taken back: D2, " in shown, "the bot had moved when the resignation was taken back"
+    (saved,) = (tmp_path / "games").iterdir()
+    moves = [n.get_move() for n in sgf.Sgf_game.from_bytes(saved.read_bytes()).get_main_sequence()]
+    assert moves[1:4] == [("b", (2, 2)), ("w", (3, 1)), ("b", (4, 0))] and len(moves) == 5
+
+
+def test_a_game_that_ends_after_it_was_taken_back_ends_the_dialogue() -> None:
+    talk = dialogue("1 1 1 1 1 1", "connect_four")
+    for name in "4142434":
+        talk.session.play(int(name) - 1)
+    talk = Dialogue(talk.session, Scripted(talk.session.game, "1 2"), 0)
+    shown = typed(talk, ["undo", "4", "4", "4"])
+    assert talk.over and "Red wins" in shown[0] and "Taken back: 4." in shown[1]
+    assert "Red wins" in shown[-1] and len(shown) == 3, "nothing is read after the end"
+
+
+def test_a_finished_game_with_stones_asks_for_dead_ones_first() -> None:
+    talk = dialogue("A1", "go5")
+    for name in ("C3", "A1", "pass", "pass"):
+        talk.session.play(talk.session.game.parse_action(name))
+    talk = Dialogue(talk.session, talk.bot, 0)
+    shown = typed(talk, ["dead A1", "done", "board"])
+    assert "`dead D5` marks" in shown[0] and "`quit` leaves" not in shown[0]
+    assert "B+24.5" in shown[-1] and talk.over, "done leaves it at that"
