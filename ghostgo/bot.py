@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
@@ -264,6 +265,15 @@ class SearchBot:
         if self.lot is None:
             return int(found.action[0])
         return self.lot.draw(self.game, states[0], found)
+
+    @contextmanager
+    def without_lot(self) -> Iterator[None]:
+        """No move is drawn in here."""
+        lot, self.lot = self.lot, None
+        try:
+            yield
+        finally:
+            self.lot = lot
 
     def result(self) -> SearchResult:
         """All that the last `choose` or `analyse` has found."""

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from ghostgo import (  # noqa: F401 - they register their commands
@@ -314,7 +315,10 @@ class Engine:
 
     @command("reg_genmove")
     def _reg_genmove(self, arguments: list[str]) -> str:
-        action = self._choose(parse_color(arguments[0] if arguments else ""))
+        player = parse_color(arguments[0] if arguments else "")
+        # For regression tests: the same answer in every session (GTP 2, section 6.3.2).
+        with self.bot.without_lot() if isinstance(self.bot, SearchBot) else nullcontext():
+            action = self._choose(player)
         return "resign" if action is None else self.vertex(action)
 
     @command("undo")
