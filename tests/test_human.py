@@ -13,8 +13,10 @@ import pytest
 from ghostgo import cli
 from ghostgo.bot import SearchBot
 from ghostgo.data.run import find_checkpoint, load_network
-from ghostgo.engine.games.game import play_one
+from ghostgo.engine.evaluator import make_evaluator
+from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
+from ghostgo.engine.network import rank_code
 from ghostgo.engine.search import SearchResult
 from ghostgo.human import HumanBot, human_weights, search_values
 from ghostgo.opponents import make_bot
@@ -165,6 +167,23 @@ def test_at_one_it_draws_from_the_priors_policy() -> None:
         assert abs(share - wanted) < 5 * (wanted * (1 - wanted) / 2000) ** 0.5 + 0.01
 
 
+def test_the_prior_in_the_box_is_told_ranks() -> None:
+    """People of two ranks do not play alike in a fight."""
+    states = get_game("go9").new_states(1)
+    for move in ("E5", "E3", "D3", "D4", "C3", "E4", "F3"):
+        play_one(states[0], get_game("go9").parse_action(move))
+    network = load_network(find_checkpoint("human9").path)
+    mask, said = np.zeros(network.game.actions, np.uint8), []
+    for rank in ("20k", "1d"):
+        evaluator = make_evaluator(network, 1, rank=rank_code(rank))
+        legal_mask_of(states[0], mask)
+        write_planes_of(states[0], mask, evaluator.planes[0])
+        evaluator.evaluate(1)
+        logits = np.where(mask == 1, evaluator.policy[0].astype(np.float64), -np.inf)
+        said.append(np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum())
+    assert np.abs(said[1] - said[0]).sum() > 0.1
+
+
 def test_it_goes_to_other_boards_with_its_prior() -> None:
     bot = human_bot(0.5).bind(get_game("go5"))
     assert bot.game is get_game("go5") and 0 <= bot.choose(get_game("go5").new_states(1)) <= 25
@@ -172,6 +191,7 @@ def test_it_goes_to_other_boards_with_its_prior() -> None:
 
 def test_play_and_gtp_have_the_dial(tmp_path: Path, ghostgo_command: list[str]) -> None:
     where = ["--root", str(tmp_path), "--visits", "8", "--seed", "1", "--human", "0.8"]
+    where += ["--rank", "5k"]
     played = subprocess.run(
         [*ghostgo_command, "play", "go9", *where, "--plain", "--save", str(tmp_path)],
         input="E5\nresign\n", capture_output=True, text=True, check=True,
