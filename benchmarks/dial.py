@@ -40,6 +40,7 @@ from ghostgo.engine.network import rank_code
 from ghostgo.human import HUMAN, humanised
 from ghostgo.opponents import make_bot
 from ghostgo.session import Session
+from ghostgo.variety import Lot
 from ghostgo.warmstart.clustered import clustered_error
 from ghostgo.warmstart.store import load_records
 
@@ -65,7 +66,7 @@ def bot_at(given: argparse.Namespace, at: float) -> Bot:
         return bot
     prior = load_network(find_checkpoint(given.prior, given.root).path)
     code = rank_code(given.rank) if given.rank else 0
-    return humanised(bot, prior, at, given.seed, code)
+    return humanised(bot, prior, at, Lot(int(given.seed), each_game=False), code)
 
 
 def held_out_games(given: argparse.Namespace, game: Game) -> GameTable:
