@@ -1,11 +1,14 @@
 """Rate the players behind `--level` and write arena/levels.json.
 
     python benchmarks/levels.py [--out runs/levels] [--minutes 600] [--games N] [--seed 1]
+        [--most-visits 64]
 
 One tournament on 9x9 Go: random, the capture bot, plain search of 10 to 3,000 rollouts, the networks
 in the box at 1 to 1,600 visits and, where GNU Go is installed, its levels 1 and 10, the latter the
-reference of the ranks. (Without it the reference stays what the present table says.) A call goes on
-where the one before stopped; each ends by writing the table from all games in the folder, once everybody has played.
+reference of the ranks (elsewhere the reference stays what the present table says). A call goes on
+where the one before stopped; each ends by writing the table from all games in the folder, once
+everybody has played. With `--most-visits` no network plays at more: 1,600 visits take most of the
+time. Such a call needs a folder of its own.
 """
 
 from __future__ import annotations
@@ -37,9 +40,14 @@ GNU_GO_LEVELS = (1, 10)
 REFERENCE = GNU_GO.format(10)
 
 
-def players() -> dict[str, str]:
-    """Specs by name, anchors left out; with GNU Go if it is installed."""
-    found = {spec.replace(":", "-"): spec for spec in PLAYERS}
+def players(most_visits: int | None = None) -> dict[str, str]:
+    """Specs by name, anchors left out, networks up to so many visits; with GNU Go if it is installed."""
+    chosen = [
+        spec
+        for spec in PLAYERS
+        if spec.startswith("mcts:") or most_visits is None or int(spec.split(":")[1]) <= most_visits
+    ]
+    found = {spec.replace(":", "-"): spec for spec in chosen}
     if find_program("gnugo"):
         found |= {f"gnugo-{level}": GNU_GO.format(level) for level in GNU_GO_LEVELS}
     return found
@@ -75,8 +83,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--games", type=int)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--most-visits", type=int)
     given = parser.parse_args()
-    specs = players()
+    specs = players(given.most_visits)
     report = run_arena(
         a=(), b=(), root=BOTS, out=given.out, game=GAME, players=specs, anchors=ANCHORS,
         seed=given.seed, minutes=given.minutes, games=given.games,

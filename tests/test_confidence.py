@@ -11,6 +11,7 @@ from sizes import sized
 
 from ghostgo.bot import SearchBot
 from ghostgo.engine.confidence import lower_bound, sum_squares
+from ghostgo.engine.games.game import play_one
 from ghostgo.engine.tree import EXPANDED, ROOT, TERMINAL
 from ghostgo.opponents import make_bot
 
@@ -32,9 +33,12 @@ def test_the_bound_rises_with_visits_and_falls_with_spread() -> None:
 
 
 def test_squares_are_of_the_values_that_visits_ended_at() -> None:
-    bot = make_bot("go9", "go5", sized(200, 100), 1, Path("nowhere"))
+    bot = make_bot("connect_four", None, sized(200, 100), 1, Path("nowhere"))
     assert isinstance(bot, SearchBot)
-    bot.choose(bot.game.new_states(1))
+    states = bot.game.new_states(1)
+    for column in (1, 6, 3, 2, 0, 3, 6, 4, 5, 0, 1, 5, 5):  # some moves lose at once
+        play_one(states[0], column)
+    bot.choose(states)
     searcher = bot._searcher
     trees = searcher.trees
     found = sum_squares(trees, 0, bot.game.actions)

@@ -103,10 +103,10 @@ def test_no_line_is_judged_twice_and_not_all_at_once() -> None:
 
 
 def analysis(engine: Engine, line: str) -> str:
-    """The last report of an analysis that is stopped at its third moment."""
+    """The last report of an analysis that is stopped at its twelfth moment."""
     assert (engine.answer(line) or "?").startswith("=")
     assert engine.stream is not None
-    looks = iter((False, False, True))
+    looks = iter([False] * 11 + [True])
     return list(engine.stream(lambda: next(looks)))[-1]
 
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import benchmark_module
 
 from ghostgo import cli
-from ghostgo.arena.levels import TABLE, level, read_levels, to_json
+from ghostgo.arena.levels import TABLE, Rated, level, read_levels, to_json
 from ghostgo.arena.players import NetPlayer, position_seeds
 from ghostgo.arena.pool import PlayerOptions, make_entry
 from ghostgo.arena.report import Row
@@ -29,6 +29,16 @@ from ghostgo.plain_bots import RolloutBot
 RANKS = [f"{k}k" for k in range(20, 0, -1)] + [f"{d}d" for d in range(1, 10)]
 GAME = get_game("go9")
 BENCH = benchmark_module("levels")
+SMALL = replace(
+    read_levels(),
+    reference=Rated(BENCH.REFERENCE, 2056, 1530, 2583, 16),
+    players=(
+        Rated("random", 0, 0, 0, 76),
+        Rated("mcts:1000", 1458, 1022, 1893, 66),
+        Rated("go9:64", 2588, 1953, 3223, 8, "0" * 64),
+    ),
+)
+"""A table whose figures are known."""
 
 
 def test_every_rank_is_a_player_and_none_is_weaker_than_the_rank_below() -> None:
@@ -39,7 +49,7 @@ def test_every_rank_is_a_player_and_none_is_weaker_than_the_rank_below() -> None
     found = [level(rank) for rank in RANKS]
     assert [each.rank for each in found] == RANKS
     assert all(a.elo <= b.elo for a, b in itertools.pairwise(found))
-    assert {each.spec for each in found} > {"mcts:1000", "go9:64"}
+    assert len({each.spec for each in found}) > 2, "plain search and networks"
     elos = [table.elo_of(rank) for rank in RANKS]
     assert [table.rank_of(elo) for elo in elos] == RANKS
     assert np.allclose(np.diff(elos), 100) and table.rank_of(table.reference.elo) == "8k"
@@ -47,17 +57,18 @@ def test_every_rank_is_a_player_and_none_is_weaker_than_the_rank_below() -> None
 
 
 def test_the_nearest_is_taken_and_what_is_out_of_reach_is_said() -> None:
-    table = read_levels()
-    top, bottom = table.players[-1], table.players[0]
-    assert level("9d").spec == top.spec
-    assert level("9d").words == (
+    top, bottom = SMALL.players[-1], SMALL.players[0]
+    assert level("9d", SMALL).spec == top.spec
+    assert level("9d", SMALL).words == (
         "9d is beyond it; the strongest here is about 3k, 95 % 9k to 5d: go9:64"
     )
-    assert level("14k").words == "14k: the nearest here is about 14k, 95 % 18k to 10k: mcts:1000"
-    strong = replace(table, players=(top,))
+    assert level("14k", SMALL).words == (
+        "14k: the nearest here is about 14k, 95 % 18k to 10k: mcts:1000"
+    )
+    strong = replace(SMALL, players=(top,))
     assert level("20k", strong).spec == top.spec
     assert level("20k", strong).words.startswith("20k is below it; the weakest here is about 3k")
-    assert level("20k", replace(table, players=(bottom,))).spec == bottom.spec
+    assert level("20k", replace(SMALL, players=(bottom,))).spec == bottom.spec
 
 
 def test_networks_of_the_table_are_those_in_the_box() -> None:
@@ -68,9 +79,10 @@ def test_networks_of_the_table_are_those_in_the_box() -> None:
 
 def test_a_table_is_read_as_it_was_written_or_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "levels.json"
-    path.write_bytes(to_json(read_levels()))
-    assert read_levels(path) == read_levels()
-    whole = json.loads(TABLE.read_text())
+    assert read_levels() == read_levels(TABLE)
+    path.write_bytes(to_json(SMALL))
+    assert read_levels(path) == SMALL
+    whole = json.loads(path.read_text())
     for text, said in (
         ("{", "is no table of levels"),
         (json.dumps({**whole, "players": []}), "is no table of levels"),
@@ -88,20 +100,28 @@ def test_the_bot_of_a_level_plays_the_rated_players_moves() -> None:
     assert isinstance(bot, SearchBot) and bot._search_config.leaves_per_step == 1
     entry = make_entry("nine", "level:9d", GAME, PlayerOptions(root=Path("nowhere")))
     assert isinstance(entry.player, NetPlayer)
-    assert entry.info.settings["visits"] == 64
-    assert entry.info.settings["sha256"] == read_levels().players[-1].sha256
+    strongest = read_levels().players[-1]
+    assert f":{entry.info.settings['visits']}" in strongest.spec
+    assert entry.info.settings["sha256"] == strongest.sha256
     states = GAME.new_states(1)
-    for ply in range(10):
+    for ply in range(5):
         move = bot.choose(states)
         assert move == entry.player.choose(states, [ply])[0]
         play_one(states[0], move)
     entry.player.close()
 
 
+def plain_level() -> str:
+    """The weakest rank at which plain search plays."""
+    return next(rank for rank in RANKS if level(rank).spec.startswith("mcts:"))
+
+
 def test_a_level_of_plain_search_makes_its_rollouts() -> None:
-    bot = level_bot("20k", "go9", 1)
-    entry = make_entry("x", "level:20k", GAME, PlayerOptions())
-    assert isinstance(bot, RolloutBot) and entry.info.settings == {"rollouts": 100}
+    rank = plain_level()
+    bot = level_bot(rank, "go9", 1)
+    entry = make_entry("x", f"level:{rank}", GAME, PlayerOptions())
+    rollouts = int(level(rank).spec.removeprefix("mcts:"))
+    assert isinstance(bot, RolloutBot) and entry.info.settings == {"rollouts": rollouts}
     states = GAME.new_states(1)
     for number in range(3):
         bot._searcher.begin(states, int(position_seeds(states, [number])[0]))
@@ -115,7 +135,7 @@ def test_other_boards_are_told_and_other_games_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert level_bot("20k", "go5", 1).game is get_game("go5")
-    assert capsys.readouterr().err.strip().endswith("mcts:100; calibrated on 9x9")
+    assert capsys.readouterr().err.strip().endswith(f"{level('20k').spec}; calibrated on 9x9")
     assert level_bot("20k", None, 1).game is GAME
     assert "calibrated on 9x9" in capsys.readouterr().err, "boardsize may come later"
     with pytest.raises(UserError, match="--level is for Go, not for othello"):
@@ -157,8 +177,17 @@ def test_they_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"95 % {reference.low:.0f} to {reference.high:.0f}" in lines[1]
     off = max(reference.high - reference.elo, reference.elo - reference.low)
     assert lines[1].endswith(f"all ranks may be off together by up to {off / 100:.0f}")
-    assert lines[2].startswith("go9:64") and "about 3k, 9k to 5d" in lines[2]
+    top = levels.players[-1]
+    own, low, high = map(levels.rank_of, (top.elo, top.low, top.high))
+    assert lines[2].startswith(top.spec) and f"about {own}, {low} to {high}" in lines[2]
     assert rank_code("3k") == 28
+
+
+def test_the_benchmark_leaves_out_what_takes_long() -> None:
+    whole, few = BENCH.players(), BENCH.players(64)
+    left_out = {spec for name, spec in whole.items() if name not in few}
+    assert left_out == {"go9:400", "go9:1600"} and few.items() <= whole.items()
+    assert "mcts:3000" in few.values()
 
 
 def test_the_benchmarks_table_has_who_played(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def test_games_at_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def game(*words: str) -> str:
-        monkeypatch.setattr("sys.stdin", io.StringIO("E5\nG5\nquit\n"))
+        monkeypatch.setattr("sys.stdin", io.StringIO("E5\nA1\nquit\n"))
         given = ["--plain", "--visits", "16", "--save", str(tmp_path / "games")]
         assert cli.run(["play", "go9", *given, "--root", str(tmp_path), *words]) == 0
         said = capfd.readouterr().out
