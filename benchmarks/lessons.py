@@ -15,7 +15,8 @@ With `--pairs`, each taught network and the one before then play so many pairs f
 against that one and every `--outsider` (players as in the arena; unless others are given, mcts:1000
 and, on 9x9, human9), and with `--records` both are asked for people's moves: the difference has an
 interval over games, or moves by game, and one over seeds. Cost: 2 x games x seeds in the series (600
-as above) and 2 x pairs x seeds x (1 + 2 x outsiders) after it (600 with two, some ten minutes on one core at 32 visits; no lessons).
+as above) and 2 x pairs x seeds x (1 + 2 x outsiders) after it (600 with two, some ten minutes on one
+core at 32 visits; no lessons).
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def search_values(found: SearchResult) -> NDArray[np.float64]:
     """What a search thinks of each action (A,) of its first position, for the side to move.
 
     The network's value of the position counts as one visit more, so that a first lucky one does not
-    outweigh many; where the result is proven, nobody's does. What was not tried counts as the worst that was, but for what is proven lost.
+    outweigh many; where the result is proven, nobody's does. What was not tried counts as the worst
+    that was, but for what is proven lost.
     """
     visits, q = found.visits[0], np.nan_to_num(found.q[0].astype(np.float64))
     tried = visits > 0
