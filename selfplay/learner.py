@@ -22,6 +22,7 @@ from ghostgo.engine.network import DRAW, LOSS, WIN, Network
 from ghostgo.engine.score_head import score_bin
 from ghostgo.selfplay.marginal_start import ROWS, start_at_marginals
 from ghostgo.selfplay.muon import Muon, hidden_matrices
+from ghostgo.selfplay.neighbours import average_neighbours
 
 
 @dataclass(frozen=True)
@@ -328,6 +329,7 @@ class Learner:
         self._set_rates(rate)
         self.weights["prior"] = hold
         losses = self._gradients(batch, game or self.network.game)
+        average_neighbours(self.network.rank)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
         if not (torch.isfinite(losses["total"]) and torch.isfinite(norm)):
             bad = [head for head, loss in losses.items() if not torch.isfinite(loss)]
