@@ -203,8 +203,6 @@ class Learner:
         )
         self.muon: Muon | None = None
         """What trains the hidden matrices in place of `optimizer`, if so configured."""
-        if hidden:
-            self.muon = Muon(hidden, config.muon_rate, config.muon_momentum, config.weight_decay)
         self.steps = 0
         self.bfloat16 = can_bfloat16(device)
         """Whether operators that can compute in bfloat16; weights and losses are float32 always."""
@@ -225,6 +223,10 @@ class Learner:
         """A network to whose policy the trained one is held by `step`'s `hold`."""
         self.copies = [network, *(copy.deepcopy(network) for _ in range(slices - 1))]
         self.pool = ThreadPoolExecutor(slices) if slices > 1 else None
+        if hidden:
+            self.muon = Muon(
+                hidden, config.muon_rate, config.muon_momentum, config.weight_decay, self.pool
+            )
 
     @property
     def format(self) -> str:
