@@ -2,10 +2,12 @@
 
     python benchmarks/training.py [--network b4c32] [--game go9] [--batch 256] [--rounds 5]
                                   [--steps 4] [--threads 1,2] [--device cpu] [--no-compile]
+                                  [--optimizer muon]
 
 Trains on random games that lie still. Each variant differs from `base` (what runs use without a
 number format chosen: float32, channels-last, own convolutions, eager, batches made ahead) in one thing,
-but that the last ones have torch's convolutions all together: theirs is the rate to compare with. All start at
+but that the last ones have torch's convolutions all together: theirs is the rate to compare with. With
+`--optimizer muon` one moves its matrices in turn, not side by side. All start at
 the same weights and draw the same batches, so their losses must agree: float32 variants to rounding,
 bfloat16 to its own. They take turns, `--steps` a turn and `--rounds` turns; the table has the median
 turn's rate and its ratio to the base's of the same turn, so that a busy machine slows all alike.
@@ -60,6 +62,15 @@ class Contiguous(Learner):
 
     def _forward(self, network: Network, x: torch.Tensor, *told: Any) -> Any:
         return super()._forward(network, x.contiguous(), *told)
+
+
+class InTurn(Learner):
+    """Muon's matrices moved one after another by one thread."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        assert self.muon is not None
+        self.muon.threads = None
 
 
 def random_games(name: str) -> GameTable:
@@ -122,13 +133,15 @@ def compare(window: ReplayWindow, given: argparse.Namespace, threads: int) -> No
     """Print the table for so many threads."""
     torch.manual_seed(0)
     network = Network(window.game, NetworkConfig.preset(given.network))
-    config = LearnerConfig(batch_size=given.batch)
+    config = LearnerConfig(batch_size=given.batch, optimizer=given.optimizer)
     kinds: dict[str, tuple[type[Learner], bool, bool, bool]] = {
         "base": (Learner, True, False, True),
         "no reader thread": (Learner, False, False, True),
         "torch's convolutions": (Learner, True, False, False),
         "channels first": (Contiguous, True, False, False),
     }
+    if given.optimizer == "muon":
+        kinds["matrices in turn"] = (InTurn, True, False, True)
     if can_bfloat16(given.device):
         kinds["bfloat16"] = (Learner, True, True, False)
     if given.compile:
@@ -172,6 +185,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="in a turn")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     given = parser.parse_args()
     window = ReplayWindow(get_game(given.game))

@@ -36,15 +36,9 @@ def from_gtp(text: str, rows: int, cols: int) -> int:
 
     Raises UserError, naming the text and the board's corners, if it is no point of the board.
     """
-    name = text.strip().upper()
-    if name == "PASS":
+    if text.strip().upper() == "PASS":
         return rows * cols
-    col = GTP_LETTERS.find(name[:1]) if name else -1
-    number = int(name[1:]) if name[1:].isascii() and name[1:].isdigit() else 0
-    if not 0 <= col < cols or not 1 <= number <= rows:
-        last = to_gtp(cols - 1, rows, cols)
-        raise UserError(f"{text!r} is not a point of this board: A1 to {last}, or pass")
-    return (rows - number) * cols + col
+    return _point(text, rows, cols, ", or pass")
 
 
 def from_name(text: str, rows: int, cols: int) -> int:
@@ -52,10 +46,20 @@ def from_name(text: str, rows: int, cols: int) -> int:
 
     Raises UserError as `from_gtp` does, and for a pass.
     """
-    action = from_gtp(text, rows, cols)
-    if action == rows * cols:
+    if text.strip().upper() == "PASS":
         raise UserError(f"{text!r} is not a move: there is no pass in this game")
-    return action
+    return _point(text, rows, cols)
+
+
+def _point(text: str, rows: int, cols: int, also: str = "") -> int:
+    """Flat index of a named point; the UserError for others ends with what is allowed `also`."""
+    name = text.strip().upper()
+    col = GTP_LETTERS.find(name[:1]) if name else -1
+    number = int(name[1:]) if name[1:].isascii() and name[1:].isdigit() else 0
+    if not 0 <= col < cols or not 1 <= number <= rows:
+        last = to_gtp(cols - 1, rows, cols)
+        raise UserError(f"{text!r} is not a point of this board: A1 to {last}{also}")
+    return (rows - number) * cols + col
 
 
 def to_sgf(action: int, rows: int, cols: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -28,6 +29,9 @@ BOT, DEAD = "GHB", "GHD"
 YOU = "you"
 """The person's name in a file."""
 GO, OTHER = ".sgf", ".txt"
+PLAYERS = "first", "second"
+UNFINISHED, DRAW, RESIGNATION = "unfinished", "draw", "resignation"
+"""Words for results in the files of other games."""
 
 
 def record(duel: Duel, when: datetime, date: str = "") -> tuple[str, str]:
@@ -43,7 +47,7 @@ def record(duel: Duel, when: datetime, date: str = "") -> tuple[str, str]:
     if not is_go(session.game):
         moves = " ".join(map(session.game.action_name, actions))
         rows = {"game": session.game.name, "date": day, "first": names[0], "second": names[1]}
-        rows |= {"result": result or "unfinished", "moves": moves}
+        rows |= {"result": _in_words(result), "moves": moves}
         if duel.opponent:
             rows["bot"] = _said(duel.opponent)
         return OTHER, "".join(f"{key}: {value}\n" for key, value in rows.items())
@@ -63,6 +67,28 @@ def record(duel: Duel, when: datetime, date: str = "") -> tuple[str, str]:
         more=more,
     )
     return GO, text
+
+
+def _in_words(result: str) -> str:
+    """A result of SGF for games that have no Black and White, such as `first wins by resignation`."""
+    if not result:
+        return UNFINISHED
+    if result == "0":
+        return DRAW
+    winner, _, margin = result.partition("+")
+    how = f" by {RESIGNATION if margin == 'R' else margin}" if margin else ""
+    return f"{PLAYERS['BW'.index(winner)]} wins{how}"
+
+
+def _in_sgf(words: str) -> str:
+    """What SGF has for a result in words; files written before 2026-11-24 have that already."""
+    if words in (UNFINISHED, DRAW):
+        return "" if words == UNFINISHED else "0"
+    said = re.fullmatch(rf"({'|'.join(PLAYERS)}) wins(?: by (\S+))?", words)
+    if said is None:
+        return words
+    margin = {None: "", RESIGNATION: "R"}.get(said[2], said[2])
+    return f"{'BW'[PLAYERS.index(said[1])]}+{margin}"
 
 
 def _said(opponent: Opponent) -> str:
@@ -251,7 +277,7 @@ def _read_lines(content: bytes) -> SavedGame:
     return SavedGame(
         game=game.name,
         moves=[game.parse_action(name) for name in rows["moves"].split()],
-        result="" if rows["result"] == "unfinished" else rows["result"],
+        result=_in_sgf(rows["result"]),
         human=_human([rows["first"], rows["second"]]),
         opponent=_opponent(rows.get("bot", "")),
         date=rows.get("date", ""),

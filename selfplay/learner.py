@@ -22,6 +22,7 @@ from ghostgo.engine.network import DRAW, LOSS, WIN, Network
 from ghostgo.engine.score_head import score_bin
 from ghostgo.selfplay.marginal_start import ROWS, start_at_marginals
 from ghostgo.selfplay.muon import Muon, hidden_matrices
+from ghostgo.selfplay.neighbours import average_neighbours
 
 
 @dataclass(frozen=True)
@@ -202,8 +203,6 @@ class Learner:
         )
         self.muon: Muon | None = None
         """What trains the hidden matrices in place of `optimizer`, if so configured."""
-        if hidden:
-            self.muon = Muon(hidden, config.muon_rate, config.muon_momentum, config.weight_decay)
         self.steps = 0
         self.bfloat16 = can_bfloat16(device)
         """Whether operators that can compute in bfloat16; weights and losses are float32 always."""
@@ -224,6 +223,10 @@ class Learner:
         """A network to whose policy the trained one is held by `step`'s `hold`."""
         self.copies = [network, *(copy.deepcopy(network) for _ in range(slices - 1))]
         self.pool = ThreadPoolExecutor(slices) if slices > 1 else None
+        if hidden:
+            self.muon = Muon(
+                hidden, config.muon_rate, config.muon_momentum, config.weight_decay, self.pool
+            )
 
     @property
     def format(self) -> str:
@@ -328,6 +331,7 @@ class Learner:
         self._set_rates(rate)
         self.weights["prior"] = hold
         losses = self._gradients(batch, game or self.network.game)
+        average_neighbours(self.network.rank)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
         if not (torch.isfinite(losses["total"]) and torch.isfinite(norm)):
             bad = [head for head, loss in losses.items() if not torch.isfinite(loss)]

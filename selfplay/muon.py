@@ -6,6 +6,7 @@ torch.optim.Muon takes only 2-D parameters and iterates in bfloat16, so it is no
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Executor
 
 import torch
 from torch import Tensor, nn
@@ -53,22 +54,33 @@ class Muon(torch.optim.Optimizer):
     Jordan 2024, "Muon: an optimizer for hidden layers in neural networks". A group's `lr` is the
     root mean square of what a step adds to a weight (an orthogonal matrix has 1 / sqrt(its longer
     side); Liu et al. 2025, "Muon is scalable for LLM training"); `lr * weight_decay` of each weight is
-    taken off besides.
+    taken off besides. With `threads` the parameters are moved side by side, to the same bits.
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        threads: Executor | None = None,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.threads = threads
 
-    @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Move every parameter that has a gradient; gradients stay as they are."""
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._move(weight, group["lr"], group["momentum"], group["weight_decay"])
+        moves = [
+            (weight, group["lr"], group["momentum"], group["weight_decay"])
+            for group in self.param_groups
+            for weight in group["params"]
+            if weight.grad is not None
+        ]
+        one_by_one = self.threads.map if self.threads else map
+        for _ in one_by_one(lambda move: self._move(*move), moves):
+            pass
 
+    @torch.no_grad()  # of each thread: gradients are recorded or not by thread
     def _move(self, weight: Tensor, rate: float, momentum: float, decay: float) -> None:
         assert weight.grad is not None
         state = self.state[weight]

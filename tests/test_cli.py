@@ -52,6 +52,7 @@ def test_help_is_quick_and_imports_nothing_heavy(ghostgo_command: list[str]) -> 
         (["fly"], "No such command 'fly'"),
         (["selfplay", "--fly"], "No such option '--fly'"),
         (["selfplay", "--game", "chess"], "game 'chess' is unknown; known: go9"),
+        (["selfplay", "--game", "hex"], "hexN for 2 to 19, gomokuN for 5 to 19"),
         (["selfplay", "--game", "go99"], "99x99"),
         (["selfplay", "--preset", "huge"], "'huge' is not one of 'tiny', 'cpu', 'gpu'"),
         (["selfplay", "--minutes", "0"], "0.0 is not in the range"),

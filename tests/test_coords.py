@@ -69,6 +69,10 @@ def test_a_game_without_passes_refuses_one() -> None:
     assert coords.from_name("a3", 3, 3) == 0
     with pytest.raises(UserError, match="no pass"):
         coords.from_name("pass", 3, 3)
+    with pytest.raises(UserError, match="'d1' is not a point of this board: A1 to C3$"):
+        coords.from_name("d1", 3, 3)
+    with pytest.raises(UserError, match="A1 to C3, or pass$"):
+        coords.from_gtp("d1", 3, 3)
 
 
 @given(SIDES, SIDES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,33 @@ def test_a_kernel_goes_on_from_its_state_bit_for_bit() -> None:
     assert torch.equal(whole, parts)
     for each in (whole, made.state[whole]["momentum"], again.state[parts]["momentum"]):
         assert each.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_side_by_side_it_moves_to_the_same_bits() -> None:
+    shapes = [(16, 8, 3, 3), (8, 8, 3, 3), (6, 4), (4, 6), (32, 8)]
+    with ThreadPoolExecutor(2) as pool:
+        moved = []
+        for threads in (None, pool):
+            weights = [nn.Parameter(normal(shape, 9)) for shape in shapes]
+            made = Muon(weights, **OPTIONS, threads=threads)
+            for step in range(5):
+                for number, weight in enumerate(weights):
+                    weight.grad = normal(tuple(weight.shape), 100 * step + number)
+                made.step()
+            moved.append([*weights, *(made.state[weight]["momentum"] for weight in weights)])
+    for one, two in zip(*moved, strict=True):
+        assert torch.equal(one, two) and one.requires_grad == two.requires_grad
+
+
+def test_a_fault_in_a_thread_is_not_lost() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        weight = nn.Parameter(normal((4, 6), 1))
+        made = Muon([weight], **OPTIONS, threads=pool)
+        weight.grad = torch.zeros(4, 6)
+        made.step()
+        made.state[weight]["momentum"] = torch.zeros(3)
+        with pytest.raises(RuntimeError, match="size"):
+            made.step()
 
 
 @pytest.mark.parametrize(

@@ -269,6 +269,41 @@ def test_a_loaded_game_that_is_resigned_at_once_is_kept(
     assert read_saved(other).result == "W+R"
 
 
+@pytest.mark.parametrize(
+    ("name", "moves", "resigns", "words", "sgf"),
+    [
+        ("tic_tac_toe", "A1 B1 A2 B2 A3", None, "first wins", "B+"),
+        ("tic_tac_toe", "A1 B1 A2 B2 C1 B3", None, "second wins", "W+"),
+        ("tic_tac_toe", "A1 B1 C1 B2 A2 C2 B3 A3 C3", None, "draw", "0"),
+        ("tic_tac_toe", "A1", 0, "second wins by resignation", "W+R"),
+        ("tic_tac_toe", "A1", None, "unfinished", ""),
+    ],
+)
+def test_other_games_tell_their_result_in_words(
+    tmp_path: Path, name: str, moves: str, resigns: int | None, words: str, sgf: str
+) -> None:
+    duel = game_of(name, moves)
+    if resigns is not None:
+        duel.session.resign(resigns)
+    path = on_disk(tmp_path, duel)
+    assert f"\nresult: {words}\n" in path.read_text()
+    assert read_saved(path).result == sgf
+    # Files of before had what SGF has.
+    path.write_text(path.read_text().replace(words, sgf or words))
+    assert read_saved(path).result == sgf
+
+
+def test_a_score_is_told_in_words_too(tmp_path: Path) -> None:
+    duel = game_of("othello", "")
+    while not duel.session.over:
+        duel.session.play(int(duel.session.game.legal_actions(duel.session.state)[0]))
+    path = on_disk(tmp_path, duel)
+    winner, margin = duel.session.winner(), abs(duel.session.margin())
+    assert winner is not None, "another line of play is wanted"
+    assert f"result: {('first', 'second')[winner]} wins by {margin:g}\n" in path.read_text()
+    assert read_saved(path).result == duel.session.result()
+
+
 def test_the_newest_unfinished_game_is_found(tmp_path: Path) -> None:
     assert record(game_of("go5", "C3"), datetime(2026, 5, 4))[1].startswith("(;GM[1]")
     paths = [on_disk(tmp_path, game_of(name, "")) for name in ("go5", "othello", "go5")]

@@ -23,6 +23,7 @@ _SIZED: dict[str, Callable[..., Game]] = {
 }
 """By a pattern of the name, whose groups are the sizes."""
 EXAMPLES = ("go9", "go7", "go5", "connect_four", "tic_tac_toe", "othello", "hex9", "gomoku9")
+SIZES = ("goN or goRxC for 2 to 19", "hexN for 2 to 19", "gomokuN for 5 to 19")
 
 
 @cache
@@ -39,5 +40,5 @@ def get_game(name: str) -> Game:
             return make(*(int(size) for size in match.groups() if size))
     if name.startswith(openspiel.PREFIX):
         return openspiel.make_game(name.removeprefix(openspiel.PREFIX))
-    known = ", ".join((*EXAMPLES, "goN or goRxC for 2 to 19", "openspiel:NAME"))
+    known = ", ".join((*EXAMPLES, *SIZES, "openspiel:NAME"))
     raise UserError(f"game {name!r} is unknown; known: {known}")
