@@ -233,7 +233,7 @@ def test_other_games_play_in_the_same_way() -> None:
     assert "'9' is not a column" in shown[3]
     assert "Red wins: well played." in shown[-1] and talk.over
     ending, text = record(talk, datetime(2026, 5, 4))
-    assert ending == ".txt" and "moves: 4 1 4 1 4 1 4\n" in text and "result: B+\n" in text
+    assert ending == ".txt" and "moves: 4 1 4 1 4 1 4\n" in text and "result: first wins\n" in text
     assert talk.answer("score") == "connect_four has no points; the end decides"
 
 
