@@ -81,9 +81,9 @@ def _in_words(result: str) -> str:
 
 
 def _in_sgf(words: str) -> str:
-    """What SGF has for a result in words; files written before 2026-11-24 have that already."""
-    if words in (UNFINISHED, DRAW):
-        return "" if words == UNFINISHED else "0"
+    """What SGF has for a result in words; files of earlier versions have that already."""
+    if words in (whole := {UNFINISHED: "", DRAW: "0"}):
+        return whole[words]
     said = re.fullmatch(rf"({'|'.join(PLAYERS)}) wins(?: by (\S+))?", words)
     if said is None:
         return words

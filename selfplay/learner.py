@@ -196,6 +196,8 @@ class Learner:
         self.device = device
         self.config = config
         self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        slices = max(1, min(threads, config.batch_size // MIN_SLICE)) if device == "cpu" else 1
+        self.pool = ThreadPoolExecutor(slices) if slices > 1 else None
         hidden = {"adamw": [], "muon": hidden_matrices(network)}[config.optimizer]
         others = [p for p in network.parameters() if all(p is not each for each in hidden)]
         self.optimizer = torch.optim.AdamW(
@@ -203,6 +205,10 @@ class Learner:
         )
         self.muon: Muon | None = None
         """What trains the hidden matrices in place of `optimizer`, if so configured."""
+        if hidden:
+            self.muon = Muon(
+                hidden, config.muon_rate, config.muon_momentum, config.weight_decay, self.pool
+            )
         self.steps = 0
         self.bfloat16 = can_bfloat16(device)
         """Whether operators that can compute in bfloat16; weights and losses are float32 always."""
@@ -217,16 +223,10 @@ class Learner:
             "short": config.short_weight,
             "prior": 0.0,
         }
-        slices = max(1, min(threads, config.batch_size // MIN_SLICE)) if device == "cpu" else 1
         self.average = copy.deepcopy(self.network) if config.average else self.network
         self.prior: Network | None = None
         """A network to whose policy the trained one is held by `step`'s `hold`."""
         self.copies = [network, *(copy.deepcopy(network) for _ in range(slices - 1))]
-        self.pool = ThreadPoolExecutor(slices) if slices > 1 else None
-        if hidden:
-            self.muon = Muon(
-                hidden, config.muon_rate, config.muon_momentum, config.weight_decay, self.pool
-            )
 
     @property
     def format(self) -> str:

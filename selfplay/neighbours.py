@@ -10,6 +10,8 @@ matrix of weights is positive definite: where it stops a gradient there is none.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
@@ -18,8 +20,13 @@ REACH = 20
 20 the one with which every band was foretold best when told its own (RESULTS, eighteenth round)."""
 
 
+@cache  # asked for at every step
 def neighbour_weights(ranks: int, reach: int = REACH) -> Tensor:
-    """(ranks, ranks) float32 weights by which gradients are averaged; code 0, not told, is alone."""
+    """Weights (ranks, ranks), float32, of the average over neighbours; code 0, not told, is alone.
+
+    Row r is what rank code r's gradient takes from each code's. Symmetric, positive definite; not to
+    be written to, since every caller has the same tensor.
+    """
     codes = torch.arange(ranks)
     apart = (codes[:, None] - codes[None, :]).abs()
     weights = (1 - apart / reach).clamp(min=0) / reach
@@ -30,7 +37,10 @@ def neighbour_weights(ranks: int, reach: int = REACH) -> Tensor:
 
 @torch.no_grad()
 def average_neighbours(ranks: nn.Embedding | None) -> None:
-    """Replace the gradient of each rank's row by the average over its neighbourhood, in place."""
+    """Replace the gradient (ranks, C) of a rank embedding by its average over neighbours, in place.
+
+    Nothing happens without an embedding or without a gradient.
+    """
     if ranks is None or ranks.weight.grad is None:
         return
     gradient = ranks.weight.grad
