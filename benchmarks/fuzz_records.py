@@ -5,21 +5,25 @@
 
 Files are made from games written here and, with --records, from those in PATH, by one to four
 mutations each: bytes flipped, dropped, repeated, swapped, spliced from another game, cut off, and
-pieces of syntax that readers stumble over. They are imported in folders of 500 as 5x5, 9x9 and
-19x19 Go, some of them inside archives which are then mutated themselves. Checked: nothing but
-UserError is raised, every record read is either kept or dropped for a reason, and what is kept
-replays by the rules. A folder that takes longer than --seconds ends the program with a traceback, whatever
-code it hangs in, and is left in the folder of temporary files; a peak of memory above --most-mib ends it
-as well. Reported: the slowest folder and how far memory grew after the first tenth.
+pieces of syntax that readers stumble over. Hypothesis draws which, and makes a failure smaller. They
+are imported in folders of 100 as 5x5, 9x9 and 19x19 Go, some of them inside archives which are then
+mutated themselves. Checked: nothing but UserError is raised, every record read is either kept or
+dropped for a reason, and what is kept replays by the rules. The folder at fault is left where
+temporary files are; one that takes longer than --seconds ends the program with a traceback, whatever
+code it hangs in; a peak of memory above --most-mib ends it as well. Reported: the slowest folder and
+how far memory grew after the first tenth.
 """
 
 from __future__ import annotations
 
 import argparse
 import faulthandler
+import gzip
 import io
 import json
+import random
 import resource
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -31,7 +35,9 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
+import hypothesis
 import numpy as np
+from hypothesis import strategies as st
 
 from ghostgo.data import archives, sgf, sgf_values
 from ghostgo.data.records import GameTable
@@ -42,7 +48,11 @@ from ghostgo.engine.games.game import is_legal_one, play_one
 from ghostgo.engine.games.registry import get_game
 from ghostgo.warmstart.select import import_records
 
-FOLDER = 500
+FOLDER = 100
+ROUND = 20
+"""Folders by one search of hypothesis, which remembers all that it has drawn."""
+TELL = 5000
+"""Files between two lines of progress."""
 GAMES = ("go9", "go5", "go19")
 MOST_BASES = 2000
 STUMBLES = (
@@ -94,37 +104,37 @@ def add_records(bases: Bases, path: Path) -> None:
             texts.append(record.content)
 
 
-def mutated(bases: Sequence[bytes], rng: np.random.Generator) -> bytes:
+def mutated(bases: Sequence[bytes], rng: random.Random) -> bytes:
     """One of `bases` after one to four mutations."""
-    text = bytearray(bases[rng.integers(len(bases))])
-    for _ in range(int(rng.integers(1, 5))):
+    text = bytearray(rng.choice(bases))
+    for _ in range(rng.randint(1, 4)):
         if not text:
             text += b"(;"
-        at, to = sorted(int(i) for i in rng.integers(0, len(text) + 1, 2))
-        near = min(to, at + int(rng.integers(1, 40)))
-        kind = int(rng.integers(9))
+        at, to = sorted((rng.randint(0, len(text)), rng.randint(0, len(text))))
+        near = min(to, at + rng.randrange(1, 40))
+        kind = rng.randrange(9)
         if kind == 0:
-            text[min(at, len(text) - 1)] = int(rng.integers(256))
+            text[min(at, len(text) - 1)] = rng.randrange(256)
         elif kind == 1:
             del text[at:near]
         elif kind == 2:
-            text[at:at] = bytes(text[at:near]) * int(rng.integers(1, 50))
+            text[at:at] = bytes(text[at:near]) * rng.randrange(1, 50)
         elif kind in (3, 4):
-            text[at:at] = STUMBLES[rng.integers(len(STUMBLES))]
+            text[at:at] = rng.choice(STUMBLES)
         elif kind == 5:
-            text[at:to] = text[at:to][::-1] if rng.random() < 0.2 else text[near:to] + text[at:near]
+            text[at:to] = (
+                text[at:to][::-1] if rng.randrange(5) == 4 else text[near:to] + text[at:near]
+            )
         elif kind == 6:
-            text[at:] = bases[rng.integers(len(bases))][at:]
+            text[at:] = rng.choice(bases)[at:]
         elif kind == 7:
             del text[to:]
-        elif rng.random() < 0.02:  # seldom something huge
-            text[at:at] = HUGE[rng.integers(len(HUGE))] * int(rng.integers(1000, 30_000))
+        elif rng.randrange(50) == 49:  # seldom something huge
+            text[at:at] = rng.choice(HUGE) * rng.randrange(1000, 30_000)
     return bytes(text)
 
 
-def write_folder(
-    folder: Path, bases: Sequence[bytes], count: int, rng: np.random.Generator
-) -> None:
+def write_folder(folder: Path, bases: Sequence[bytes], count: int, rng: random.Random) -> None:
     """`count` mutated records as files, of which a part lies in mutated archives and `.sgfs` files."""
     texts = [mutated(bases, rng) for _ in range(count)]
     packed = count // 10
@@ -134,17 +144,19 @@ def write_folder(
     buffer, tarred = io.BytesIO(), io.BytesIO()
     with (
         zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as pack,
-        tarfile.open(fileobj=tarred, mode="w:gz") as tar,
+        # Always the same bytes, as hypothesis asks of what it draws: a time of now would not be.
+        gzip.GzipFile(fileobj=tarred, mode="wb", mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as tar,
     ):
         for i, text in enumerate(texts[packed // 2 : packed]):
-            pack.writestr(f"{i}.sgf", text)
+            pack.writestr(zipfile.ZipInfo(f"{i}.sgf"), text, zipfile.ZIP_DEFLATED)
             info = tarfile.TarInfo(f"{i}.sgf")
             info.size = len(text)
             tar.addfile(info, io.BytesIO(text))
     for name, made in (("a.zip", buffer), ("b.tgz", tarred)):
         whole = bytearray(made.getvalue())
-        for _ in range(int(rng.integers(0, 6))):
-            whole[rng.integers(len(whole))] = int(rng.integers(256))
+        for _ in range(rng.randrange(6)):
+            whole[rng.randrange(len(whole))] = rng.randrange(256)
         (folder / name).write_bytes(whole)
 
 
@@ -179,51 +191,85 @@ def peak_memory(most: float | None) -> float:
     return memory
 
 
+class Fuzz:
+    """What was seen so far. Raises whatever the importer should not."""
+
+    def __init__(self, seed: int, seconds: float, most_mib: float | None) -> None:
+        self.seed, self.seconds, self.most_mib = seed, seconds, most_mib
+        self.files, self.read, self.kept, self.dropped = 0, 0, 0, Counter[str]()
+        self.slowest = 0.0
+
+    def one(self, place: Path, name: str, count: int) -> None:
+        """Import the folder `place` of `count` files as games of `name`, and check what comes."""
+        start = time.perf_counter()
+        try:
+            with within(self.seconds):
+                table, report = import_records(place, name)
+        except UserError as error:
+            assert "holds no" in str(error), error
+        else:
+            assert report.read == report.kept + sum(report.dropped.values())
+            assert len(table) == report.kept
+            check(table, name)
+            self.read, self.kept = self.read + report.read, self.kept + report.kept
+            self.dropped += report.dropped
+        self.slowest = max(self.slowest, time.perf_counter() - start)
+        self.files += count
+        peak_memory(self.most_mib)
+
+    def round(self, place: Path, bases: Bases, name: str, count: int, folders: int) -> None:
+        """So many folders of `count` files each, as hypothesis draws them; the last is left."""
+
+        @hypothesis.seed(10**9 * self.seed + self.files)
+        @hypothesis.settings(
+            max_examples=folders, deadline=None, database=None,
+            phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )  # fmt: skip
+        @hypothesis.given(st.randoms(use_true_random=False, note_method_calls=False))
+        def imported(rng: random.Random) -> None:
+            chosen = list(chain(*bases.values())) if rng.randrange(10) == 9 else bases[name]
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            write_folder(place, chosen, count, rng)
+            self.one(place, name, count)
+
+        imported()
+
+
 def fuzz(
     files: int, seed: int, records: Path | None, seconds: float, most_mib: float | None
 ) -> dict[str, float]:
     """Import so many mutated files; what was seen. Raises whatever the importer should not."""
-    rng = np.random.default_rng(seed)
-    bases = own_games(rng)
+    bases = own_games(np.random.default_rng(seed))
     if records is not None:
         add_records(bases, records)
-    read, kept, dropped, done, slowest, early = 0, 0, Counter[str](), 0, 0.0, 0.0
-    began = time.perf_counter()
-    while done < files:
-        count = min(FOLDER, files - done)
-        name = GAMES[done // FOLDER % len(GAMES)]
-        with tempfile.TemporaryDirectory() as place:
-            chosen = bases[name] if rng.random() < 0.9 else list(chain(*bases.values()))
-            write_folder(Path(place), chosen, count, rng)
-            start = time.perf_counter()
-            try:
-                with within(seconds):
-                    table, report = import_records(place, name)
-            except UserError as error:
-                assert "holds no" in str(error), error
-            else:
-                assert report.read == report.kept + sum(report.dropped.values())
-                assert len(table) == report.kept
-                check(table, name)
-                read, kept = read + report.read, kept + report.kept
-                dropped += report.dropped
-            slowest = max(slowest, time.perf_counter() - start)
-        done += count
+    seen = Fuzz(seed, seconds, most_mib)
+    place = Path(tempfile.mkdtemp()) / "records"
+    print(f"a folder at fault will be left as {place}", file=sys.stderr)
+    early, told, rounds, began = 0.0, 0, 0, time.perf_counter()
+    while seen.files < files:
+        left = files - seen.files
+        count = min(FOLDER, left)
+        name = GAMES[rounds % len(GAMES)]
+        seen.round(place, bases, name, count, min(ROUND, left // count))
+        rounds += 1
         memory = peak_memory(most_mib)
-        early = early if early and done > files / 10 else memory
-        rate = done / (time.perf_counter() - began)
-        end = "\r" if sys.stderr.isatty() else "\n"
-        if done % (10 * FOLDER) == 0 or done >= files:
+        early = early if early and seen.files > files / 10 else memory
+        rate = seen.files / (time.perf_counter() - began)
+        if seen.files >= told + TELL or seen.files >= files:
+            told = seen.files
             print(
-                f"{done} of {files} files, {rate:.0f} a second, {memory:.0f} MiB",
-                end=end,
+                f"{told} of {files} files, {rate:.0f} a second, {memory:.0f} MiB",
+                end="\r" if sys.stderr.isatty() else "\n",
                 file=sys.stderr,
             )
-    for reason, number in dropped.most_common():
+    shutil.rmtree(place.parent)
+    for reason, number in seen.dropped.most_common():
         print(f"{reason:44} {number:9,}")
     return {
-        "files": float(done), "records_read": float(read), "kept": float(kept),
-        "reasons": float(len(dropped)), "slowest_folder_seconds": slowest,
+        "files": float(seen.files), "records_read": float(seen.read), "kept": float(seen.kept),
+        "reasons": float(len(seen.dropped)), "slowest_folder_seconds": seen.slowest,
         "peak_mebibytes": memory, "growth_mebibytes": memory - early,
     }  # fmt: skip
 

@@ -248,8 +248,9 @@ class Network(nn.Module):
 
         Code 0 learns as any other does, so it has a part of the stem's bias, and all of what the
         ranks have in common where most or all that was learnt told none, as self-play tells none. A
-        code that was not there has a row of zeros still, exactly: no gradient reached it, and decay
-        leaves zeros alone. Judged by it, a network would lack that part of its bias.
+        code that was not there, nor any near enough to learn from (`selfplay/neighbours.py`), has a
+        row of zeros still, exactly: no gradient reached it, and decay leaves zeros alone. Judged by
+        it, a network would lack that part of its bias.
         """
         assert self.rank is not None
         learnt = (self.rank.weight != 0).any(dim=1)

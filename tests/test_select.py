@@ -246,6 +246,8 @@ REFUSALS = [
     (b"(;SZ[9];B[];W[])", "too few moves"),
     (b"(;SZ[9]KM[six];B[aa])", "komi makes no sense"),
     (b"(;SZ[9]KM[1000000];B[aa])", "komi makes no sense"),
+    (b"(;AP[ghostgo]SZ[9]KM[3.75];B[aa])", "komi makes no sense"),  # ours: not pairs of points
+    (b"(;AP[ghostgo]SZ[9]KM[60.5];B[aa])", "komi makes no sense"),
     (b"(;SZ[9];B[aa];AB[bb];W[cc])", "stones set up during the game"),
     (b"(;SZ[9]AB[aa]AW[bb];W[cc])", "white stones set up"),
     (b"(;SZ[9]HA[3];W[cc];B[dd])", "handicap without its stones"),

@@ -128,8 +128,10 @@ def _actions(written: sgf.SgfGame, rows: int, cols: int) -> list[int]:
 def _komi(written: sgf.SgfGame, points: int) -> float:
     """Komi in points, nan if unknown."""
     komi = written.komi()
-    if komi is None or abs(komi) > points:
+    if komi is None or abs(komi) > min(points, sgf_values.MAX_KOMI):
         raise Refused(BAD_KOMI)
+    if not math.isnan(komi) and not (2 * komi).is_integer():
+        raise Refused(BAD_KOMI)  # in a file of ours, whose komi is read literally
     # The Fox server writes KM[0] in even games for "not recorded": Black wins 51% of them.
     fox = b"TC" in written.properties and b"TT" in written.properties
     return (
