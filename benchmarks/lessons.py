@@ -1,13 +1,14 @@
 """Whether `--learn` works: a student against a bot with one fixed weakness, and what it costs elsewhere.
 
     python benchmarks/lessons.py --student go9 --visits 32 --games 100 --seeds 3 --out runs/lessons \
-        [--pairs 20] [--outsider mcts:1000 --outsider human9 --outsider 'gtp:gnugo --mode gtp'] \
+        [--openings 5] [--side 3] [--opponent-visits 32] [--pairs 20] [--outsider mcts:1000 --outsider human9 --outsider 'gtp:gnugo --mode gtp'] \
         [--records PATH --held-out 0.1]
 
-The opponent is the same network with the same visits, but never plays in one corner of 3x3 points,
-so it neither takes nor defends it. The student meets it from random openings, each played twice with
-colours swapped, and after each game takes a lesson from it (`ghostgo.learning.Student.teach`); in the
-control arm it takes none. Every game is a line in OUT/games.jsonl, each arm's and seed's lessons are
+The opponent is the same network with its own visits, but never plays in one corner of `--side` points
+squared, so it neither takes nor defends it; and it never varies, so a way to win once found works
+again. The student meets it from random openings, each played twice with colours swapped, and after
+each game takes a lesson from it (`ghostgo.learning.Student.teach`); in the control arm it takes none.
+With `--openings 5` the same five openings come again and again, else none comes twice. Every game is a line in OUT/games.jsonl, each arm's and seed's lessons are
 in a folder of their own, so the same call goes on. Then: points in bins of games with a 95 % interval
 over seeds, the lead over the control, and how fast points rise with the number of the game.
 
@@ -48,20 +49,25 @@ from ghostgo.selfplay.anchor import held_out_share
 from ghostgo.session import Session
 from ghostgo.warmstart.evaluate import HELD_OUT_ROWS
 
-SIDE = 3
-"""Of the corner where the opponent never plays."""
 BIN = 10
 ARMS = ("taught", "control")
 
 
-def corner(game: Game) -> NDArray[np.int64]:
-    """The points of the corner that the opponent leaves alone: the first rows and columns."""
-    rows, cols = np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij")
+def corner(game: Game, side: int) -> NDArray[np.int64]:
+    """The points of the corner that the opponent leaves alone: so many of the first rows and columns.
+
+    Raises SystemExit for a game whose moves are no points.
+    """
+    if side and game.actions < game.points:
+        raise SystemExit(f"{game.name}: its moves are no points: give --side 0")
+    rows, cols = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
     return (rows * game.cols + cols).ravel()
 
 
 class Cornered(NetPlayer):
-    """A network's player, but for the `corner`: what it would play there, it plays elsewhere."""
+    """A network's player, but for points `closed`: what it would play there, it plays elsewhere."""
+
+    closed: NDArray[np.int64]
 
     def choose(self, states: States, games: Sequence[int]) -> Actions:
         """Its own action a row; for one in the corner the most visited outside, or by the prior."""
@@ -73,7 +79,7 @@ class Cornered(NetPlayer):
             found = zip(result.action, result.visits, result.prior, strict=True)
             for action, visits, prior in found:
                 legal_mask_of(states[row], mask)
-                mask[corner(game)] = 0
+                mask[self.closed] = 0
                 worth = visits + np.nan_to_num(prior)  # a prior is below one visit
                 elsewhere = int(np.where(mask == 1, worth, -np.inf).argmax())
                 chosen.append(int(action) if mask[action] else elsewhere)
@@ -81,11 +87,16 @@ class Cornered(NetPlayer):
         return np.array(chosen, np.int32)
 
 
-def player(
-    name: str, network: Network, visits: int, kind: type[NetPlayer] = NetPlayer
-) -> NetPlayer:
+def player(name: str, network: Network, visits: int) -> NetPlayer:
     """A player with that network."""
-    return kind(name, lambda: network, visits, rows=1)
+    return NetPlayer(name, lambda: network, visits, rows=1)
+
+
+def weak(network: Network, visits: int, closed: NDArray[np.int64]) -> Cornered:
+    """The opponent, which leaves the points `closed` alone."""
+    found = Cornered("weak", lambda: network, visits, rows=1)
+    found.closed = closed
+    return found
 
 
 def play_out(game: Game, players: Sequence[Player], opening: Sequence[int]) -> Session:
@@ -106,12 +117,13 @@ class Series:
     ) -> None:
         """`rows` are its games so far."""
         self.arm, self.seed = arm, seed
-        self._visits = given.visits
+        self._visits, self._openings_met = given.visits, given.openings
         origin = find_checkpoint(given.student, given.root)
         self.student = Student(origin, given.out / f"{arm}-{seed}", given.lesson)
         self._game = get_game(origin.meta["game"])
         self._openings = Openings(self._game, seed)
-        self._weak = player("weak", load_network(origin.path), self._visits, Cornered)
+        visits = given.opponent_visits or given.visits
+        self._weak = weak(load_network(origin.path), visits, corner(self._game, given.side))
         lessons = [row["lesson"]["number"] for row in rows if row["lesson"]]
         last = lessons[-1] if lessons else 0
         live = self.student.journal.live
@@ -123,7 +135,8 @@ class Series:
     def play(self) -> dict[str, Any]:
         """The next game and its lesson: what is kept of them."""
         number, black = self.played, self.played % 2 == 0
-        opening = self._openings[number // 2]
+        pair = number // 2
+        opening = self._openings[pair % self._openings_met if self._openings_met else pair]
         sides = (self._own, self._weak) if black else (self._weak, self._own)
         session = play_out(self._game, sides, opening)
         winner = session.winner()
@@ -168,11 +181,11 @@ def tell(rows: Sequence[dict[str, Any]], games: int, say: Callable[[str], None] 
         say(f"| {start + 1} to {min(start + BIN, games)} | {' | '.join(words)} |")
 
 
-def slope(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
+def slope(rows: Sequence[dict[str, Any]], openings: int = 0) -> tuple[float, float]:
     """How much points rise a game, by least squares, and half its 95 % interval; nan of one game.
 
-    Errors are clustered by seed and opening, which two games share (Liang and Zeger 1986); of fewer
-    than three openings the interval is infinite.
+    Errors are clustered by seed and opening (Liang and Zeger 1986), which two games share, or more
+    where so many `openings` come again; of fewer than three openings the interval is infinite.
     """
     games = np.array([row["game"] for row in rows], float)
     points = np.array([row["points"] for row in rows], float)
@@ -181,7 +194,9 @@ def slope(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
         return float("nan"), float("nan")
     found = float(x @ points / (x @ x))
     scores = x * (points - points.mean() - found * x)
-    cluster = [(row["seed"], row["game"] // 2) for row in rows]
+    pairs = [row["game"] // 2 for row in rows]
+    opening = [pair % openings if openings else pair for pair in pairs]
+    cluster = [(row["seed"], which) for row, which in zip(rows, opening, strict=True)]
     _, index = np.unique(np.array(cluster), axis=0, return_inverse=True)
     sums = np.bincount(index.ravel(), scores)
     if len(sums) < 3:
@@ -190,7 +205,9 @@ def slope(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
     return found, 1.96 * float(np.sqrt(few * (sums**2).sum()) / (x @ x))
 
 
-def tell_rise(rows: Sequence[dict[str, Any]], say: Callable[[str], None] = print) -> None:
+def tell_rise(
+    rows: Sequence[dict[str, Any]], say: Callable[[str], None] = print, openings: int = 0
+) -> None:
     """How points rise with the number of the game, all seeds pooled, for each arm and the lead.
 
     The second interval is over the seeds' own slopes.
@@ -205,9 +222,10 @@ def tell_rise(rows: Sequence[dict[str, Any]], say: Callable[[str], None] = print
     for name, series in named:
         if not series:
             continue
-        rise, half = slope(series)
+        rise, half = slope(series, openings)
         seeds = sorted({row["seed"] for row in series})
-        each = [slope([row for row in series if row["seed"] == seed])[0] for seed in seeds]
+        of_seed = [[row for row in series if row["seed"] == seed] for seed in seeds]
+        each = [slope(part, openings)[0] for part in of_seed]
         say(
             f"{name}: points rise by {100 * rise:+.1%} +- {100 * half:.1%} in 100 games, "
             f"{len(series)} games pooled; +- {100 * mean_interval(each)[1]:.1%} over "
@@ -262,6 +280,9 @@ def main(arguments: Sequence[str] | None = None, lesson: LessonConfig | None = N
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--student", default="go9")
     parser.add_argument("--visits", type=int, default=32)
+    parser.add_argument("--opponent-visits", type=int, help="of the opponent; default: as many")
+    parser.add_argument("--side", type=int, default=3, help="of the corner it leaves alone")
+    parser.add_argument("--openings", type=int, default=0, help="that come again; 0: none does")
     parser.add_argument("--games", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=0)
@@ -273,7 +294,8 @@ def main(arguments: Sequence[str] | None = None, lesson: LessonConfig | None = N
     given = parser.parse_args(arguments)
     given.lesson = lesson or LessonConfig()
     sha = find_checkpoint(given.student, given.root).meta["sha256"]
-    of = {"lessons": sha, "visits": given.visits, "config": asdict(given.lesson)}
+    of = {"lessons": sha, "config": asdict(given.lesson)}
+    of |= {name: getattr(given, name) for name in ("visits", "opponent_visits", "side", "openings")}
     kept = Kept(given.out / "games.jsonl", of)
     for seed in range(given.seeds):
         for arm in ARMS:
@@ -284,7 +306,8 @@ def main(arguments: Sequence[str] | None = None, lesson: LessonConfig | None = N
                 row = kept.rows[-1]
                 print(f"{arm}, seed {seed}, game {row['game'] + 1}: {row['points']}", flush=True)
     tell(kept.rows, given.games)
-    tell_rise([row for row in kept.rows if row["game"] < given.games])
+    rows = [row for row in kept.rows if row["game"] < given.games]
+    tell_rise(rows, openings=given.openings)
     if given.pairs or given.records:
         before_and_after(given)
 

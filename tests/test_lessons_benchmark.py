@@ -63,7 +63,7 @@ def test_games_lessons_and_what_a_stop_leaves(
     ]  # fmt: skip
     assert [row["lesson"] and row["lesson"]["number"] for row in rows] == [1, 2, None, None]
     assert rows[0]["opening"] == rows[1]["opening"] and rows[0]["moves"] == rows[2]["moves"]
-    closed = set(LESSONS.corner(GAME).tolist())
+    closed = set(LESSONS.corner(GAME, 3).tolist())
     assert closed == {0, 1, 2, 5, 6, 7, 10, 11, 12}
     for row in rows:
         weak = 1 if row["black"] else 0
@@ -100,9 +100,8 @@ def test_games_lessons_and_what_a_stop_leaves(
 
 
 def test_the_weak_bot_takes_the_best_move_elsewhere() -> None:
-    weak = LESSONS.player("weak", network(), 16, LESSONS.Cornered)
-    own = LESSONS.player("own", network(), 16)
-    states, closed, inside = GAME.new_states(1), LESSONS.corner(GAME), 0
+    states, closed, inside = GAME.new_states(1), LESSONS.corner(GAME, 3), 0
+    weak, own = LESSONS.weak(network(), 16, closed), LESSONS.player("own", network(), 16)
     for _ in range(8):
         best, chosen = own.choose(states, [0])[0], weak.choose(states, [0])[0]
         assert chosen not in closed and chosen in GAME.legal_actions(states[0])
@@ -110,6 +109,26 @@ def test_the_weak_bot_takes_the_best_move_elsewhere() -> None:
         inside += best in closed
         play_one(states[0], best)
     assert inside, "the corner is worth playing in"
+
+
+def test_openings_come_again(root: Path) -> None:
+    words = ["--student", "r", "--visits", "2", "--opponent-visits", "8", "--side", "0"]
+    words += ["--games", "6", "--openings", "2", "--seeds", "1"]
+    LESSONS.main([*words, "--root", str(root), "--out", str(root / "out")], SMALL)
+    rows = read(root / "out" / "games.jsonl")
+    starts = [row["opening"] for row in rows if row["arm"] == "control"]
+    assert starts[0] == starts[1] == starts[4] == starts[5] != starts[2] == starts[3]
+    moves = [row["moves"] for row in rows if row["arm"] == "control"]
+    assert moves[:2] == moves[4:], "without lessons nothing changes"
+    corner = {point for row in moves for point in row} & set(LESSONS.corner(GAME, 2).tolist())
+    assert corner, "it plays everywhere"
+
+
+def test_columns_have_no_corner() -> None:
+    game = get_game("connect_four")
+    assert LESSONS.corner(game, 0).size == 0
+    with pytest.raises(SystemExit, match="its moves are no points: give --side 0"):
+        LESSONS.corner(game, 3)
 
 
 def test_bins_are_over_seeds() -> None:
@@ -137,6 +156,9 @@ def test_the_rise_is_pooled_over_seeds() -> None:
     assert LESSONS.slope(one) == pytest.approx((0.02, 0))
     found, half = LESSONS.slope([row for row in rows if row["arm"] == "taught"])
     assert found == pytest.approx(0.01) and 0 < half < 0.01
+    assert LESSONS.slope(one, openings=2) == (pytest.approx(0.02), np.inf), "two, again and again"
+    rows_of_few = [{**row, "points": float(row["game"] % 4 == 3)} for row in one]
+    assert LESSONS.slope(rows_of_few, openings=3)[1] > 0
     assert LESSONS.slope(one[:4]) == (pytest.approx(0.02), np.inf), "two openings"
     said: list[str] = []
     LESSONS.tell_rise(rows, said.append)
