@@ -10,8 +10,8 @@ are imported in folders of 100 as 5x5, 9x9 and 19x19 Go, some of them inside arc
 mutated themselves. Checked: nothing but UserError is raised, every record read is either kept or
 dropped for a reason, and what is kept replays by the rules. The folder at fault is left where
 temporary files are; one that takes longer than --seconds ends the program with a traceback, whatever
-code it hangs in; a peak of memory above --most-mib ends it as well. Reported: the slowest folder and
-how far memory grew after the first tenth.
+code it hangs in; a peak of memory above --most-mib ends it as well. Reported: how many of the records were
+distinct, the slowest folder and how far memory grew after the first tenth.
 """
 
 from __future__ import annotations
@@ -134,8 +134,13 @@ def mutated(bases: Sequence[bytes], rng: random.Random) -> bytes:
     return bytes(text)
 
 
-def write_folder(folder: Path, bases: Sequence[bytes], count: int, rng: random.Random) -> None:
-    """`count` mutated records as files, of which a part lies in mutated archives and `.sgfs` files."""
+def write_folder(
+    folder: Path, bases: Sequence[bytes], count: int, rng: random.Random
+) -> list[bytes]:
+    """`count` mutated records as files, of which a part lies in mutated archives and `.sgfs` files.
+
+    Returns the records as they are outside of these.
+    """
     texts = [mutated(bases, rng) for _ in range(count)]
     packed = count // 10
     for i, text in enumerate(texts[packed:]):
@@ -158,6 +163,7 @@ def write_folder(folder: Path, bases: Sequence[bytes], count: int, rng: random.R
         for _ in range(rng.randrange(6)):
             whole[rng.randrange(len(whole))] = rng.randrange(256)
         (folder / name).write_bytes(whole)
+    return texts
 
 
 def check(table: GameTable, name: str) -> None:
@@ -198,6 +204,8 @@ class Fuzz:
         self.seed, self.seconds, self.most_mib = seed, seconds, most_mib
         self.files, self.read, self.kept, self.dropped = 0, 0, 0, Counter[str]()
         self.slowest = 0.0
+        self.distinct: set[int] = set()
+        """Hashes of the mutated records: hypothesis may draw one folder twice."""
 
     def one(self, place: Path, name: str, count: int) -> None:
         """Import the folder `place` of `count` files as games of `name`, and check what comes."""
@@ -231,7 +239,7 @@ class Fuzz:
             chosen = list(chain(*bases.values())) if rng.randrange(10) == 9 else bases[name]
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
-            write_folder(place, chosen, count, rng)
+            self.distinct.update(map(hash, write_folder(place, chosen, count, rng)))
             self.one(place, name, count)
 
         imported()
@@ -268,7 +276,7 @@ def fuzz(
     for reason, number in seen.dropped.most_common():
         print(f"{reason:44} {number:9,}")
     return {
-        "files": float(seen.files), "records_read": float(seen.read), "kept": float(seen.kept),
+        "files": float(seen.files), "distinct": float(len(seen.distinct)), "records_read": float(seen.read), "kept": float(seen.kept),
         "reasons": float(len(seen.dropped)), "slowest_folder_seconds": seen.slowest,
         "peak_mebibytes": memory, "growth_mebibytes": memory - early,
     }  # fmt: skip

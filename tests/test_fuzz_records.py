@@ -21,6 +21,7 @@ def test_mutated_records_are_kept_or_dropped_for_a_reason(tmp_path: Path) -> Non
     assert ran.returncode == 0, ran.stderr[-2000:]
     found = json.loads(out.read_text())
     assert found["files"] == files and found["records_read"] > files / 2
+    assert files / 2 < found["distinct"] <= files
     assert found["kept"] > 0 and found["reasons"] >= 5, "neither all alike nor all refused"
 
 
