@@ -1,7 +1,9 @@
 """A few gradient steps on one game, held near what the network was.
 
-The game's positions teach the network what searches of them say and how the game ended. Beside them
-it rehearses positions of its own play, where it must go on to say what it said before (as learning
+The game's positions teach the network what searches of them say, and the points and owners that it
+ended with. Who won is one number for all of them: two dozen steps towards it would lean the value of
+every position to whoever won last. So the value follows what the searches of the next moves thought,
+which comes to the result at the end (RESULTS.md, twentieth round). Beside them it rehearses positions of its own play, where it must go on to say what it said before (as learning
 without forgetting does: Li and Hoiem 2016). Half of these are positions of the play of the network
 that took no lesson yet, whose word it is held to as well, so that many lessons do not add up to a
 long way. If it has moved too far all the same, from the one or the other, it goes only part of the
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ghostgo.data.batch import Batch
 from ghostgo.data.records import GameTable, Rules
 from ghostgo.data.replay import ReplayWindow
 from ghostgo.engine.errors import UserError
@@ -30,7 +33,7 @@ from ghostgo.engine.games.game import (
     play_one,
     write_planes_of,
 )
-from ghostgo.engine.network import Network
+from ghostgo.engine.network import Network, expected_value
 from ghostgo.engine.search import Searcher
 from ghostgo.engine.search_config import SearchConfig, batch_rows
 from ghostgo.selfplay.learner import LearnerConfig, head_losses, planes_tensor
@@ -211,6 +214,13 @@ def _weighted(losses: dict[str, Tensor]) -> Tensor:
     return torch.stack([share * losses[h] for h, share in shares.items() if h in losses]).sum()
 
 
+def _value_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Mean squared error of the expected value from what the next searches thought, where known."""
+    known = torch.from_numpy(np.isfinite(batch.short))
+    error = expected_value(logits)[known] - torch.from_numpy(batch.short)[known]
+    return error.square().sum() / max(1, len(error))
+
+
 @torch.no_grad()
 def _policy_loss(network: Network, window: ReplayWindow) -> float:
     batch = window.rows_batch(np.arange(window.rows))
@@ -232,7 +242,7 @@ def take_lesson(
     game would spoil them.
     """
     game = network.game
-    window = ReplayWindow(game, seed=seed)
+    window = ReplayWindow(game, seed=seed, short=True)
     window.add(table)
     old = copy.deepcopy(network).eval().requires_grad_(False)
     rehearsal = _rehearsal(old, origin, table.rules_of(0), config.rehearsal, seed)
@@ -245,7 +255,8 @@ def take_lesson(
     for _ in range(config.steps):
         batch = window.sample(config.rows, rng)
         rows = torch.from_numpy(rng.choice(len(rehearsal), config.rows, replace=False))
-        losses = head_losses(student(planes_tensor(batch.planes, game)), batch, game)
+        out = student(planes_tensor(batch.planes, game))
+        losses = head_losses(out, batch, game) | {"value": _value_loss(out["value"], batch)}
         held = _divergences(student, rehearsal[rows], [bound.rows(rows) for bound in bounds])
         loss = _weighted(losses) + config.hold * held
         optimizer.zero_grad(set_to_none=True)

@@ -14,7 +14,7 @@ from ghostgo.engine.errors import UserError
 from ghostgo.engine.evaluator import NetworkEvaluator
 from ghostgo.engine.games.game import legal_mask_of, play_one, write_planes_of
 from ghostgo.engine.games.registry import get_game
-from ghostgo.engine.network import Network, NetworkConfig
+from ghostgo.engine.network import Network, NetworkConfig, expected_value
 from ghostgo.lesson import (
     Lesson,
     LessonConfig,
@@ -212,6 +212,34 @@ def test_it_stays_near_what_it_was() -> None:
     assert drift(hold=0.0, most_drift=0.01, learning_rate=1e-2) < 0.03 < free
 
 
+@torch.no_grad()
+def values(found: Network, x: Tensor) -> Tensor:
+    """What it expects, (B,) in [-1, 1]."""
+    return expected_value(found(x)["value"])
+
+
+def test_who_won_does_not_lean_the_value_of_everything() -> None:
+    """The same game with either result; only its end is taught the one or the other."""
+    found = network()
+    free = {"hold": 0.0, "most_drift": 100.0, "learning_rate": 5e-3}
+    config = replace(SMALL, **free, steps=32, rows=32)  # type: ignore[arg-type]
+    table = game_table(finished(plies=60), found, SMALL, 1)
+    other = replace(table, results=-table.results)
+    won, lost = (take_lesson(found, each, config, 1)[0] for each in (table, other))
+    x = rehearsed(found)
+    leaning = float((values(won, x) - values(lost, x)).abs().mean())
+    assert leaning < 0.1
+    window = ReplayWindow(GAME, symmetries=False, short=True)
+    window.add(table)
+    game = window.rows_batch(np.arange(table.positions))
+    positions = planes_tensor(game.planes, GAME)
+    errors = [
+        float((values(each, positions) - torch.from_numpy(game.short)).square().mean())
+        for each in (found, won)
+    ]
+    assert errors[1] < 0.5 * errors[0], "what the searches of the next moves thought is learnt"
+
+
 def test_a_lesson_that_leads_too_far_is_not_taken() -> None:
     found = network()
     table = game_table(finished(), found, SMALL, 1)
@@ -243,7 +271,8 @@ def test_many_lessons_do_not_add_up_to_a_long_way() -> None:
 
     free, _ = away(None)
     held, lessons = away(found)
-    assert all(lesson.total <= config.most_total for lesson in lessons)
+    # One that took nothing is as far away as the lesson before, by positions of its own.
+    assert all(lesson.total <= config.most_total or lesson.share == 0 for lesson in lessons)
     assert lessons[0].share > 0, "it learns, until it is that far away"
     assert held < 2 * config.most_total < free
 
