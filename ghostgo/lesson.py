@@ -1,9 +1,10 @@
 """A few gradient steps on one game, held near what the network was.
 
 The game's positions teach the network what searches of them say, and the points and owners that it
-ended with. Who won is one number for all of them: two dozen steps towards it would lean the value of
-every position to whoever won last. So the value follows what the searches of the next moves thought,
-which comes to the result at the end (RESULTS.md, twentieth round). Beside them it rehearses positions of its own play, where it must go on to say what it said before (as learning
+ended with. Who won is one number for all of them: two dozen steps towards it would lean the value
+of every position to whoever won last. So the value follows what the searches of the next moves
+thought, which comes to the result at the end (RESULTS.md, twentieth round). Beside them it
+rehearses positions of its own play, where it must go on to say what it said before (as learning
 without forgetting does: Li and Hoiem 2016). Half of these are positions of the play of the network
 that took no lesson yet, whose word it is held to as well, so that many lessons do not add up to a
 long way. If it has moved too far all the same, from the one or the other, it goes only part of the

@@ -273,6 +273,7 @@ def test_many_lessons_do_not_add_up_to_a_long_way() -> None:
     held, lessons = away(found)
     # One that took nothing is as far away as the lesson before, by positions of its own.
     assert all(lesson.total <= config.most_total or lesson.share == 0 for lesson in lessons)
+    assert all(lesson.total <= 1.2 * config.most_total for lesson in lessons)
     assert lessons[0].share > 0, "it learns, until it is that far away"
     assert held < 2 * config.most_total < free
 
