@@ -40,7 +40,10 @@ from ghostgo.engine.search_config import SearchConfig, batch_rows
 from ghostgo.selfplay.learner import LearnerConfig, head_losses, planes_tensor
 from ghostgo.session import Session
 
-SEARCHED = SearchConfig(root="puct")
+SEARCHED = SearchConfig(root="gumbel")
+"""Its policy is the network's own but for what the search found better or worse (`result.policy`).
+Shares of visits are not: where all moves are worth the same, as in most of a game that is decided,
+they are those of exploring, and one lesson from them costs strength (RESULTS.md, twenty-first round)."""
 CHUNK = 64
 """Positions of the game that are searched at once."""
 WALKS = 32
@@ -148,7 +151,7 @@ def game_table(session: Session, network: Network, config: LessonConfig, seed: i
 def search_all(
     network: Network, states: States, visits: int, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Shares of the visits (n, A) and values (n,) of a search of each of `states` (n,), no noise."""
+    """Improved policies (n, A) and values (n,) of a search of each of `states` (n,), no noise."""
     evaluator = make_evaluator(network, batch_rows(SEARCHED, min(CHUNK, len(states))))
     searcher = Searcher(
         network.game, evaluator, min(CHUNK, len(states)), visits, SEARCHED, seed=seed

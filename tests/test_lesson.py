@@ -81,6 +81,23 @@ def test_positions_are_searched_in_chunks_as_alone(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(together[0], apart[0], atol=0.02)
 
 
+def test_where_no_move_is_better_the_policy_is_taught_as_it_is() -> None:
+    found = network()
+    with torch.no_grad():
+        found.value_out.weight.zero_()
+        found.value_out.bias.zero_()
+    state = GAME.new_states(1)
+    mask, planes = np.zeros(GAME.actions, np.uint8), np.zeros((1, 25, GAME.planes), np.uint16)
+    legal_mask_of(state[0], mask)
+    write_planes_of(state[0], mask, planes[0])
+    with torch.no_grad():
+        logits = found(planes_tensor(planes, GAME))["policy"][0].double().numpy()
+    says = np.where(mask == 1, np.exp(logits), 0)
+    policies, values = search_all(found, state, 32, 1)
+    assert abs(values[0]) < 1e-6, "32 simulations see no end of a game"
+    np.testing.assert_allclose(policies[0], says / says.sum(), atol=1e-4)
+
+
 def test_a_counted_game_teaches_points_and_owners() -> None:
     session = Session(GAME)
     for move in ("C3", "pass", "B2", "pass", "pass"):
