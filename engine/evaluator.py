@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,7 +18,8 @@ from ghostgo.engine.quantise import Calibration
 
 BACKENDS = ("fp32", "bf16", "fused", "openvino", "int8")
 ROUND_ROWS = 8
-"""Batches are rounded up to a multiple of this, so that few shapes occur."""
+"""Batches are rounded up to a multiple of this: few shapes occur, and a board's result has the same
+bits in each of them. The fused trunk skips the boards that only fill up (`Tower`)."""
 
 
 def choose_device(wanted: str = "auto") -> tuple[str, str]:
@@ -132,7 +132,7 @@ class NetworkEvaluator:
         """(batch,) expected margin in points for the side to move; empty if not asked for."""
         self.evaluations = 0
         self.flops_per_evaluation = count_flops(network)
-        self._compiled: Callable[[Tensor], tuple[Tensor, Tensor, Tensor | None]] | None = None
+        self._compiled: fused.FusedNetwork | openvino_backend.OpenVinoNetwork | None = None
         self.load(network, calibration)
 
     def load(self, network: Network, calibration: Calibration | None = None) -> None:
@@ -157,7 +157,10 @@ class NetworkEvaluator:
             self._eager = copy.deepcopy(network).eval().requires_grad_(False)
             self._eager.to(device=self.device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _forward(self, x: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the network says of the boards `x`, of which only the first n need be right."""
+        if isinstance(self._compiled, fused.FusedNetwork):
+            return self._compiled(x, n)
         if self._compiled is not None:
             return self._compiled(x)
         dtype = torch.bfloat16 if self.backend == "bf16" else torch.float32
@@ -174,7 +177,7 @@ class NetworkEvaluator:
         """
         rows = min(-(-n // ROUND_ROWS) * ROUND_ROWS, len(self._input))
         with torch.inference_mode():
-            policy, value, score = self._forward(self._input[:rows])
+            policy, value, score = self._forward(self._input[:rows], n)
             torch.from_numpy(self.policy)[:rows].copy_(policy)
             self.value[:n] = expected_value(value)[:n].cpu().numpy()
             if score is not None:

@@ -179,19 +179,26 @@ class FusedNetwork:
             None if block.pooled is None else self._linear(block.pooled),
         )
 
-    def __call__(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Policy logits (B, A), value logits (B, 3) and scores (B,) in points, float32."""
-        parts = [
-            self._part(part.to(self.dtype)) for part in torch.split(planes, self.boards_at_once)
-        ]
+    def __call__(
+        self, planes: Tensor, wanted: int | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Policy logits (B, A), value logits (B, 3) and scores (B,) in points, float32.
+
+        Of the first `wanted` boards, if given: what is said of the others has no meaning then. The
+        heads still take all B, so that their products have the shape, and the bits, of B boards.
+        """
+        left, parts = len(planes) if wanted is None else wanted, []
+        for part in torch.split(planes, self.boards_at_once):
+            parts.append(self._part(part.to(self.dtype), max(1, min(left, len(part)))))
+            left -= len(part)
         if len(parts) == 1:
             return parts[0]
         policy, value, score = zip(*parts, strict=True)
         return torch.cat(policy), torch.cat(value), None if score[0] is None else torch.cat(score)
 
-    def _part(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _part(self, planes: Tensor, wanted: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """The same for as many boards as there is memory for."""
-        x = self._trunk(planes) if self.tower is None else self.tower(planes)
+        x = self._trunk(planes) if self.tower is None else self.tower(planes, wanted)
         hidden = F.relu(F.linear(self._pool(self.value_conv(x)), *self.value_hidden))
         value, score = F.linear(hidden, *self.value_out).float(), None
         if self.score_out is not None:

@@ -111,17 +111,20 @@ class Tower:
             (_empty(boards, flat), _empty(room * max(c, planes)), _empty(room * c))
             for _ in range(threads)
         ]
-        self.x = torch.empty(self.boards, flat)
+        self.x = torch.zeros(self.boards, flat)
         others = threads - 1
         self.pool = (
             ThreadPoolExecutor(others, "share", torch.set_num_threads, (1,)) if others else None
         )
 
-    def __call__(self, planes: Tensor) -> Tensor:
-        """(B, C, H, W) of channels-last float32 to the same, B at most `boards`."""
-        n = len(planes)
-        x, boards = self.x[:n], planes.permute(0, 2, 3, 1).reshape(n, -1).numpy()
-        if self.pool is None or n == 1:
+    def __call__(self, planes: Tensor, wanted: int | None = None) -> Tensor:
+        """(B, C, H, W) of channels-last float32 to the same, B at most `boards`.
+
+        Only the first `wanted` boards are computed, if given: what the others get has no meaning.
+        """
+        n, w = len(planes), len(planes) if wanted is None else wanted
+        x, boards = self.x[:w], planes[:w].permute(0, 2, 3, 1).reshape(w, -1).numpy()
+        if self.pool is None or w == 1:
             self._climb(boards, x.numpy(), self.rooms[0])
         else:
             shares = [np.array_split(each, len(self.rooms)) for each in (boards, x.numpy())]
@@ -130,7 +133,7 @@ class Tower:
             self._climb(*own)
             for each in asked:
                 each.result()
-        return x.view(n, self.rows, self.cols, self.channels).permute(0, 3, 1, 2)
+        return self.x[:n].view(n, self.rows, self.cols, self.channels).permute(0, 3, 1, 2)
 
     def _climb(self, boards: Floats, x: Floats, room: tuple[Floats, Floats, Floats]) -> None:
         y, v, m = room

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,35 @@ def test_what_is_not_a_number_stays_on_its_board() -> None:
     x = floats("go9", random_bits("go9", 3)).contiguous(memory_format=torch.channels_last)
     x[1, 0, 4, 4] = float("nan")
     assert made(x).isnan().flatten(1).any(dim=1).tolist() == [False, True, False]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """With more, a product of few rows is shared out otherwise, and its last bits may differ."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_boards_that_only_fill_up_cost_nothing_and_change_nothing() -> None:
+    network = lively("go9", NETWORK)
+    x = floats("go9", random_bits("go9", 80)).contiguous(memory_format=torch.channels_last)
+    made = fused.FusedNetwork(network, 80, True, torch.float32)
+    at_once = made.boards_at_once
+    assert made.tower is not None and 16 < at_once < 80, "the last batches here have several parts"
+    policy, value, score = made(x)
+    assert score is not None
+    for wanted, rows in ((1, 8), (3, 8), (9, 16), (at_once, at_once + 8), (at_once + 3, 72)):
+        made.tower.x.fill_(float("nan"))
+        p, v, s = made(x[:rows], wanted)
+        assert s is not None and len(p) == rows
+        assert torch.equal(p[:wanted], policy[:wanted]), "the bits of a larger batch"
+        assert torch.equal(v[:wanted], value[:wanted])
+        assert torch.equal(s[:wanted], score[:wanted])
+        if rows <= at_once:
+            assert made.tower.x[wanted:].isnan().all(), "the others were not computed"
 
 
 def test_which_networks_have_one() -> None:
